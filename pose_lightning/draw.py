@@ -1,0 +1,168 @@
+"""Pictures of poses: arrays in, pictures out (RGB uint8, height x width x 3).
+
+Points are (x, y) in px of the picture, (0, 0) the centre of its top-left pixel.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from pose_lightning.joints import LSP, LSP_TO_MPII, MPII
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
+Colour = tuple[int, int, int]
+
+WHITE: Final[Colour] = (255, 255, 255)
+PINK: Final[Colour] = (255, 105, 205)
+RED: Final[Colour] = (225, 0, 0)
+BLACK: Final[Colour] = (0, 0, 0)
+SHIFT: Final = 4
+"""cv2 draws at sixteenths of a px when told so: whole px would move a joint by up to half of one."""
+
+_REACH: Final = 1 << 14
+"""Px outside the picture at which a line is cut: cv2's fixed-point coordinates overflow far away."""
+
+
+def bones(labelled: Bool[np.ndarray, "16"]) -> tuple[tuple[int, int], ...]:
+    """The limbs of an MPII skeleton; LSP's where pelvis and thorax are unlabelled, which would leave it in pieces."""
+    if labelled[MPII.names.index("pelvis")] or labelled[MPII.names.index("thorax")]:
+        return MPII.bones
+    return tuple((LSP_TO_MPII[start], LSP_TO_MPII[end]) for start, end in LSP.bones)
+
+
+def skeleton(
+    picture: Picture,
+    joints: Float[np.ndarray, "j 2"],
+    limbs: Sequence[tuple[int, int]],
+    colours: Sequence[Colour],
+    *,
+    width: float = 2.0,
+) -> Picture:
+    """A copy of `picture` with a skeleton on it; joints that are NaN, and their limbs, are left out.
+
+    Args:
+        picture: Stays as it is.
+        joints: Px of the picture; outside of it is allowed.
+        limbs: Pairs of joint numbers.
+        colours: One per joint; each half of a limb has the colour of its joint.
+        width: Of the lines, px.
+    """
+    canvas = np.ascontiguousarray(picture).copy()
+    drawn = np.isfinite(joints).all(axis=1)
+    ends = [pair for pair in limbs if drawn[pair[0]] and drawn[pair[1]]]
+    thick = max(1, round(width))
+    for outline in (True, False):  # a dark rim first, under all lines: white on snow, red on grass
+        for start, end in ends:
+            middle = (joints[start] + joints[end]) / 2
+            for joint in (start, end):
+                colour = BLACK if outline else colours[joint]
+                _line(canvas, joints[joint], middle, colour, thick + 2 if outline else thick)
+        for joint in np.flatnonzero(drawn).tolist():
+            colour = BLACK if outline else colours[joint]
+            _dot(canvas, joints[joint], 1.3 * width + (1 if outline else 0), colour)
+    return canvas
+
+
+def overlay(
+    picture: Picture,
+    truth: Float[np.ndarray, "16 2"],
+    preds: Float[np.ndarray, "16 2"],
+    right: Bool[np.ndarray, "16"],
+    caption: Sequence[str] = (),
+    *,
+    side: int = 512,
+) -> Picture:
+    """Truth in white, predictions in pink where `right` and in red where not, captions on a strip below.
+
+    Args:
+        picture: What the person is seen in; scaled so that its longer side is `side` px, with the points.
+        truth: Px of the picture, NaN where unlabelled; a prediction of such a joint is not drawn either, because
+            nothing says whether it is right.
+        preds: Px of the picture; NaN where there is none.
+        right: Whether each prediction counts as right.
+        caption: Lines of the strip.
+        side: Px.
+    """
+    factor = side / max(picture.shape[:2])
+    enlarged = _resize(picture, factor)
+    limbs = bones(np.isfinite(truth).all(axis=1))
+    width = side / 256
+    canvas = skeleton(enlarged, _scale(truth, factor), limbs, [WHITE] * len(truth), width=width)
+    shown = np.where(np.isnan(truth), np.nan, preds)
+    colours = [PINK if good else RED for good in right]
+    canvas = skeleton(canvas, _scale(shown, factor), limbs, colours, width=width)
+    return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
+
+
+def strip(lines: Sequence[str], width: int) -> Picture:
+    """Lines of white text on black, as large as `width` px allow; other than ASCII shows as question marks."""
+    face, thick, height = cv2.FONT_HERSHEY_SIMPLEX, 1, 22
+    canvas = np.zeros((height * len(lines) + 6, width, 3), dtype=np.uint8)
+    for place, line in enumerate(lines):
+        text = line.encode("ascii", "replace").decode()
+        (wide, _), _ = cv2.getTextSize(text, face, 0.5, thick)
+        scale = 0.5 * min(1.0, (width - 8) / max(wide, 1))
+        bottom = height * (place + 1) - 4
+        cv2.putText(canvas, text, (4, bottom), face, scale, WHITE, thick, cv2.LINE_AA)
+    return canvas
+
+
+def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, gap: int = 4) -> Picture:
+    """All pictures on one, row by row, each centred in a cell as large as the largest, on dark grey.
+
+    Raises:
+        ValueError: If there is no picture.
+    """
+    if not pictures:
+        raise ValueError("a contact sheet needs a picture")
+    height = max(picture.shape[0] for picture in pictures)
+    width = max(picture.shape[1] for picture in pictures)
+    columns = min(columns, len(pictures))
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), 48, dtype=np.uint8)
+    for place, picture in enumerate(pictures):
+        row, column = divmod(place, columns)
+        top = gap + row * (height + gap) + (height - picture.shape[0]) // 2
+        left = gap + column * (width + gap) + (width - picture.shape[1]) // 2
+        sheet[top : top + picture.shape[0], left : left + picture.shape[1]] = picture
+    return sheet
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture, whole or not at all."""
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise ValueError(f"{path}: a picture of {picture.shape} cannot be written as PNG")
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(data.tobytes())
+    partial.replace(path)
+
+
+def _resize(picture: Picture, factor: float) -> Picture:
+    size = [max(1, round(length * factor)) for length in picture.shape[1::-1]]
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(picture, size, interpolation=method), dtype=np.uint8)
+
+
+def _scale(points: Float[np.ndarray, "j 2"], factor: float) -> Float[np.ndarray, "j 2"]:
+    """Points in px of the scaled picture: a picture begins half a px before its first pixel's centre."""
+    return (points + 0.5) * factor - 0.5
+
+
+def _fixed(point: Float[np.ndarray, "2"]) -> tuple[int, int]:
+    x, y = np.clip(point, -_REACH, _REACH) * (1 << SHIFT)
+    return round(float(x)), round(float(y))
+
+
+def _line(
+    canvas: Picture, start: Float[np.ndarray, "2"], end: Float[np.ndarray, "2"], colour: Colour, thick: int
+) -> None:
+    cv2.line(canvas, _fixed(start), _fixed(end), colour, thick, cv2.LINE_AA, SHIFT)
+
+
+def _dot(canvas: Picture, point: Float[np.ndarray, "2"], radius: float, colour: Colour) -> None:
+    cv2.circle(canvas, _fixed(point), round(radius * (1 << SHIFT)), colour, cv2.FILLED, cv2.LINE_AA, SHIFT)
