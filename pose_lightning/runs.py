@@ -1,0 +1,232 @@
+"""A run is a directory: configuration, checkpoints, metrics, log and W&B files; every door takes it whole."""
+
+import csv
+import io
+import json
+import logging
+import os
+import secrets
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Self
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from pose_lightning.errors import UserError
+
+RUN_ID: Final = "POSE_LIGHTNING_RUN_ID"
+"""Environment variable that hands the id to the processes that DDP starts."""
+
+COUNTERS: Final = ("step", "samples", "epoch")
+"""The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """Where everything of one run lies.
+
+    Layout: `config.yaml`, `checkpoints/{last,best}.ckpt`, `metrics.csv`, `log.txt`, `wandb/`, and after `evaluate`
+    `metrics.json`, `predictions.h5` and `overlays/`.
+    """
+
+    path: Path
+
+    @classmethod
+    def create(cls, runs: Path, experiment: str) -> Self:
+        """A new directory `runs/<experiment>/<time>-<random>`; the same one in every process of the run."""
+        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        run = cls(runs / experiment / os.environ.setdefault(RUN_ID, stamp))
+        run.checkpoints.mkdir(parents=True, exist_ok=True)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """The run at `path`.
+
+        Raises:
+            UserError: If `path` holds no run.
+        """
+        run = cls(path)
+        if not run.config.is_file():
+            raise UserError(
+                f"{path} is no run directory: it has no config.yaml; `ls runs/*/*` lists the runs there are"
+            )
+        return run
+
+    @property
+    def id(self) -> str:
+        """The directory's name, which is the W&B run's id too."""
+        return self.path.name
+
+    @property
+    def config(self) -> Path:
+        """The resolved configuration."""
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def last(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the best monitored metric."""
+        return self.checkpoints / "best.ckpt"
+
+    def write_config(self, text: str) -> None:
+        """Write the configuration, whole or not at all."""
+        partial = self.config.with_suffix(".yaml.partial")
+        partial.write_text(text)
+        partial.replace(self.config)
+
+    @contextmanager
+    def log(self) -> Iterator[None]:
+        """Keep what the libraries log and warn in log.txt, beside what goes to the terminal."""
+        handler = logging.FileHandler(self.path / "log.txt")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+        loggers = [
+            logging.getLogger(name) for name in ("pose_lightning", "pytorch_lightning", "lightning", "py.warnings")
+        ]
+        for logger in loggers:
+            logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            for logger in loggers:
+                logger.removeHandler(handler)
+            handler.close()
+
+
+class MetricsFile:
+    """metrics.csv: a row per logged step, with the samples seen.
+
+    A resumed run replays the steps between its checkpoint and the moment it was killed. `fresh` drops what the file
+    held when it was opened, so that neither the file nor W&B gets a step twice. A row that a kill cut short is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = list(COUNTERS)
+        self._known: set[tuple[int, str]] = set()
+        if path.is_file():
+            self._read()
+
+    def _read(self) -> None:
+        text = self.path.read_text()
+        whole = text[: text.rfind("\n") + 1]
+        rows = list(csv.DictReader(io.StringIO(whole)))
+        if whole != text:
+            self._replace(whole)
+        if rows:
+            self.columns = list(rows[0])
+        for row in rows:
+            self._known |= {(int(row["step"]), name) for name, value in row.items() if value and name not in COUNTERS}
+
+    def _replace(self, text: str) -> None:
+        partial = self.path.with_suffix(".csv.partial")
+        partial.write_text(text)
+        partial.replace(self.path)
+
+    def fresh(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """The metrics that the file did not hold for this step when it was opened."""
+        return {name: value for name, value in metrics.items() if (step, name) not in self._known}
+
+    def append(self, metrics: Mapping[str, float], *, step: int, samples: int, epoch: int) -> None:
+        """Add a row; the header grows with new names."""
+        if new := [name for name in metrics if name not in self.columns]:
+            self.columns += new
+            rows = list(csv.DictReader(io.StringIO(self.path.read_text()))) if self.path.is_file() else []
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            self._replace(text.getvalue())
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
+
+
+class MetricsLogger(Logger):
+    """Writes what Lightning logs to metrics.csv, by step and samples seen.
+
+    Args:
+        file: The file.
+        samples_seen: Training samples behind a number of optimizer steps.
+    """
+
+    def __init__(self, file: MetricsFile, samples_seen: Callable[[int], int]) -> None:
+        super().__init__()
+        self.file, self.samples_seen = file, samples_seen
+
+    @property
+    def name(self) -> str:
+        """The kind of record."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """The file it goes to."""
+        return str(self.file.path)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a row. Lightning counts the step that is under way from 0; a row says how many are done."""
+        done = (step or 0) + 1
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        if fresh := self.file.fresh(values, done):
+            epoch = int(metrics.get("epoch", 0))
+            self.file.append(fresh, step=done, samples=self.samples_seen(done), epoch=epoch)
+
+
+class RunWandbLogger(WandbLogger):
+    """A W&B run that lives in the run's directory, with samples seen as the axis of every metric.
+
+    Args:
+        run: The run; its id becomes the W&B id, so that a resumed run goes on under it.
+        file: Decides which steps are fresh.
+        samples_seen: Training samples behind a number of optimizer steps.
+        settings: Further arguments of `wandb.init`.
+    """
+
+    def __init__(
+        self, run: RunDirectory, file: MetricsFile, samples_seen: Callable[[int], int], **settings: Any
+    ) -> None:
+        super().__init__(save_dir=run.path, version=run.id, **settings)
+        self.file, self.samples_seen = file, samples_seen
+        self._axis_defined = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send what this step has not sent before."""
+        done = (step or 0) + 1
+        values = {name: value for name, value in metrics.items() if name != "epoch"}
+        fresh = self.file.fresh(values, done)
+        if not fresh:
+            return
+        if not self._axis_defined:
+            self.experiment.define_metric("samples")
+            self.experiment.define_metric("*", step_metric="samples")
+            self._axis_defined = True
+        counters = {"samples": self.samples_seen(done), "epoch": metrics.get("epoch", 0), "trainer/global_step": done}
+        self.experiment.log({**fresh, **counters})
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as JSON, whole or not at all; NaN is refused, because JSON has none."""
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    partial.replace(path)
