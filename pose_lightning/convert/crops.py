@@ -1,0 +1,287 @@
+"""Cut persons out of their photographs and write the pose store of one split.
+
+A person is cut as a square window of whole image pixels around the box, zero outside the photograph, and resized to
+`crop` pixels. The label `crop` is (x0, y0, s): stored px c = (image px - (x0, y0) + 0.5) * s - 0.5, exactly, because
+windows begin and end between pixels and cv2.resize maps edges to edges.
+"""
+
+import argparse
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import cv2
+import numpy as np
+import simplejpeg
+from jaxtyping import UInt8
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from pose_lightning.convert import ConvertError
+from pose_lightning.convert.people import People
+from pose_lightning.store import Codec, StoreWriter
+
+Image = UInt8[np.ndarray, "h w 3"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+LARGEST_WINDOW: Final = 16384
+"""px. MPII's largest person (scale 24.8) needs 10,855; more than this is a mistake in the annotation."""
+
+HARMLESS: Final = "extraneous bytes before marker"
+"""libjpeg's warning where every pixel was decoded and rubbish follows; photographs from the web have it."""
+
+LISTED: Final = 5
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """How persons are cut and stored.
+
+    Attributes:
+        images: Folder of the photographs; None writes labels only.
+        codec: `jpeg` (4:4:4) or `raw`.
+        crop: Side of the stored square, px.
+        box_in_crop: Side of the person box in it, px. The rest is margin for rotation and scale.
+        quality: Of the JPEG files, 1 to 100.
+        skip_missing: Leave out persons whose photograph is missing or undecodable, instead of failing.
+    """
+
+    images: Path | None
+    codec: Codec = "jpeg"
+    crop: int = 448
+    box_in_crop: int = 256
+    quality: int = 95
+    skip_missing: bool = False
+
+    def __post_init__(self) -> None:
+        if not 16 <= self.crop <= 4096:
+            raise ConvertError(f"--crop {self.crop}: wanted 16 to 4096 px")
+        if not 8 <= self.box_in_crop <= self.crop:
+            raise ConvertError(f"--box {self.box_in_crop}: wanted 8 px to --crop, which is {self.crop}")
+        if not 1 <= self.quality <= 100:
+            raise ConvertError(f"--quality {self.quality}: wanted 1 to 100")
+
+
+def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the settings of `Pixels` that every converter has."""
+    parser.add_argument("--codec", choices=("jpeg", "raw"), default="jpeg", help="how pixels are stored (jpeg)")
+    parser.add_argument("--crop", type=int, default=448, metavar="PX", help="side of a stored crop (448)")
+    parser.add_argument("--box", type=int, default=256, metavar="PX", help="side of the person box in it (256)")
+    parser.add_argument("--quality", type=int, default=95, metavar="Q", help="of the stored JPEG files (95)")
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="leave out and count persons without a readable photograph"
+    )
+
+
+def pixels_from(args: argparse.Namespace, images: Path | None) -> Pixels:
+    """The settings that `add_pixel_arguments` asked for."""
+    return Pixels(images, args.codec, args.crop, args.box, args.quality, args.skip_missing)
+
+
+def decode(path: Path) -> Image:
+    """The pixels of a JPEG file as they are stored: RGB, EXIF orientation ignored, as annotators' tools do.
+
+    Raises:
+        ValueError: If the file is no JPEG, or any of its pixels cannot be decoded.
+        OSError: If it cannot be read.
+    """
+    data = path.read_bytes()
+    if data[:2] != b"\xff\xd8":
+        raise ValueError("not a JPEG file")
+    colorspace = "CMYK" if simplejpeg.decode_jpeg_header(data)[2] == "CMYK" else "RGB"
+    try:
+        pixels = simplejpeg.decode_jpeg(data, colorspace, strict=True)
+    except ValueError as error:
+        if HARMLESS not in str(error):
+            raise
+        pixels = simplejpeg.decode_jpeg(data, colorspace, strict=False)
+    if colorspace == "RGB":
+        return pixels
+    # Adobe's writers, the only ones in use, store CMYK inverted: 255 is no ink.
+    inks = pixels.astype(np.uint16)
+    return ((inks[..., :3] * inks[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def _halvings(side: float, size: int) -> int:
+    """The largest power of two by which `side` can be divided and stay at least `size`."""
+    return 1 << max(0, int(np.log2(max(side / size, 1.0))))
+
+
+def window(center: np.ndarray, box: float, crop: int, box_in_crop: int) -> tuple[int, int, int]:
+    """The square of whole pixels (x0, y0, side) in which a box of `box` px takes `box_in_crop` of `crop` px.
+
+    A side of at least 2 (4, 8, ...) x `crop` is a multiple of 2 (4, 8, ...), so that `cut` can halve it.
+    """
+    exact = box * crop / box_in_crop
+    factor = _halvings(exact, crop)
+    side = factor * max(1, round(exact / factor))
+    x0, y0 = (round(float(middle) - (side - 1) / 2) for middle in center)
+    return x0, y0, side
+
+
+def cut(image: Image, x0: int, y0: int, side: int, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    """The window (x0, y0, side) of an image, zero outside it, resized to `size` px."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = max(x0, 0), max(y0, 0), min(x0 + side, width), min(y0 + side, height)
+    part: np.ndarray = np.zeros((side, side, 3), dtype=np.uint8)
+    if left < right and top < bottom:
+        part[top - y0 : bottom - y0, left - x0 : right - x0] = image[top:bottom, left:right]
+    while side >= 2 * size and side % 2 == 0:
+        # Averaging four whole pixels is several times faster than cv2's averaging of fractions, which does the rest.
+        side //= 2
+        part = cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+    if side == size:
+        return part
+    # Cubic, because the loader shrinks crops again: linear interpolation twice would blur small persons.
+    return cv2.resize(part, (size, size), interpolation=cv2.INTER_AREA if side > size else cv2.INTER_CUBIC)
+
+
+def in_threads(
+    work: Callable[[Item], Result], items: list[Item], *, title: str, threads: int | None = None
+) -> Iterator[Result]:
+    """Map over all cores, in order, with a progress bar; only a few results wait, so memory stays flat."""
+    threads = threads or os.cpu_count() or 1
+    executor = ThreadPoolExecutor(threads)
+    waiting: deque[Future[Result]] = deque()
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(title, total=len(items))
+            for item in items:
+                waiting.append(executor.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+                    progress.advance(task)
+            while waiting:
+                yield waiting.popleft().result()
+                progress.advance(task)
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def report_path(store: Path) -> Path:
+    """Where the photographs that a store lacks are listed."""
+    return store.with_suffix(".missing.txt")
+
+
+def write_split(store: Path, people: People, pixels: Pixels, attrs: Mapping[str, Any]) -> dict[str, int] | None:
+    """Write the store of one split and return its counts, or None where no person is left (and there is no store).
+
+    Photographs that are missing or cannot be decoded are listed beside the store, with the reason.
+
+    Raises:
+        ConvertError: If there are such photographs and `pixels.skip_missing` is false.
+    """
+    troubles = _absent(people, pixels.images)
+    while True:
+        _report(store, troubles, people, pixels)
+        left = people.take(~np.isin(people.image, list(troubles)))
+        counts = left.counts() | dict(attrs.get("counts", {}))
+        if troubles:
+            counts |= {"images_left_out": len(troubles), "persons_left_out": len(people) - len(left)}
+        if not len(left):
+            if store.exists():
+                raise ConvertError(f"{store} is of an earlier conversion, and this one has no sample for it; remove it")
+            return None
+        try:
+            _write(store, left, pixels, dict(attrs) | {"counts": counts})
+        except _UndecodableError as error:
+            # Rare, and a store must know its counts before its first sample: list them all, then begin again.
+            troubles |= error.troubles
+        else:
+            return counts
+
+
+class _UndecodableError(Exception):
+    def __init__(self, troubles: dict[str, str]) -> None:
+        super().__init__(troubles)
+        self.troubles = troubles
+
+
+def _absent(people: People, folder: Path | None) -> dict[str, str]:
+    """Image -> reason, for images that are not files below `folder`."""
+    if folder is None:
+        return {}
+    return {str(name): "missing" for name in np.unique(people.image) if not (folder / str(name)).is_file()}
+
+
+def _report(store: Path, troubles: Mapping[str, str], people: People, pixels: Pixels) -> None:
+    report = report_path(store)
+    if not troubles:
+        report.unlink(missing_ok=True)
+        return
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("".join(f"{name}\t{reason}\n" for name, reason in sorted(troubles.items())))
+    if not pixels.skip_missing:
+        some = ", ".join(f"{name} ({reason})" for name, reason in sorted(troubles.items())[:LISTED])
+        raise ConvertError(
+            f"{pixels.images}: {len(troubles)} of {len(np.unique(people.image))} photographs for {store.name} are "
+            f"missing or undecodable: {some}{', ...' if len(troubles) > LISTED else ''}. All are listed in {report}; "
+            "--skip-missing leaves their persons out"
+        )
+
+
+def _write(store: Path, people: People, pixels: Pixels, attrs: dict[str, Any]) -> None:
+    windows = [
+        window(people.center[row], people.box[row], pixels.crop, pixels.box_in_crop) for row in range(len(people))
+    ]
+    for row, (_, _, side) in enumerate(windows):
+        if side > LARGEST_WINDOW:
+            raise ConvertError(f"person {people.name(row)}: a box of {people.box[row]:.0f} px cannot be meant")
+
+    def crops(rows: list[int]) -> list[np.ndarray | bytes | None] | str:
+        return _crops(people.image[rows[0]], [windows[row] for row in rows], pixels)
+
+    codec, shape = (None, None) if pixels.images is None else (pixels.codec, (pixels.crop, pixels.crop, 3))
+    by_image = [list(rows) for _, rows in groupby(range(len(people)), key=lambda row: people.image[row])]
+    troubles: dict[str, str] = {}
+    with StoreWriter(store, codec=codec, attrs=attrs, shape=shape) as writer:
+        for rows, results in zip(by_image, in_threads(crops, by_image, title=store.stem), strict=True):
+            if isinstance(results, str):
+                troubles[str(people.image[rows[0]])] = results
+            elif not troubles:
+                for row, result in zip(rows, results, strict=True):
+                    x0, y0, side = windows[row]
+                    writer.append(result, people.labels(row) | {"crop": np.array([x0, y0, pixels.crop / side])})
+        if troubles:
+            raise _UndecodableError(troubles)
+
+
+def _crops(image: str, windows: list[tuple[int, int, int]], pixels: Pixels) -> list[np.ndarray | bytes | None] | str:
+    """What to store of one photograph's persons, or why it cannot be decoded."""
+    if pixels.images is None:
+        return [None] * len(windows)
+    try:
+        photograph = decode(pixels.images / image)
+    except (ValueError, OSError) as error:
+        return f"undecodable: {error}"
+    crops = [cut(photograph, x0, y0, side, pixels.crop) for x0, y0, side in windows]
+    if pixels.codec == "raw":
+        return list(crops)
+    return [simplejpeg.encode_jpeg(crop, pixels.quality, "RGB", "444", fastdct=False) for crop in crops]
+
+
+def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:
+    """Print what was written, one row per store."""
+    console = Console()
+    table = Table("store", box=None)
+    keys = list(dict.fromkeys(key for counts in results.values() for key in counts or {}))
+    for key in keys:
+        table.add_column(key.replace("_", " "), justify="right")
+    for path, counts in results.items():
+        table.add_row(path.stem, *(f"{(counts or {}).get(key, 0):,}" for key in keys))
+    console.print(table)
+    for note in notes:
+        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+    for path, counts in results.items():
+        written = str(path) if counts else f"{path}: not written, no sample is left"
+        console.print(written, markup=False, highlight=False, soft_wrap=True)
+        if report_path(path).exists():
+            console.print(f"{report_path(path)}", markup=False, highlight=False, soft_wrap=True)

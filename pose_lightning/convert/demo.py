@@ -1,0 +1,201 @@
+"""Draw people and write them as official MPII files, under TARGET/official; then convert these as `mpii` does.
+
+The people are drawn, not photographed: stores made from them are marked synthetic, and so is whatever is trained on
+them. The same seed gives the same bytes; a larger --people only adds images.
+"""
+
+import argparse
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import simplejpeg
+from scipy.io import savemat
+
+from pose_lightning.convert import ConvertError, mpii
+from pose_lightning.convert.crops import Pixels, in_threads, print_summary
+from pose_lightning.convert.drawn import scenes
+from pose_lightning.convert.drawn.activities import ACTIVITIES
+from pose_lightning.convert.drawn.scenes import Annotation, Video
+
+PEOPLE: Final = 600
+"""How many persons are drawn with joints by default."""
+ANNOTATIONS: Final = "mpii_human_pose_demo.mat"
+_HEADER: Final = b"MATLAB 5.0 MAT-file, drawn people in the form of MPII Human Pose".ljust(116)
+_EMPTY: Final = np.zeros((0, 0))
+_VALIDATION: Final = 0.2  # of the videos; a tenth of so few would leave a table of noise
+_QUALITY: Final = 92
+_README: Final = """These people are drawn, not photographed.
+
+`python -m pose_lightning.convert demo` made these files ({people} persons, seed {seed}). They have the form of the
+official MPII Human Pose data set, so that everything that reads MPII reads them, but they are a stand-in for trying
+things out: no number measured on them says anything about photographs, and none may stand beside published ones.
+"""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One image to draw: a frame of a video and its file's name."""
+
+    video: Video
+    index: int
+    name: str
+
+    @property
+    def has_joints(self) -> bool:
+        """Whether the image is one of the training images; test images come without joints and activities."""
+        return self.video.labels != "none"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `convert demo`."""
+    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets official/ and mpii/pose/*.h5")
+    parser.add_argument(
+        "--people", type=int, default=PEOPLE, metavar="N", help=f"draw at least so many persons with joints ({PEOPLE})"
+    )
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed draws other people (0)")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw, convert and print what was written."""
+    write(args.target, people=args.people, seed=args.seed)
+
+
+def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:
+    """Write `target`/official and the stores `target`/mpii/pose/train.h5 and val.h5.
+
+    Raises:
+        ConvertError: If `people` or `seed` is out of range.
+    """
+    official = draw(target, people=people, seed=seed)
+    annotations = mpii.read_annotations([official / ANNOTATIONS], validation=_VALIDATION)
+    annotations = replace(annotations, attrs={**annotations.attrs, "dataset": "demo"})
+    results = mpii.write(annotations, target / "mpii", Pixels(official / "images"), synthetic=True)
+    print_summary(results, ["these people are drawn, not photographed", *annotations.notes])
+
+
+def draw(target: Path, *, people: int, seed: int) -> Path:
+    """Write the official files whole, replacing what was there, and return their folder `target`/official."""
+    if people < 1 or seed < 0:
+        raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
+    partial, official = target / "official.partial", target / "official"
+    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
+    (partial / "images").mkdir(parents=True)
+    try:
+        frames, annotations = [], []
+        for frame, drawn in _drawn(partial / "images", people, seed):
+            frames.append(frame)
+            annotations.append(drawn)
+        write_annotations(partial / ANNOTATIONS, frames, annotations)
+        (partial / "README.txt").write_text(_README.format(people=people, seed=seed))
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)  # the next run tries again; what went wrong here matters more
+        raise
+    if official.exists():
+        shutil.rmtree(official)
+    partial.rename(official)
+    return official
+
+
+def _drawn(images: Path, people: int, seed: int) -> Iterator[tuple[Frame, list[Annotation]]]:
+    """Draw and write image after image."""
+
+    def work(frame: Frame) -> list[Annotation]:
+        image, annotations = scenes.drawn(frame.video, frame.index)
+        data = simplejpeg.encode_jpeg(image, quality=_QUALITY, colorspace="RGB", colorsubsampling="444")
+        (images / frame.name).write_bytes(data)
+        return annotations
+
+    frames = planned(people, seed)
+    yield from zip(frames, in_threads(work, frames, title="drawing people"), strict=True)
+
+
+def planned(people: int, seed: int) -> list[Frame]:
+    """The images that together show at least `people` persons with joints; a larger number only adds images."""
+    frames: list[Frame] = []
+    for video in scenes.videos(seed):
+        for index, second in enumerate(video.seconds):
+            frame = Frame(video, index, f"{video.number:06d}{second:03d}.jpg")
+            frames.append(frame)
+            people -= scenes.people_shown(video, index) if frame.has_joints else 0
+            if people <= 0:
+                return frames
+    raise AssertionError("videos never end")
+
+
+def write_annotations(path: Path, frames: Sequence[Frame], annotations: Sequence[Sequence[Annotation]]) -> None:
+    """Write the MATLAB v5 file with RELEASE as MPII has it; coordinates become 1-based.
+
+    The same input gives the same bytes: scipy's header, which has the date, is replaced.
+    """
+    images = zip(frames, annotations, strict=True)
+    release = {
+        "annolist": _structs(_image(frame, people) for frame, people in images),
+        "img_train": np.array([[float(frame.has_joints) for frame in frames]]),
+        "version": "demo",
+        "single_person": _cells([_apart(people) for people in annotations]),
+        "act": _structs(_act(frame) for frame in frames).T,
+        "video_list": _cells([f"drawn-{number:06d}" for number in range(frames[-1].video.number + 1)]).T,
+    }
+    savemat(path, {"RELEASE": release})
+    with path.open("r+b") as file:
+        file.write(_HEADER)
+
+
+def _structs(rows: Iterable[Mapping[str, Any]]) -> np.ndarray:
+    """A 1 x n MATLAB struct array."""
+    rows = list(rows)
+    array = np.empty((1, len(rows)), dtype=[(key, object) for key in rows[0]])
+    for index, row in enumerate(rows):
+        array[0, index] = tuple(row.values())
+    return array
+
+
+def _cells(values: Sequence[Any]) -> np.ndarray:
+    """An n x 1 MATLAB cell array."""
+    array = np.empty((len(values), 1), dtype=object)
+    for index, value in enumerate(values):
+        array[index, 0] = value
+    return array
+
+
+def _image(frame: Frame, people: Sequence[Annotation]) -> dict[str, Any]:
+    persons = [_person(person, has_joints=frame.has_joints) for person in people]
+    return {
+        "image": {"name": frame.name},
+        "annorect": _structs(persons),
+        "frame_sec": float(frame.video.seconds[frame.index]),
+        "vididx": float(frame.video.number + 1),
+    }
+
+
+def _person(person: Annotation, *, has_joints: bool) -> dict[str, Any]:
+    """An annorect. Persons of test images, and those of whom too little is in the image, have no head box or joints."""
+    place = {"scale": person.scale, "objpos": {"x": person.center[0] + 1, "y": person.center[1] + 1}}
+    if not (has_joints and person.shown):
+        return dict.fromkeys(("x1", "y1", "x2", "y2"), _EMPTY) | {"annopoints": _EMPTY} | place
+    points = [
+        {"x": x + 1, "y": y + 1, "id": float(joint), "is_visible": float(person.visible[joint])}
+        for joint, (x, y) in enumerate(person.joints.tolist())
+        if person.labelled[joint]
+    ]
+    box = dict(zip(("x1", "y1", "x2", "y2"), (person.head_box + 1).tolist(), strict=True))
+    return box | {"annopoints": {"point": _structs(points)}} | place
+
+
+def _act(frame: Frame) -> dict[str, Any]:
+    if frame.video.labels != "all":
+        return {"act_name": _EMPTY, "cat_name": _EMPTY, "act_id": -1.0}
+    activity = frame.video.activity
+    return {"act_name": activity.name, "cat_name": activity.category, "act_id": float(ACTIVITIES.index(activity) + 1)}
+
+
+def _apart(people: Sequence[Annotation]) -> np.ndarray:
+    """The 1-based numbers, as a column, of persons whose box no other person's centre is in."""
+    centers = np.array([person.center for person in people])
+    reach = np.array([1.25 * 100 * person.scale for person in people])
+    near = (np.abs(centers[:, None] - centers[None]) < reach[:, None, None]).all(axis=2).sum(axis=1) > 1
+    return np.flatnonzero(~near)[:, None] + 1.0

@@ -1,0 +1,303 @@
+"""Leeds Sports Pose (LSP) and its extension (LSPET) -> stores `train.h5` and `val.h5`.
+
+Both hold `joints.mat` and `images/`, one person in each photograph, and no official training split is used here:
+
+- LSP (Johnson and Everingham, BMVC 2010): `joints` (3, 14, n), images im0001.jpg; every joint is labelled, and the
+  third row is 1 where a joint is occluded.
+- LSPET (Johnson and Everingham, CVPR 2011): `joints` (14, 3, n), images im00001.jpg; the third column is 1 where a
+  joint is labelled, and the coordinates of the others mean nothing. Nothing says which joints are occluded.
+
+Neither has a person box or a head box. The box comes from the labelled joints, which a detector would not have; the
+head size is the distance from the neck to the top of the head.
+"""
+
+import argparse
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import xxhash
+from jaxtyping import Float64, UInt64
+
+from pose_lightning.convert import ConvertError
+from pose_lightning.convert.crops import (
+    LISTED,
+    Pixels,
+    add_pixel_arguments,
+    decode,
+    in_threads,
+    pixels_from,
+    print_summary,
+    write_split,
+)
+from pose_lightning.convert.people import People, check_people, empty_joints, hash_files, read_mat
+from pose_lightning.joints import LSP, LSP_TO_MPII
+
+BOX_MARGIN: Final = 1.25
+SMALLEST_BOX: Final = 32.0  # px; a person all of whose labelled joints coincide still needs a window
+FEWEST_JOINTS: Final = 2
+NECK: Final = LSP.names.index("neck")
+HEAD_TOP: Final = LSP.names.index("head top")
+SMALLEST_HEAD: Final = 1.0  # px; three persons of LSPET have neck and head top at one point
+
+ALIKE: Final = 5
+"""Of the 64 bits of a dHash. In 4,000 photographs of LSPET, 6 pairs differ in no more: 4 copies, one scene shot twice,
+and one pair unlike each other, which costs nothing; unlike pairs become common from 7 on."""
+
+BITS_SET: Final = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
+"""How many bits of each 16-bit number are set (numpy itself counts from 2.0 on)."""
+
+BOX_SOURCE: Final = "labelled joints (privileged)"
+SCALE_CONVENTION: Final = (
+    "box = 1.25 x the longer side of the labelled joints' tight box, at least 32 px, centred on it"
+)
+
+
+@dataclass(frozen=True)
+class _Set:
+    dataset: str
+    digits: int
+    joints: Float64[np.ndarray, "n 14 2"]
+    labelled: np.ndarray
+    visible: np.ndarray
+    flag: str
+
+
+def read_joints(path: Path) -> _Set:
+    """Read `joints.mat`; the axes tell LSP from LSPET, and with it what the flag means.
+
+    Raises:
+        ConvertError: If the array is of neither form.
+    """
+    array = np.asarray(read_mat(path, "joints")["joints"])
+    if array.ndim == 2:  # one person: the reader squeezes
+        array = array[..., None]
+    if array.ndim != 3 or array.shape[:2] not in ((3, 14), (14, 3)) or array.dtype.kind not in "fiu":
+        raise ConvertError(
+            f"{path}: joints is {array.dtype} {array.shape}; wanted LSP's (3, 14, n) or LSPET's (14, 3, n)"
+        )
+    extended = array.shape[0] == 14
+    rows = array.transpose(2, 0, 1) if extended else array.transpose(2, 1, 0)
+    coordinates, flag = rows[..., :2].astype(np.float64), rows[..., 2]
+    if not np.isin(flag, (0, 1)).all():
+        raise ConvertError(f"{path}: a third value of joints is {flag[~np.isin(flag, (0, 1))][0]}; wanted 0 or 1")
+    finite = np.isfinite(coordinates).all(axis=2)
+    if extended:
+        labelled = visible = flag == 1
+        text = "flag 1 = labelled; occlusion is not annotated, so every labelled joint counts as visible"
+    else:
+        labelled, visible = np.ones_like(finite), flag == 0
+        text = "all joints labelled; flag 1 = occluded"
+    if (labelled & ~finite).any():
+        row = int((labelled & ~finite).any(axis=1).argmax())
+        raise ConvertError(f"{path}: a labelled joint of person {row + 1} is not finite")
+    # The files are MATLAB's, whose first pixel is 1. Neither says so; the error, if any, is below one pixel.
+    return _Set("lspet" if extended else "lsp", 5 if extended else 4, coordinates - 1, labelled, visible, text)
+
+
+def to_people(joints: _Set) -> tuple[People, int]:
+    """Persons in the MPII joint set, and how many had too few labelled joints for a box."""
+    usable = np.flatnonzero(joints.labelled.sum(axis=1) >= FEWEST_JOINTS)
+    points = np.where(joints.labelled[usable][..., None], joints.joints[usable], np.nan)
+    order = list(LSP_TO_MPII)
+    placed, labelled = empty_joints(len(usable))
+    visible = labelled.copy()
+    placed[:, order] = points
+    labelled[:, order], visible[:, order] = joints.labelled[usable], joints.visible[usable]
+    low, high = np.nanmin(points, axis=1), np.nanmax(points, axis=1)
+    head_size = np.linalg.norm(points[:, NECK] - points[:, HEAD_TOP], axis=1)
+    people = People(
+        image=np.array([f"im{row + 1:0{joints.digits}d}.jpg" for row in usable], dtype=np.str_),
+        number=np.zeros(len(usable), dtype=np.int64),
+        group=usable.astype(np.int64) + 1,
+        joints=placed,
+        labelled=labelled,
+        visible=visible,
+        center=(low + high) / 2,
+        box=np.maximum(BOX_MARGIN * (high - low).max(axis=1), SMALLEST_BOX),
+        head_size=np.where(head_size >= SMALLEST_HEAD, head_size, np.nan),
+    )
+    return people, len(joints.labelled) - len(usable)
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    trouble: str | None = None
+    dhash: int = 0
+    size: tuple[int, int] = (0, 0)
+
+
+def _look(path: Path) -> _Photograph:
+    """Whether a photograph decodes, its size, and its dHash: the signs of 64 horizontal differences at 9 x 8 px."""
+    if not path.is_file():
+        return _Photograph("missing")
+    try:
+        pixels = decode(path)
+    except (ValueError, OSError) as error:
+        return _Photograph(f"undecodable: {error}")
+    small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
+    bits = np.packbits(small[:, 1:] > small[:, :-1])
+    return _Photograph(None, int.from_bytes(bits.tobytes(), "big"), (pixels.shape[1], pixels.shape[0]))
+
+
+def _bits_set(words: UInt64[np.ndarray, " n"]) -> np.ndarray:
+    return BITS_SET[words.view(np.uint16).reshape(-1, 4)].sum(axis=1)
+
+
+def group_alike(hashes: UInt64[np.ndarray, " n"]) -> np.ndarray:
+    """For every hash, the first member of its group: hashes that differ in at most `ALIKE` bits, and theirs."""
+    leader = np.arange(len(hashes))
+
+    def find(item: int) -> int:
+        while leader[item] != item:
+            leader[item] = leader[leader[item]]
+            item = int(leader[item])
+        return item
+
+    for row in range(len(hashes)):
+        others = row + 1 + np.flatnonzero(_bits_set(hashes[row + 1 :] ^ hashes[row]) <= ALIKE)
+        for other in others:
+            first, second = sorted((find(row), find(int(other))))
+            leader[second] = first
+    return np.array([find(row) for row in range(len(hashes))], dtype=np.int64)
+
+
+def held_out(groups: np.ndarray, validation: float, seed: int) -> np.ndarray:
+    """Truth values (n,): which persons are validation; whole groups, `round(validation * n)` persons in all.
+
+    Groups are taken in the order of a hash of the seed and their number, so that the split depends on nothing else.
+
+    Raises:
+        ConvertError: If train or val would be empty.
+    """
+    wanted = round(validation * len(groups))
+    if not 0 < wanted < len(groups):
+        raise ConvertError(f"--validation {validation} of {len(groups)} persons leaves train or val empty")
+    numbers, sizes = np.unique(groups, return_counts=True)
+    order = sorted(range(len(numbers)), key=lambda item: xxhash.xxh3_64_intdigest(f"{seed}:{numbers[item]}".encode()))
+    chosen: list[int] = []
+    taken = 0
+    for item in order:
+        if taken + sizes[item] <= wanted:
+            chosen.append(int(numbers[item]))
+            taken += int(sizes[item])
+    return np.isin(groups, chosen)
+
+
+def convert(
+    source: Path, target: Path, pixels: Pixels, *, validation: float = 0.1, seed: int = 0
+) -> dict[Path, dict[str, int] | None]:
+    """Write `train.h5` and `val.h5`; return their counts.
+
+    Args:
+        source: Folder with `joints.mat` and `images/`.
+        target: Folder of the stores.
+        pixels: How persons are cut and stored.
+        validation: Share of the persons to hold out.
+        seed: Of the split.
+
+    Raises:
+        ConvertError: If a file cannot be read, or photographs are missing and `pixels.skip_missing` is false.
+    """
+    joints = read_joints(source / "joints.mat")
+    people, too_few = to_people(joints)
+    check_people(people, source / "joints.mat")
+    images = source / "images"
+    pixels = replace(pixels, images=images)
+    photographs = list(in_threads(lambda name: _look(images / name), people.image.tolist(), title="photographs"))
+    found = np.array([photograph.trouble is None for photograph in photographs])
+    missing = _report(target, source, people, photographs, skip=pixels.skip_missing)
+    left = people.take(found)
+    readable = [photograph for photograph in photographs if photograph.trouble is None]
+    leaders = group_alike(np.array([photograph.dhash for photograph in readable], dtype=np.uint64))
+    left = replace(left, group=left.group[leaders])
+    outside = _outside(left, np.array([photograph.size for photograph in readable]))
+    attrs = _attrs(joints, source, pixels, validation, seed)
+    attrs["left_out"] = {"without_photograph": missing, "too_few_joints": too_few}
+    val = held_out(left.group, validation, seed)
+    results: dict[Path, dict[str, int] | None] = {}
+    for split, rows in (("val", val), ("train", ~val)):
+        path = target / f"{split}.h5"
+        part = left.take(rows)
+        counts = {
+            "joints_outside_image": int(outside[rows].sum()),
+            "similar_photographs": int((np.bincount(left.group)[part.group] > 1).sum()),
+        }
+        results[path] = write_split(path, part, pixels, attrs | {"split": split, "counts": counts})
+    return results
+
+
+def _report(target: Path, source: Path, people: People, photographs: list[_Photograph], *, skip: bool) -> int:
+    """List photographs that cannot be used in TARGET/missing.txt; return how many there are."""
+    troubles = [
+        (str(name), photo.trouble) for name, photo in zip(people.image, photographs, strict=True) if photo.trouble
+    ]
+    report = target / "missing.txt"
+    if not troubles:
+        report.unlink(missing_ok=True)
+        return 0
+    target.mkdir(parents=True, exist_ok=True)
+    report.write_text("".join(f"{name}\t{reason}\n" for name, reason in troubles))
+    some = ", ".join(f"{name} ({reason})" for name, reason in troubles[:LISTED])
+    text = f"{source}: {len(troubles)} of {len(people)} photographs are missing or undecodable: {some}"
+    if not skip:
+        raise ConvertError(f"{text}. All are listed in {report}; --skip-missing leaves their persons out")
+    if len(troubles) == len(people):
+        raise ConvertError(f"{text}: not one is left")
+    return len(troubles)
+
+
+def _outside(people: People, sizes: np.ndarray) -> np.ndarray:
+    """How many labelled joints of each person lie more than a pixel outside the photograph; they stay labelled."""
+    with np.errstate(invalid="ignore"):
+        beyond = (people.joints < -1.5) | (people.joints > sizes[:, None] + 0.5)
+    return (beyond.any(axis=2) & people.labelled).sum(axis=1)
+
+
+def _attrs(joints: _Set, source: Path, pixels: Pixels, validation: float, seed: int) -> dict[str, Any]:
+    return {
+        "kind": "pose",
+        "dataset": joints.dataset,
+        "joint_set": "mpii",
+        "origin": 0,
+        "units": "px",
+        "source_origin": "1 (MATLAB's; the files do not say so)",
+        "source_axes": "(14, 3, n)" if joints.dataset == "lspet" else "(3, 14, n)",
+        "visible_source": joints.flag,
+        "scale_convention": SCALE_CONVENTION,
+        "box_source": BOX_SOURCE,
+        "head_size_source": "distance from neck to head top; unknown where either is unlabelled or they coincide",
+        "synthetic": False,
+        "sources": hash_files([source / "joints.mat"]),
+        "crop_size": pixels.crop,
+        "box_in_crop": pixels.box_in_crop,
+        "split_rule": (
+            f"no official split: {validation:g} of the persons, by xxh3-64 of (seed {seed}, image number); photographs "
+            f"that differ in at most {ALIKE} of the 64 bits of a dHash are on one side"
+        ),
+    }
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `convert lsp`."""
+    parser.add_argument("--source", type=Path, required=True, metavar="DIR", help="folder with joints.mat and images/")
+    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets train.h5 and val.h5")
+    parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="of the persons (0.1)")
+    parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
+    add_pixel_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Convert LSP or LSPET and print what was written."""
+    pixels = pixels_from(args, None)
+    results = convert(args.source, args.target, pixels, validation=args.validation, seed=args.seed)
+    without = sum((counts or {}).get("without_head_size", 0) for counts in results.values())
+    notes = [
+        "the person box comes from the labelled joints: privileged, a detector would not have it",
+        f"{without} persons have no head size (neck or head top unlabelled): they train, but have no PCKh",
+    ]
+    if (report := args.target / "missing.txt").exists():
+        notes.append(f"{sum(1 for _ in report.open())} photographs are missing or undecodable and left out: {report}")
+    print_summary(results, notes)

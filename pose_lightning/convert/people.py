@@ -1,0 +1,151 @@
+"""Annotated persons of any source in one form, and small helpers that all converters share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import numpy as np
+import xxhash
+from jaxtyping import Bool, Float64, Int64
+from scipy.io import loadmat
+
+from pose_lightning.convert import ConvertError
+from pose_lightning.joints import MPII
+
+READ_SIZE: Final = 1 << 20
+
+
+@dataclass(frozen=True)
+class People:
+    """Persons, one row each; joints are those of `joints.MPII`.
+
+    Attributes:
+        image: File names of the photographs.
+        number: Which of its image's persons this is, from 0.
+        group: The same number = the same photograph, or photographs too alike to count as independent.
+        joints: Image px, 0-based, NaN where unlabelled.
+        labelled: Whether a joint was annotated, occluded or not.
+        visible: Labelled and not occluded.
+        center: Centre of the person box, image px, 0-based.
+        box: Side of the square person box, px.
+        head_size: What PCKh divides by, px; NaN where unknown.
+        tags: Further labels of the store, text.
+    """
+
+    image: np.ndarray
+    number: Int64[np.ndarray, " n"]
+    group: Int64[np.ndarray, " n"]
+    joints: Float64[np.ndarray, "n 16 2"]
+    labelled: Bool[np.ndarray, "n 16"]
+    visible: Bool[np.ndarray, "n 16"]
+    center: Float64[np.ndarray, "n 2"]
+    box: Float64[np.ndarray, " n"]
+    head_size: Float64[np.ndarray, " n"]
+    tags: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def take(self, rows: np.ndarray | list[int]) -> "People":
+        """The named rows (indices or truth values), in that order."""
+        rows = np.asarray(rows, dtype=None if len(rows) else np.int64)
+        columns = {part.name: getattr(self, part.name)[rows] for part in fields(self) if part.name != "tags"}
+        return People(**columns, tags={key: values[rows] for key, values in self.tags.items()})
+
+    def name(self, row: int) -> str:
+        """The sample's name: image and person."""
+        return f"{self.image[row]}#{self.number[row]}"
+
+    def labels(self, row: int) -> dict[str, Any]:
+        """One row of the pose store's labels, but for `crop`."""
+        return {
+            "name": self.name(row),
+            "image": str(self.image[row]),
+            **{key: str(values[row]) for key, values in self.tags.items()},
+            "group": self.group[row],
+            "joints": self.joints[row],
+            "labelled": self.labelled[row],
+            "visible": self.visible[row],
+            "center": self.center[row],
+            "box": self.box[row],
+            "head_size": self.head_size[row],
+        }
+
+    def counts(self) -> dict[str, int]:
+        """What a store says of itself."""
+        return {
+            "persons": len(self),
+            "images": len(np.unique(self.image)),
+            "labelled_joints": int(self.labelled.sum()),
+            "visible_joints": int(self.visible.sum()),
+            "without_head_size": int(np.isnan(self.head_size).sum()),
+        }
+
+
+def check_people(people: People, source: object) -> None:
+    """Refuse persons that no crop can be cut for.
+
+    Raises:
+        ConvertError: If two persons have one name, an image's name is a path, or a box or a labelled joint is not a
+            finite number of pixels.
+    """
+    for image in people.image.tolist():
+        if PurePath(image).name != image:
+            raise ConvertError(f"{source}: image {image!r}: wanted a file's name without folders")
+    names = [people.name(row) for row in range(len(people))]
+    values, counts = np.unique(names, return_counts=True)
+    if (counts > 1).any():
+        raise ConvertError(f"{source}: person {values[counts > 1][0]} is there {counts.max()} times")
+    sane = np.isfinite(people.box) & (people.box > 0) & np.isfinite(people.center).all(axis=1)
+    if not sane.all():
+        row = int(np.argmin(sane))
+        raise ConvertError(
+            f"{source}: person {names[row]} has box {people.box[row]} px at {people.center[row].tolist()}"
+        )
+    if (people.labelled != np.isfinite(people.joints).all(axis=2)).any():
+        row = int((people.labelled != np.isfinite(people.joints).all(axis=2)).any(axis=1).argmax())
+        raise ConvertError(f"{source}: person {names[row]} has a labelled joint that is not a finite number")
+
+
+def by_first_appearance(values: np.ndarray) -> Int64[np.ndarray, " n"]:
+    """Number equal values from 0, in the order in which they first appear."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse].astype(np.int64)
+
+
+def empty_joints(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (n, 16, 2), all NaN, and a mask (n, 16), all false."""
+    return np.full((count, len(MPII), 2), np.nan), np.zeros((count, len(MPII)), dtype=bool)
+
+
+def hash_files(paths: Iterable[Path]) -> dict[str, str]:
+    """File name -> xxh3-64 of its bytes, in hexadecimal."""
+    digests = {}
+    for path in paths:
+        digest = xxhash.xxh3_64()
+        with path.open("rb") as file:
+            while block := file.read(READ_SIZE):
+                digest.update(block)
+        name = path.name if path.name not in digests else str(path)
+        digests[name] = digest.hexdigest()
+    return digests
+
+
+def read_mat(path: Path, *keys: str) -> dict[str, Any]:
+    """Variables of a MATLAB file (up to v7); structs as objects with attributes, unit dimensions squeezed.
+
+    Raises:
+        ConvertError: If it is missing, no such file, damaged, or lacks the first of `keys`.
+    """
+    if not path.is_file():
+        raise ConvertError(f"no file {path}")
+    try:
+        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=list(keys))
+    except NotImplementedError as error:
+        raise ConvertError(f"{path} is a MATLAB v7.3 file; save it again with `save -v7`") from error
+    except Exception as error:  # scipy's reader lets whatever a damaged file provokes escape
+        raise ConvertError(f"{path} cannot be read as a MATLAB v5 file: {type(error).__name__}: {error}") from error
+    if keys[0] not in content:
+        raise ConvertError(f"{path} has no variable {keys[0]!r}")
+    return {key: content[key] for key in keys if key in content}
