@@ -1,0 +1,190 @@
+"""The data module of all tasks: the splits of a directory of stores, and their loaders, built one way."""
+
+import math
+from abc import ABC, abstractmethod
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.trainer.states import TrainerFn
+
+from pose_lightning.errors import UserError
+from pose_lightning.loader import BatchPlan, RingLoader, Source
+from pose_lightning.store import Store
+
+
+class StoreDataModule(pl.LightningDataModule, ABC):
+    """Loaders over `train.h5`, `val.h5` and `test.h5` of one directory.
+
+    Training draws a new order every epoch and starts where the trainer stands, so that a run resumed in the middle of
+    an epoch sees exactly the samples that it has not seen. Validation, test and prediction bring every sample once, by
+    index: a rank that has no sample in a batch gets one of weight 0. A task says in `source` what a sample is.
+
+    Args:
+        root: Directory of the stores.
+        batch_size: Samples per optimizer step, over all devices, nodes and accumulated batches.
+        num_threads: Threads per process that load; 0 loads in the training loop's own thread.
+        ring_depth: Batches in memory, including the one in use.
+        verify: Compare every sample's pixels with their checksum.
+        seed: Of the order of the samples, and of whatever a source draws.
+        limit_samples: Train on the split's first samples only; other splits stay whole.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        batch_size: int,
+        *,
+        num_threads: int = 2,
+        ring_depth: int = 3,
+        verify: bool = True,
+        seed: int = 0,
+        limit_samples: int | None = None,
+    ) -> None:
+        super().__init__()
+        if limit_samples is not None and limit_samples < 1:
+            raise UserError(f"data.limit_samples {limit_samples}; at least 1, or leave it out for the whole split")
+        self.root, self.batch_size = Path(root), batch_size
+        self.num_threads, self.ring_depth = num_threads, ring_depth
+        self.verify, self.seed, self.limit_samples = verify, seed, limit_samples
+        self.predict_split = "test"
+        self._sources: dict[tuple[str, bool], Source] = {}
+
+    @abstractmethod
+    def source(self, split: str, augment: bool) -> Source:
+        """How the samples of a split get into a batch; `augment` in training only."""
+
+    def store_path(self, split: str) -> Path:
+        """Where a split's store is, or should be."""
+        return self.root / f"{split}.h5"
+
+    def store(self, split: str) -> Store:
+        """The split's store.
+
+        Raises:
+            StoreError: If it is missing (the message says how to make it) or damaged.
+        """
+        return Store(self.store_path(split), verify=self.verify)
+
+    def setup(self, stage: str) -> None:
+        """Refuse what would fail later, before anything is built.
+
+        Raises:
+            UserError: If the batch does not divide over devices and accumulated batches.
+        """
+        if stage == "fit":
+            self._check_batch_size()
+
+    def train_dataloader(self) -> RingLoader:
+        """The training split, shuffled, from the trainer's position on."""
+        self._check_batch_size()
+        source = self._source("train", augment=True)
+        position = partial(self._position, self._accumulate)
+        return RingLoader(source, self._plan(), position=position, accumulate=self._accumulate, **self._settings)
+
+    def val_dataloader(self) -> RingLoader:
+        """The validation split, every sample once."""
+        return self.evaluation_loader("val")
+
+    def test_dataloader(self) -> RingLoader:
+        """The test split, every sample once."""
+        return self.evaluation_loader("test")
+
+    def predict_dataloader(self) -> RingLoader:
+        """The split named by `predict_split`, every sample once."""
+        return self.evaluation_loader(self.predict_split)
+
+    def evaluation_loader(self, split: str) -> RingLoader:
+        """Any split as `validate`, `test` and `predict` need it: by index, not augmented, every sample once."""
+        source = self._source(split, augment=False)
+        return RingLoader(source, BatchPlan(len(source), self.batch_size, self.seed, shuffle=False), **self._settings)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of an epoch, without `limit_train_batches`."""
+        return self._plan().batches
+
+    def samples_seen(self, step: int) -> int:
+        """Samples that training has seen after `step` optimizer steps: the last batch of an epoch may be smaller."""
+        plan = self._plan()
+        batches = plan.batches
+        if self.trainer is not None and math.isfinite(self.trainer.num_training_batches):  # limit_train_batches
+            batches = min(batches, math.ceil(self.trainer.num_training_batches / self._accumulate))
+        epochs, rest = divmod(step, batches)
+        return epochs * min(batches * plan.batch_size, plan.length) + rest * plan.batch_size
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint must agree in with the run that goes on from it."""
+        return {
+            "batch_size": self.batch_size,
+            "accumulate_grad_batches": self._accumulate,
+            "seed": self.seed,
+            "training samples": self._plan().length,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to go on with training that would not see the samples that are left.
+
+        Raises:
+            UserError: If the checkpoint was made with other batches.
+        """
+        if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            return
+        for key, value in self.state_dict().items():
+            if value != state_dict[key]:
+                raise UserError(
+                    f"the checkpoint was made with {key} {state_dict[key]}, this run has {value}: it would not go on "
+                    f"with the samples that are left; resume with {key} {state_dict[key]}"
+                )
+
+    def teardown(self, stage: str) -> None:
+        """Let go of the stores."""
+        self._sources.clear()
+
+    @property
+    def _accumulate(self) -> int:
+        return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What all loaders share."""
+        trainer = self.trainer
+        return {
+            "rank": 0 if trainer is None else trainer.global_rank,
+            "world_size": 1 if trainer is None else trainer.world_size,
+            "num_threads": self.num_threads,
+            "depth": self.ring_depth,
+        }
+
+    def _source(self, split: str, *, augment: bool) -> Source:
+        if (split, augment) not in self._sources:
+            self._sources[split, augment] = self.source(split, augment)
+        return self._sources[split, augment]
+
+    def _plan(self) -> BatchPlan:
+        """The plan of training."""
+        length = len(self._source("train", augment=True))
+        return BatchPlan(min(length, self.limit_samples or length), self.batch_size, self.seed, shuffle=True)
+
+    def _check_batch_size(self) -> None:
+        devices = self._settings["world_size"]
+        parts = devices * self._accumulate
+        if self.batch_size % parts:
+            below = self.batch_size // parts * parts
+            sizes = f"{below} or {below + parts}" if below else f"{parts}"
+            raise UserError(
+                f"data.batch_size {self.batch_size} is that of all devices together and does not divide over {devices} "
+                f"devices x {self._accumulate} accumulated batches; take {sizes}"
+            )
+
+    def _position(self, accumulate: int) -> tuple[int, int]:
+        """Epoch, and batches of it that are done, as the trainer counts them once a checkpoint is loaded."""
+        if self.trainer is None:
+            return 0, 0
+        if self._accumulate != accumulate:
+            raise UserError(
+                f"trainer.accumulate_grad_batches went from {accumulate} to {self._accumulate}; a batch is cut into "
+                "the same number of parts throughout, so leave GradientAccumulationScheduler out"
+            )
+        return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.completed

@@ -1,0 +1,126 @@
+"""Affine maps, mirroring and the batched warp."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from pose_lightning import geometry
+from pose_lightning.joints import MPII
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def test_the_box_fills_the_input_from_edge_to_edge():
+    image_to_input = geometry.box_to_input(np.array([100.0, 60.0]), 128.0, 256)
+    corners = np.array([[100.0 - 64, 60.0 - 64], [100.0 + 64, 60.0 + 64], [100.0, 60.0]])
+    assert_allclose(geometry.apply_to_points(image_to_input, corners), [[-0.5, -0.5], [255.5, 255.5], [127.5, 127.5]])
+
+
+def test_boxes_of_a_batch_equal_boxes_one_by_one(rng: np.random.Generator):
+    centers, boxes = rng.uniform(0, 500, (5, 2)), rng.uniform(50, 300, 5)
+    batched = geometry.box_to_input(centers, boxes, 128)
+    assert_allclose(batched, [geometry.box_to_input(c, b, 128) for c, b in zip(centers, boxes, strict=True)])
+
+
+def test_compose_applies_the_inner_map_first():
+    double = np.array([[2.0, 0, 0], [0, 2.0, 0]])
+    right = np.array([[1.0, 0, 3], [0, 1.0, 0]])
+    point = np.array([[1.0, 1.0]])
+    assert_allclose(geometry.apply_to_points(geometry.compose(double, right), point), [[8.0, 2.0]])
+    assert_allclose(geometry.apply_to_points(geometry.compose(right, double), point), [[5.0, 2.0]])
+
+
+def test_compose_leaves_its_arguments_alone(rng: np.random.Generator):
+    outer, inner = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    before = outer.copy(), inner.copy()
+    geometry.compose(outer, inner)
+    assert_allclose((outer, inner), before, rtol=0)
+
+
+def test_the_inverse_brings_points_back(rng: np.random.Generator):
+    matrices, points = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 6, 2))
+    there = geometry.apply_to_points(matrices, points)
+    assert_allclose(geometry.apply_to_points(geometry.invert(matrices), there), points, atol=1e-9)
+
+
+def test_points_map_alike_as_arrays_and_as_tensors(rng: np.random.Generator):
+    matrices, points = rng.normal(size=(4, 2, 3)), rng.normal(size=(4, 6, 2))
+    tensors = geometry.apply_to_points(torch.from_numpy(matrices), torch.from_numpy(points))
+    assert_allclose(tensors.numpy(), geometry.apply_to_points(matrices, points), rtol=1e-12)
+    homogeneous = np.concatenate([points, np.ones((4, 6, 1))], axis=-1)
+    assert_allclose(tensors.numpy(), np.einsum("bxy,bjy->bjx", matrices, homogeneous), rtol=1e-9)
+
+
+def test_a_quarter_turn_is_clockwise_about_the_centre():
+    matrix = geometry.turn_and_scale(90.0, 1.0, 5)
+    assert_allclose(geometry.apply_to_points(matrix, np.array([[2.0, 2.0], [4.0, 2.0]])), [[2, 2], [2, 4]], atol=1e-12)
+
+
+def test_a_factor_above_one_moves_points_away_from_the_centre():
+    matrix = geometry.turn_and_scale(0.0, 1.5, 256)
+    assert_allclose(geometry.apply_to_points(matrix, np.array([[137.5, 127.5]])), [[142.5, 127.5]])
+
+
+def test_mirror_twice_is_identity(rng: np.random.Generator):
+    joints = rng.uniform(0, 255, (3, 16, 2))
+    assert_allclose(geometry.mirror(geometry.mirror(joints, MPII, 256), MPII, 256), joints)
+    tensor = torch.from_numpy(joints)
+    torch.testing.assert_close(geometry.mirror(geometry.mirror(tensor, MPII, 256), MPII, 256), tensor)
+
+
+def test_mirror_swaps_names_and_maps_the_left_edge_to_the_right():
+    joints = np.full((16, 2), np.nan)
+    joints[0] = [0.0, 9.0]  # right ankle at the left edge
+    mirrored = geometry.mirror(joints, MPII, 256)
+    assert_allclose(mirrored[5], [255.0, 9.0])  # left ankle at the right edge
+    assert np.isnan(np.delete(mirrored, 5, axis=0)).all()
+    assert_allclose(joints[0], [0.0, 9.0])
+
+
+def test_mirror_places_joints_where_the_mirror_matrix_does(rng: np.random.Generator):
+    joints = rng.uniform(0, 255, (16, 2))
+    by_matrix = geometry.apply_to_points(geometry.mirror_matrix(256), joints)[list(MPII.mirrored)]
+    assert_allclose(geometry.mirror(joints, MPII, 256), by_matrix)
+
+
+def test_warp_by_identity_returns_the_pixels(rng: np.random.Generator):
+    images = torch.from_numpy(rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8))
+    identity = torch.eye(2, 3, dtype=torch.float64).expand(2, 2, 3)
+    torch.testing.assert_close(
+        geometry.warp(images, identity, 9), images.permute(0, 3, 1, 2).float(), atol=1e-3, rtol=0
+    )
+
+
+def test_warp_by_the_mirror_matrix_is_a_flip(rng: np.random.Generator):
+    images = torch.from_numpy(rng.integers(0, 256, (1, 8, 8, 3), dtype=np.uint8))
+    matrices = torch.from_numpy(geometry.mirror_matrix(8))[None]
+    expected = images.permute(0, 3, 1, 2).flip(-1).float()
+    torch.testing.assert_close(geometry.warp(images, matrices, 8), expected, atol=1e-3, rtol=0)
+
+
+def test_warp_averages_two_pixels_half_way_and_is_black_outside():
+    images = torch.tensor([[[[10], [30]], [[50], [70]]]], dtype=torch.uint8)  # 2 x 2, one channel
+    half_right = torch.tensor([[[1.0, 0.0, 0.5], [0.0, 1.0, 0.0]]])
+    expected = torch.tensor([[[[20.0, 15.0], [60.0, 35.0]]]])
+    torch.testing.assert_close(geometry.warp(images, half_right, 2), expected, atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("size", "degrees", "factor"), [(256, 0.0, 1.0), (256, 25.0, 1.2), (128, -30.0, 0.6)])
+def test_warp_agrees_with_cv2_to_its_rounding(rng: np.random.Generator, size: int, degrees: float, factor: float):
+    coarse = rng.integers(0, 256, (60, 56, 3), dtype=np.uint8)
+    image = cv2.resize(coarse, (448, 480), interpolation=cv2.INTER_CUBIC)
+    image_to_input = geometry.compose(
+        geometry.turn_and_scale(degrees, factor, size), geometry.box_to_input(np.array([223.3, 241.9]), 256.0, size)
+    )
+    input_to_image = geometry.invert(image_to_input)
+    ours = geometry.warp(torch.from_numpy(image)[None], torch.from_numpy(input_to_image)[None], size)[0]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    exact = cv2.warpAffine(image.astype(np.float32), input_to_image, (size, size), flags=flags)
+    whole = cv2.warpAffine(image, input_to_image, (size, size), flags=flags)
+    assert_allclose(ours.permute(1, 2, 0).numpy(), exact, atol=0.05)
+    assert_allclose(ours.permute(1, 2, 0).numpy(), whole, atol=0.55)  # half a grey level of rounding, and that
