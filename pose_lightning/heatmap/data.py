@@ -1,0 +1,274 @@
+"""Batches of person crops and joints, from pose stores."""
+
+import threading
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import cv2
+import numpy as np
+
+from pose_lightning import geometry
+from pose_lightning.data import StoreDataModule
+from pose_lightning.errors import UserError
+from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
+from pose_lightning.joints import MPII, JointSet
+from pose_lightning.loader import Buffers
+from pose_lightning.store import Store
+
+SPLITS: Final = ("train", "val", "test")
+
+_NEEDED_ATTRS: Final = {"kind": "pose", "joint_set": MPII.name, "origin": 0, "units": "px"}
+
+
+def _check(store: Store) -> None:
+    for key, wanted in _NEEDED_ATTRS.items():
+        if (found := store.attrs.get(key)) != wanted:
+            raise UserError(
+                f"{store.path}: {key} is {found!r}, but heatmap estimation reads pose stores with {key} {wanted!r}; "
+                "make one with `python -m pose_lightning.convert mpii`, `lsp` or `demo`"
+            )
+
+
+class PoseSource:
+    """How one person gets into a batch's buffers: the pixels, the joints in input px, and the way back to the image.
+
+    The stored crop is warped once, straight to the input, whatever the augmentation. With `warp_on_device` only the
+    crop is laid into the buffer and `finish` warps the whole batch; otherwise cv2 does it here, in the ring's threads.
+
+    Where the input shows the box at half the crop's resolution or less, the crop is first averaged over squares of 2, 4
+    or 8 px: bilinear look-ups alone would skip pixels. Both ways of warping start from the same averaged crop.
+
+    Args:
+        store: A pose store with pixels, as `convert mpii`, `lsp` and `demo` write them.
+        input_size: Side of the network's input, px.
+        augmentation: Random changes, or None.
+        seed: Of the random changes.
+        warp_on_device: Leave the warp to `finish`.
+
+    Raises:
+        UserError: If the store holds something else, or labels only.
+    """
+
+    def __init__(
+        self, store: Store, input_size: int, augmentation: Augmentation | None, seed: int, *, warp_on_device: bool
+    ) -> None:
+        _check(store)
+        if store.shape is None:
+            raise UserError(
+                f"{store.path} holds labels only, no pixels to train or predict from; convert again with "
+                "`--images DIR` and without `--labels-only`"
+            )
+        self.store = store
+        self.input_size, self.warp_on_device = input_size, warp_on_device
+        self.augmentation, self.seed = augmentation, seed
+        self._reduction = reduction(store.shape[0], float(store.attrs["box_in_crop"]), input_size)
+        self._crop_size = store.shape[0] // self._reduction
+        labels = store.labels
+        self._image_to_input = geometry.box_to_input(labels["center"], labels["box"], input_size)
+        self._image_to_crop = image_to_crop(labels["crop"], self._reduction)
+        self._scratch = threading.local()
+
+    def __len__(self) -> int:
+        return len(self.store)
+
+    def name(self, index: int) -> str:
+        """The sample's name in its store."""
+        return self.store.name(index)
+
+    def totals(self, indices: np.ndarray) -> dict[str, float]:
+        """How many joints of these samples are labelled; what the loss over them divides by."""
+        return {"labelled": float(self.store.labels["labelled"][indices].sum())}
+
+    def allocate(self, size: int) -> Buffers:
+        """Buffers for `size` samples."""
+        joints = len(MPII)
+        buffers: Buffers = {
+            "joints": np.empty((size, joints, 2), np.float32),
+            "labelled": np.empty((size, joints), np.bool_),
+            "visible": np.empty((size, joints), np.bool_),
+            "head_size": np.empty(size, np.float64),
+            "matrix": np.empty((size, 2, 3), np.float64),
+            "gain": np.empty((size, 3), np.float32),
+            "offset": np.empty(size, np.float32),
+        }
+        if self.warp_on_device:
+            buffers["crop"] = np.empty((size, self._crop_size, self._crop_size, 3), np.uint8)
+            buffers["input_to_crop"] = np.empty((size, 2, 3), np.float64)
+        else:
+            buffers["image"] = np.empty((size, self.input_size, self.input_size, 3), np.uint8)
+        return buffers
+
+    def fill(self, buffers: Buffers, position: int, index: int, epoch: int) -> None:
+        """Lay sample `index`, as it is in `epoch`, into the buffers at `position`."""
+        change = UNCHANGED if self.augmentation is None else self.augmentation.draw(self.seed, epoch, index)
+        image_to_input = geometry.compose(change.matrix(self.input_size), self._image_to_input[index])
+        input_to_image = geometry.invert(image_to_input)
+        input_to_crop = geometry.compose(self._image_to_crop[index], input_to_image)
+        labels = self.store.labels
+        order = list(MPII.mirrored) if change.mirrored else slice(None)
+        buffers["joints"][position] = geometry.apply_to_points(image_to_input, labels["joints"][index])[order]
+        buffers["labelled"][position] = labels["labelled"][index][order]
+        buffers["visible"][position] = labels["visible"][index][order]
+        buffers["head_size"][position] = labels["head_size"][index]
+        buffers["matrix"][position] = input_to_image
+        buffers["gain"][position], buffers["offset"][position] = change.gain, change.offset
+        if self.warp_on_device:
+            self._read_crop(index, buffers["crop"][position])
+            buffers["input_to_crop"][position] = input_to_crop
+        else:
+            crop = self._own("reduced", self._crop_size)
+            self._read_crop(index, crop)
+            _warp_into(buffers["image"][position], crop, input_to_crop)
+
+    def _read_crop(self, index: int, out: np.ndarray) -> None:
+        if self._reduction == 1:
+            self.store.read_into(index, out)
+            return
+        full = self._own("full", out.shape[0] * self._reduction)
+        self.store.read_into(index, full)
+        cv2.resize(full, out.shape[:2], dst=out, interpolation=cv2.INTER_AREA)
+
+    def _own(self, name: str, size: int) -> np.ndarray:
+        """A square picture that this thread reuses for every sample."""
+        if not hasattr(self._scratch, name):
+            setattr(self._scratch, name, np.empty((size, size, 3), np.uint8))
+        return getattr(self._scratch, name)
+
+
+def reduction(crop_size: int, box_in_crop: float, input_size: int) -> int:
+    """Return the power of two by which a crop is averaged before the warp; the box stays as large as the input."""
+    factor = 1
+    while factor < 8 and box_in_crop >= 2 * factor * input_size and crop_size % (2 * factor) == 0:
+        factor *= 2
+    return factor
+
+
+def image_to_crop(crop: np.ndarray, factor: int) -> geometry.Matrix:
+    """Return matrices (n, 2, 3) from image px to px of stored crops that were averaged over squares of `factor` px.
+
+    Args:
+        crop: The store's label (n, 3): x0, y0, s, with crop px c = (image px - (x0, y0) + 0.5) * s - 0.5.
+        factor: Side of the squares; averaged px are (c + 0.5) / factor - 0.5.
+    """
+    corner, scale = crop[:, :2], crop[:, 2] / factor
+    matrices = np.zeros((len(crop), 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = scale
+    matrices[:, :, 2] = (0.5 - corner) * scale[:, None] - 0.5
+    return matrices
+
+
+def _warp_into(out: np.ndarray, picture: np.ndarray, out_to_picture: np.ndarray) -> None:
+    cv2.warpAffine(picture, out_to_picture, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+
+
+def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
+    """Return the batch of a `PoseSource` with its `image`: warped if it is not yet, coloured, float32 in [0, 1].
+
+    Runs on the device that the batch is on. The image is channels last in memory.
+    """
+    fields = dict(batch)
+    gain, offset = fields.pop("gain"), fields.pop("offset")
+    if "crop" in fields:
+        pixels = geometry.warp(fields.pop("crop"), fields.pop("input_to_crop"), input_size)
+    else:
+        pixels = fields["image"].permute(0, 3, 1, 2).float()
+    pixels.mul_((gain / 255)[..., None, None]).add_(offset[:, None, None, None]).clamp_(0, 1)
+    return {**fields, "image": pixels}
+
+
+class PoseData(StoreDataModule):
+    """Batches of persons from `ROOT/train.h5`, `val.h5` and `test.h5`.
+
+    Each batch holds `image` (b, 3, h, w) float32 RGB in [0, 1]; `joints` (b, j, 2) float32 in input px, NaN where
+    unlabelled, in the order of `joint_set`; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64 from input
+    px to image px; `head_size` (b,) float64 in image px, NaN where unknown; and what every loader adds (`index`,
+    `weight`, `total_labelled`, `total_samples`). The joints of a mirrored person have changed names: `matrix` takes
+    them back to their places in the image, under the mirrored names. Only training samples are augmented.
+
+    Args:
+        root: Directory of the stores.
+        batch_size: Samples per optimizer step, over all devices and accumulation.
+        input_size: Side of the network's input, px; it shows the person's box.
+        rotation: Largest turn, degrees. A crop of 448 px, with the box at 256, covers 30 degrees and a scale of 0.25.
+        rotation_probability: Share of the training samples that turn at all.
+        scale: The box's side is multiplied by 1 - scale to 1 + scale.
+        flip: Share of the training samples that are mirrored.
+        contrast: Distances from mid grey are multiplied by 1 - contrast to 1 + contrast.
+        brightness: Added to all channels, of a range of 1: -brightness to brightness.
+        color: Each channel is multiplied by its own factor, 1 - color to 1 + color.
+        warp: Where pictures are warped: cv2 on uint8 in the loader's threads (`host`), in one batch on the training
+            `device`, or `auto`, which is the device if that is a CUDA one.
+        num_threads: Threads that fill batches.
+        ring_depth: Batches that are filled ahead.
+        verify: Compare every sample with its checksum when it is read.
+        seed: Of the order and the augmentation; the experiment's `seed_everything`.
+        limit_samples: Use only so many samples of each split.
+    """
+
+    joint_set: Final[JointSet] = MPII
+
+    def __init__(
+        self,
+        root: Path,
+        batch_size: int,
+        *,
+        input_size: int = 256,
+        rotation: float = 30.0,
+        rotation_probability: float = 0.4,
+        scale: float = 0.25,
+        flip: float = 0.5,
+        contrast: float = 0.2,
+        brightness: float = 0.1,
+        color: float = 0.4,
+        warp: Literal["auto", "host", "device"] = "auto",
+        num_threads: int = 2,
+        ring_depth: int = 3,
+        verify: bool = True,
+        seed: int = 0,
+        limit_samples: int | None = None,
+    ) -> None:
+        super().__init__(
+            root,
+            batch_size,
+            num_threads=num_threads,
+            ring_depth=ring_depth,
+            verify=verify,
+            seed=seed,
+            limit_samples=limit_samples,
+        )
+        self.input_size, self.warp = input_size, warp
+        self.augmentation = Augmentation(
+            rotation=rotation,
+            rotation_probability=rotation_probability,
+            scale=scale,
+            flip=flip,
+            contrast=contrast,
+            brightness=brightness,
+            color=color,
+        )
+
+    def source(self, split: str, augment: bool) -> PoseSource:
+        """The persons of a split, augmented or not."""
+        return PoseSource(
+            self.store(split),
+            self.input_size,
+            self.augmentation if augment else None,
+            self.seed,
+            warp_on_device=self._warps_on_device(),
+        )
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Finish the batch on the device that it has come to."""
+        return finish(batch, self.input_size)
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the persons are drawn, not photographed."""
+        split = next((split for split in SPLITS if (self.root / f"{split}.h5").is_file()), "train")
+        with self.store(split) as store:
+            return bool(store.attrs["synthetic"])
+
+    def _warps_on_device(self) -> bool:
+        if self.warp != "auto":
+            return self.warp == "device"
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"

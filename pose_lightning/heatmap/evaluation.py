@@ -1,0 +1,492 @@
+"""Scores of predicted poses against a split's labels, with intervals, as a table, as Markdown and as JSON.
+
+Shapes: n persons, j joints (16, MPII's), r resamples, s statistics (`metrics.SUMMARY`).
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import scipy.io
+import torch
+from jaxtyping import Bool, Float64, Int64
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+from torch import Tensor
+
+from pose_lightning import metrics, statistics
+from pose_lightning.errors import UserError
+from pose_lightning.joints import MPII, MPII_GROUPS
+from pose_lightning.store import Store
+
+COLUMNS: Final = {
+    **{name: name[:3] for name in MPII_GROUPS},
+    "Head": "Head",
+    "Knee": "Knee",
+    "mean_unweighted_14": "Mean",
+}
+"""Statistics of the table's columns and their headings."""
+
+ROWS: Final = (
+    ("pckh@0.5", "mean_unweighted_14", "PCKh@0.5 mean 14, unweighted", "%"),
+    ("pckh@0.5", "mean_weighted_14", "PCKh@0.5 mean 14, weighted", "%"),
+    ("pckh@0.5", "mean_16", "PCKh@0.5 all 16, strict", "%"),
+    ("pckh@0.1", "mean_unweighted_14", "PCKh@0.1 mean 14, unweighted", "%"),
+    ("pckh_auc", "mean_unweighted_14", "PCKh AUC mean 14, unweighted", "%"),
+    ("pckh@0.5_visible", "mean_weighted_14", "PCKh@0.5 visible joints", "%"),
+    ("pckh@0.5_occluded", "mean_weighted_14", "PCKh@0.5 occluded joints", "%"),
+    ("pck@0.2_torso", "mean_unweighted_14", "PCK@0.2 torso, unweighted", "%"),
+    ("error", "mean_weighted_14", "Mean error, head sizes", ""),
+    ("bias_x", "mean_16", "Bias x, heatmap px", "+"),
+    ("bias_y", "mean_16", "Bias y, heatmap px", "+"),
+)
+"""(measure, statistic, what the second table calls it, how it is printed)."""
+
+UNITS: Final[Mapping[str, str]] = {
+    "pckh@0.5": "%",
+    "pckh@0.1": "%",
+    "pckh_auc": "%",
+    "pckh@0.5_visible": "%",
+    "pckh@0.5_occluded": "%",
+    "pck@0.2_torso": "%",
+    "error": "head sizes",
+    "bias_x": "px of a 64 px heatmap of the box",
+    "bias_y": "px of a 64 px heatmap of the box",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The labels of a split, in 0-based image px."""
+
+    joints: Float64[np.ndarray, "n 16 2"]
+    labelled: Bool[np.ndarray, "n 16"]
+    visible: Bool[np.ndarray, "n 16"]
+    head_size: Float64[np.ndarray, " n"]
+    """NaN where unknown: such persons have no PCKh."""
+    center: Float64[np.ndarray, "n 2"]
+    box: Float64[np.ndarray, " n"]
+    group: Int64[np.ndarray, " n"]
+    """Persons with the same number share an image."""
+    names: tuple[str, ...]
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    """The store's attributes: split, dataset, synthetic, box_source, head_size_source, ..."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @classmethod
+    def from_store(cls, store: Store) -> "Truth":
+        """The labels of a pose store.
+
+        Raises:
+            UserError: If the store is of another kind, joint set or origin, or a label contradicts itself.
+        """
+        for key, wanted in (("kind", "pose"), ("joint_set", MPII.name), ("origin", 0)):
+            if store.attrs.get(key) != wanted:
+                raise UserError(f"{store.path}: {key} is {store.attrs.get(key)!r}, wanted {wanted!r}")
+        labels = store.labels
+        truth = cls(
+            joints=np.array(labels["joints"], dtype=np.float64),
+            labelled=np.array(labels["labelled"], dtype=bool),
+            visible=np.array(labels["visible"], dtype=bool),
+            head_size=np.array(labels["head_size"], dtype=np.float64),
+            center=np.array(labels["center"], dtype=np.float64),
+            box=np.array(labels["box"], dtype=np.float64),
+            group=np.array(labels["group"], dtype=np.int64),
+            names=tuple(str(name) for name in labels["name"]),
+            notes=dict(store.attrs),
+        )
+        truth._check(store.path)
+        return truth
+
+    def _check(self, path: Path) -> None:
+        without = self.labelled & ~np.isfinite(self.joints).all(axis=-1)
+        for wrong, what in (
+            (without.any(axis=1), "a labelled joint has no finite coordinates"),
+            (self.head_size <= 0, "the head size is not positive"),
+            (~(self.box > 0), "the side of the box is not positive"),
+        ):
+            if wrong.any():
+                raise UserError(f"{path}: sample {self.names[int(wrong.argmax())]!r}: {what}")
+
+    def select(self, indices: Sequence[int] | Int64[np.ndarray, " m"]) -> "Truth":
+        """The persons at `indices`, in that order."""
+        chosen = np.asarray(indices, dtype=np.int64)
+        arrays = {key: getattr(self, key)[chosen] for key in ("joints", "labelled", "visible", "head_size", "center")}
+        return replace(
+            self, **arrays, box=self.box[chosen], group=self.group[chosen], names=tuple(self.names[i] for i in chosen)
+        )
+
+
+def published_truth(truth: Truth, path: Path) -> Truth:
+    """MPII's validation split as published scores have it: `pos_gt_src` of HRNet's gt_valid.mat.
+
+    That file zeroes one coordinate of 13 annotated joints, so that a correct prediction of them is a miss (and one
+    clipped at the image's border, where they are, a hit). Everything else is as in the store, to the rounding of the
+    annotation files.
+
+    Raises:
+        UserError: If the file has not the same persons in the same order.
+    """
+    file = scipy.io.loadmat(path, variable_names=["pos_gt_src", "jnt_missing", "headboxes_src"])
+    if missing := {"pos_gt_src", "jnt_missing", "headboxes_src"} - set(file):
+        raise UserError(f"{path} has no {sorted(missing)}; wanted HRNet's gt_valid.mat")
+    joints = file["pos_gt_src"].transpose(2, 0, 1).astype(np.float64)
+    if len(joints) != len(truth):
+        raise UserError(f"{path} holds {len(joints)} persons, the store {len(truth)}")
+    labelled = ~file["jnt_missing"].T.astype(bool)
+    zeroed = labelled & (joints == 0).any(axis=-1)
+    joints -= 1  # MATLAB's first pixel is 1
+    joints[~labelled] = np.nan
+    corners = file["headboxes_src"].astype(np.float64)
+    compared = labelled & ~zeroed
+    far = np.zeros(compared.shape, dtype=bool)
+    far[compared] = (
+        np.abs(joints - truth.joints).max(axis=-1)[compared] > 1
+    )  # neck and head-top are floored in Newell's
+    wrong = (far | (labelled != truth.labelled)).any(axis=1)
+    if wrong.any():
+        raise UserError(
+            f"{path}: person {int(wrong.argmax())} is not {truth.names[int(wrong.argmax())]!r} of the store"
+        )
+    return replace(
+        truth,
+        joints=joints,
+        labelled=labelled,
+        head_size=0.6 * np.linalg.norm(corners[1] - corners[0], axis=0),
+        notes={**truth.notes, "published_truth": f"{path.name}, {int(zeroed.sum())} joints with a coordinate zeroed"},
+    )
+
+
+def zeroed_joints(preds: Float64[np.ndarray, "n 16 2"], truth: Truth, published: Truth) -> str:
+    """A sentence on what the zeroed joints of `published_truth` do to the score of `preds`."""
+    zeroed = published.labelled & (published.joints == -1).any(axis=-1)
+    hits = []
+    for each in (published, truth):
+        errors = metrics.joint_errors(*_tensors(preds, each.joints, each.head_size)).numpy()
+        hits.append(int((errors[zeroed] <= metrics.FOUND).sum()))
+    return (
+        f"Of the {int(zeroed.sum())} joints that published scores zero, {hits[0]} are hits where the zeros are and "
+        f"{hits[1]} where they were annotated."
+    )
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and the ends of its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """What one predictor scores on one split.
+
+    Attributes:
+        title: Who predicted.
+        measures: Measure (`UNITS`) -> statistic (`metrics.SUMMARY`) -> estimate.
+        counts: Persons and joints: all, scored, not scored and why, not predicted.
+        labelled: Scored labels per joint, by its name.
+        notes: The truth's.
+    """
+
+    title: str
+    measures: Mapping[str, Mapping[str, Estimate]]
+    counts: Mapping[str, int]
+    labelled: Mapping[str, int]
+    notes: Mapping[str, Any]
+
+    def value(self, measure: str = "pckh@0.5", statistic: str = "mean_unweighted_14") -> float:
+        """One number of the table."""
+        return self.measures[measure][statistic].value
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """Per person and joint: what a measure adds up and divides by."""
+
+    numerators: Float64[Tensor, "n 16"]
+    counts: Float64[Tensor, "n 16"]
+    strict: Float64[Tensor, "n 16"] | None = None
+
+    @property
+    def columns(self) -> list[Tensor]:
+        return [self.numerators, self.counts] + ([] if self.strict is None else [self.strict])
+
+
+def person_errors(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> Float64[np.ndarray, " n"]:
+    """Mean error of every person over the labelled joints, in head sizes.
+
+    Infinite where a labelled joint was not predicted, NaN where there is no head size or no labelled joint.
+    """
+    errors = metrics.joint_errors(*_tensors(preds, truth.joints, truth.head_size)).numpy()
+    count = truth.labelled.sum(axis=1)
+    total = np.where(truth.labelled, errors, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def score(
+    preds: Float64[np.ndarray, "n 16 2"],
+    truth: Truth,
+    *,
+    title: str = "model",
+    resamples: int = statistics.RESAMPLES,
+    seed: int = 0,
+) -> Score:
+    """Every measure of `preds` (0-based image px; NaN is a miss), with 95 % intervals from resampled images.
+
+    Raises:
+        UserError: If there are not as many predictions as persons.
+    """
+    if len(preds) != len(truth):
+        raise UserError(f"{title}: predictions for {len(preds)} persons, the store has {len(truth)}")
+    sums = _measure(preds, truth)
+    columns = torch.cat([column for each in sums.values() for column in each.columns], dim=1).numpy()
+    statistic = _statistic(sums)
+    values = statistic(columns.sum(axis=0, keepdims=True))[0]
+    low, high = statistics.cluster_bootstrap(columns, truth.group, statistic, resamples=resamples, seed=seed)
+    estimates = [Estimate(*each) for each in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
+    size = len(metrics.SUMMARY)
+    measures = {
+        name: dict(zip(metrics.SUMMARY, estimates[place * size : (place + 1) * size], strict=True))
+        for place, name in enumerate(sums)
+    }
+    unpredicted = ~np.isfinite(preds).all(axis=-1) & truth.labelled
+    _withhold_error(measures, unpredicted & (truth.head_size > 0)[:, None])
+    counts = _counts(truth) | {"joints_not_predicted": int(unpredicted.sum())}
+    labelled = dict(zip(MPII.names, sums["pckh@0.5"].counts.sum(dim=0).int().tolist(), strict=True))
+    return Score(title=title, measures=measures, counts=counts, labelled=labelled, notes=truth.notes)
+
+
+def to_json(scores: Sequence[Score]) -> dict[str, Any]:
+    """The first score with its baselines, for `metrics.json`; None where a number is undefined."""
+    model, *baselines = scores
+    return {
+        **_score_json(model),
+        "counts": dict(model.counts),
+        "labelled": dict(model.labelled),
+        "notes": dict(model.notes),
+        "definitions": footnotes(scores),
+        "interval": {"level": statistics.LEVEL, "method": "percentile bootstrap of images"},
+        "baselines": [_score_json(baseline) for baseline in baselines],
+    }
+
+
+def footnotes(scores: Sequence[Score]) -> list[str]:
+    """What a reader has to know to trust or compare the numbers, a sentence or two each."""
+    model, *baselines = scores
+    notes, counts = model.notes, model.counts
+    lines = [
+        f"{counts['persons']} persons in {counts['images']} images of {notes.get('dataset', 'an unnamed data set')} "
+        f"{notes.get('split', '')}".rstrip()
+        + f"; {counts['persons_without_head_size']} without head size are not in PCKh and error, "
+        f"{counts['persons_without_torso']} without torso not in PCK@0.2.",
+        "95 % intervals: percentile bootstrap, images resampled.",
+        "Mean: of 14 joints (no pelvis, no thorax), each joint the same (bearpaw's); weighted: each label the same "
+        "(HRNet's); all 16, strict: every label, error < threshold (psh's). Elsewhere error <= threshold. A joint that "
+        "is not predicted is a miss.",
+        "Visible, occluded, error: 14 joints, weighted. Bias: over joints found within half a head, in px of a 64 px "
+        "heatmap of the box. AUC: trapezoids, thresholds 0 to 0.5 by 0.01.",
+        f"Head size: {notes.get('head_size_source', 'not recorded')}.",
+        f"Person box given to the model: {notes.get('box_source', 'not recorded')}; scale is privileged knowledge.",
+    ]
+    if model.counts["joints_not_predicted"]:
+        lines.append(
+            f"{counts['joints_not_predicted']} labelled joints have no prediction; the mean error is withheld."
+        )
+    if "published_truth" in notes:
+        lines.append(f"Scored against {notes['published_truth']}, as published scores are.")
+    if baselines:
+        lines.append(
+            "Baselines never look at the image, but know the box; nearest box shape also knows width and height of the "
+            "labelled joints (privileged), and takes joints that its neighbour lacks from the mean pose."
+        )
+    return lines
+
+
+def render(scores: Sequence[Score]) -> RenderableType:
+    """The model's score, then its baselines', as two tables of at most 80 columns and their footnotes."""
+    model = scores[0]
+    parts: list[RenderableType] = []
+    if _synthetic(model):
+        parts.append(Text(SYNTHETIC, style="bold white on red"))
+    parts += [_joint_table(scores), Text(), _measure_table(scores), Text()]
+    parts += [Padding(Text(line), (0, 0, 0, 2)) for line in footnotes(scores)]
+    return Group(*parts)
+
+
+def markdown(scores: Sequence[Score]) -> str:
+    """The same tables and footnotes in Markdown."""
+    lines = [f"**{SYNTHETIC}**", ""] if _synthetic(scores[0]) else []
+    lines += _markdown_table(["PCKh@0.5", *COLUMNS.values()], _joint_rows(scores))
+    lines += ["", *_markdown_table(_measure_heading(scores), _measure_rows(scores)), ""]
+    return "\n".join([*lines, *(f"- {line}" for line in footnotes(scores))]) + "\n"
+
+
+SYNTHETIC: Final = " SYNTHETIC (demo) people, drawn by a program: never compare with published numbers "
+
+
+def _synthetic(model: Score) -> bool:
+    return bool(model.notes.get("synthetic", False))
+
+
+def _tensors(*arrays: np.ndarray) -> list[Tensor]:
+    return [torch.tensor(array) for array in arrays]  # a copy: a store's arrays are read-only
+
+
+def _measure(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> dict[str, _Sums]:
+    points, joints, labelled, visible = _tensors(preds, truth.joints, truth.labelled, truth.visible)
+    head_size, box = _tensors(truth.head_size, truth.box)
+    counted = labelled & (head_size > 0)[:, None]
+    errors = metrics.joint_errors(points, joints, head_size)
+    torso = metrics.torso_lengths(joints, labelled)
+    on_torso = labelled & (torso > 0)[:, None]
+    torso_errors = metrics.joint_errors(points, joints, torso)
+    thresholds = torch.tensor(metrics.THRESHOLDS, dtype=torch.float64)
+    shift, found = metrics.joint_shifts(points, joints, labelled, head_size, box)
+    predicted = counted & errors.isfinite()
+    area = metrics.area_under_curve((errors[..., None] <= thresholds).double())
+    strict_area = metrics.area_under_curve((errors[..., None] < thresholds).double())
+    return {
+        "pckh@0.5": _within(errors, metrics.FOUND, counted),
+        "pckh@0.1": _within(errors, 0.1, counted),
+        "pckh_auc": _Sums(100 * area * counted, counted.double(), 100 * strict_area * counted),
+        "pckh@0.5_visible": _within(errors, metrics.FOUND, counted & visible),
+        "pckh@0.5_occluded": _within(errors, metrics.FOUND, counted & ~visible),
+        "pck@0.2_torso": _within(torso_errors, metrics.TORSO_THRESHOLD, on_torso),
+        "error": _Sums(torch.where(predicted, errors, 0.0), predicted.double()),
+        "bias_x": _Sums(shift[..., 0], found.double()),
+        "bias_y": _Sums(shift[..., 1], found.double()),
+    }
+
+
+def _within(errors: Float64[Tensor, "n 16"], threshold: float, counted: Bool[Tensor, "n 16"]) -> _Sums:
+    hits, strict = ((right & counted).double() for right in (errors <= threshold, errors < threshold))
+    return _Sums(100 * hits, counted.double(), 100 * strict)
+
+
+def _statistic(sums: Mapping[str, _Sums]) -> Callable[[Float64[np.ndarray, "r c"]], Float64[np.ndarray, "r s"]]:
+    """The function from sums of the columns to all statistics of all measures, in order."""
+    widths = [len(each.columns) for each in sums.values()]
+    starts = [0, *np.cumsum(widths).tolist()]
+
+    def statistic(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r s"]:
+        blocks = torch.chunk(torch.from_numpy(totals), starts[-1], dim=1)
+        summaries = [metrics.summary(*blocks[start:end]) for start, end in pairwise(starts)]
+        return torch.cat(summaries, dim=1).numpy()
+
+    return statistic
+
+
+def _withhold_error(measures: dict[str, dict[str, Estimate]], unpredicted: Bool[np.ndarray, "n 16"]) -> None:
+    """Make the mean error infinite wherever a joint that was not predicted belongs to it.
+
+    The mean over what was predicted would reward leaving out the hard joints.
+    """
+    joints = torch.tensor(unpredicted.sum(axis=0), dtype=torch.float64)
+    touched = metrics.summary(joints, torch.ones_like(joints)) > 0
+    for name, is_touched in zip(metrics.SUMMARY, touched.tolist(), strict=True):
+        if is_touched:
+            measures["error"][name] = Estimate(math.inf, math.nan, math.nan)
+
+
+def _counts(truth: Truth) -> dict[str, int]:
+    known = truth.head_size > 0
+    torso = metrics.torso_lengths(*_tensors(truth.joints, truth.labelled)).numpy()
+    counted = truth.labelled & known[:, None]
+    return {
+        "persons": len(truth),
+        "images": len(np.unique(truth.group)),
+        "persons_scored": int(known.sum()),
+        "persons_without_head_size": int((~known).sum()),
+        "persons_without_torso": int(np.isnan(torso).sum()),
+        "joints_scored": int(counted.sum()),
+        "joints_visible": int((counted & truth.visible).sum()),
+        "joints_occluded": int((counted & ~truth.visible).sum()),
+    }
+
+
+def _score_json(each: Score) -> dict[str, Any]:
+    return {
+        "title": each.title,
+        "measures": {
+            measure: {"unit": UNITS[measure], **{name: _estimate_json(value) for name, value in estimates.items()}}
+            for measure, estimates in each.measures.items()
+        },
+    }
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    pairs = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
+    return {key: value if math.isfinite(value) else None for key, value in pairs.items()}
+
+
+def _number(value: float, style: str = "%") -> str:
+    if math.isnan(value):
+        return "-"
+    return f"{value:{'+.3f' if style == '+' else '.3f' if style == '' else '.2f'}}"
+
+
+def _joint_rows(scores: Sequence[Score]) -> list[list[str]]:
+    """PCKh@0.5 by group: the model, the ends of its interval, then the baselines."""
+    model, *baselines = ([each.measures["pckh@0.5"][name] for name in COLUMNS] for each in scores)
+    return [
+        [scores[0].title, *(_number(estimate.value) for estimate in model)],
+        ["  95 % from", *(_number(estimate.low) for estimate in model)],
+        ["  95 % to", *(_number(estimate.high) for estimate in model)],
+        *(
+            [each.title, *(_number(estimate.value) for estimate in row)]
+            for each, row in zip(scores[1:], baselines, strict=True)
+        ),
+    ]
+
+
+def _measure_heading(scores: Sequence[Score]) -> list[str]:
+    return ["", scores[0].title, "95 % interval", *(each.title for each in scores[1:])]
+
+
+def _measure_rows(scores: Sequence[Score]) -> list[list[str]]:
+    rows = []
+    for measure, statistic, label, style in ROWS:
+        model, *others = (each.measures[measure][statistic] for each in scores)
+        low, high = _number(model.low, style), _number(model.high, style)
+        interval = "-" if low == "-" else f"{low} to {high}"
+        rows.append([label, _number(model.value, style), interval, *(_number(other.value, style) for other in others)])
+    return rows
+
+
+def _joint_table(scores: Sequence[Score]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), title="PCKh@0.5, %", title_justify="left")
+    table.add_column("", max_width=21, overflow="fold")
+    for heading in COLUMNS.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in _joint_rows(scores):
+        table.add_row(*row, style="dim" if row[0].startswith(" ") else None)
+    return table
+
+
+def _measure_table(scores: Sequence[Score]) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0))
+    headings = _measure_heading(scores)
+    table.add_column(headings[0], no_wrap=True)
+    table.add_column(headings[1], justify="right", max_width=10, overflow="fold")
+    table.add_column(headings[2], justify="right", no_wrap=True)
+    for heading in headings[3:]:
+        table.add_column(heading, justify="right", max_width=10, overflow="fold")
+    for row in _measure_rows(scores):
+        table.add_row(*row)
+    return table
+
+
+def _markdown_table(heading: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [heading, ["---", *["---:"] * (len(heading) - 1)], *([cell.strip() for cell in row] for row in rows)]
+    return ["| " + " | ".join(line) + " |" for line in lines]

@@ -1,0 +1,173 @@
+"""Files of predicted poses: ours are written here, anyone's are read."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import scipy.io
+from jaxtyping import Float, Float64
+
+from pose_lightning import __version__
+from pose_lightning.errors import UserError
+from pose_lightning.joints import MPII
+
+KEY: Final = "preds"
+AXES: Final = "sample joint xy"
+"""The axis order that our own files record; a foreign file's is told from its shape."""
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predicted joints (n, 16, 2) in 0-based image px, NaN where there is no prediction."""
+
+    preds: Float64[np.ndarray, "n 16 2"]
+    confidence: Float64[np.ndarray, "n 16"] | None
+    path: Path
+    origin: int
+    """Of the file's coordinates; already taken off here."""
+
+
+def write_predictions(
+    path: Path,
+    preds: Float[np.ndarray, "n 16 2"],
+    names: Sequence[str],
+    *,
+    store: Path,
+    split: str,
+    confidence: Float[np.ndarray, "n 16"] | None = None,
+) -> None:
+    """Write poses in 0-based image px with their samples' names, whole or not at all.
+
+    Args:
+        path: File to write, replaced if it is there.
+        preds: Joints of every sample, in the order of `names`.
+        names: The store's sample names; whoever reads the file can check the order.
+        store: Where the samples are from; its name is recorded.
+        split: Of the store.
+        confidence: Height of each joint's peak.
+    """
+    if len(preds) != len(names):
+        raise ValueError(f"{len(preds)} predictions for {len(names)} names")
+    attrs: dict[str, Any] = {
+        "origin": 0,
+        "axes": AXES,
+        "units": "px",
+        "joint_set": MPII.name,
+        "store": store.name,
+        "split": split,
+        "package_version": __version__,
+    }
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(partial, "w") as file:
+        file.attrs.update(attrs)
+        file[KEY] = np.asarray(preds, dtype=np.float64)
+        if confidence is not None:
+            file["confidence"] = np.asarray(confidence, dtype=np.float64)
+        file.create_dataset("name", data=list(names), dtype=h5py.string_dtype())
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
+
+
+def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = None) -> Predictions:
+    """Read `preds` from an HDF5 or MATLAB file (v5 or v7.3), or the array of a `.npy` file.
+
+    Any order of the three axes is understood, from the shape; nothing is unpickled.
+
+    Args:
+        path: File with one pose of 16 joints per sample, in the store's order.
+        names: Names of the store's samples. A file that has names of its own must have the same.
+        origin: 0 or 1, the coordinates of the centre of the top-left pixel. Our own files record it; most published
+            predictions on MPII are 1-based.
+
+    Raises:
+        UserError: If the file cannot be read, does not fit the store, or the origin is not known.
+    """
+    if not path.is_file():
+        raise UserError(f"no predictions at {path}")
+    fields, attrs = _read(path)
+    if KEY not in fields:
+        raise UserError(f"{path} has no `{KEY}`; it has {sorted(fields)}")
+    origin = _origin(path, attrs, origin)
+    raw = fields[KEY]
+    if raw.dtype.kind not in "fiu":
+        raise UserError(f"{path}: `{KEY}` holds {raw.dtype}, wanted real numbers")
+    preds = _in_our_axes(path, raw, len(names), recorded=attrs.get("axes") == AXES)
+    if "name" in fields:
+        _check_names(path, fields["name"], names)
+    confidence = fields.get("confidence")
+    if confidence is not None and confidence.shape != preds.shape[:2]:
+        raise UserError(f"{path}: `confidence` is {confidence.shape}, wanted {preds.shape[:2]}")
+    return Predictions(
+        preds=preds.astype(np.float64) - origin,
+        confidence=None if confidence is None else confidence.astype(np.float64),
+        path=path,
+        origin=origin,
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Arrays by name and the file's attributes."""
+    try:
+        if path.suffix == ".npy":
+            return {KEY: np.load(path, allow_pickle=False)}, {}
+        if h5py.is_hdf5(path):  # MATLAB v7.3 is HDF5 behind a header of 512 bytes
+            with h5py.File(path) as file:
+                wanted = [key for key in (KEY, "confidence", "name") if isinstance(file.get(key), h5py.Dataset)]
+                found = {key: np.asarray(file[key][()]) for key in (wanted if KEY in wanted else file)}
+                return found, dict(file.attrs)
+        if path.suffix == ".mat":
+            return {key: np.asarray(value) for key, value in scipy.io.loadmat(path).items() if key[0] != "_"}, {}
+    except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+    raise UserError(f"{path} is not HDF5, MATLAB (.mat) or .npy")
+
+
+def _origin(path: Path, attrs: dict[str, Any], given: int | None) -> int:
+    recorded = attrs.get("origin")
+    if recorded is None and given is None:
+        raise UserError(
+            f"{path} does not record whether its coordinates begin at 0 or 1: say --origin 0 or --origin 1 (published "
+            "predictions on MPII are 1-based as a rule)"
+        )
+    if None not in (recorded, given) and recorded != given:
+        raise UserError(f"{path} records origin {recorded}, but --origin {given} was given; leave it out")
+    origin = recorded if given is None else given
+    if origin not in (0, 1):
+        raise UserError(f"{path}: origin {origin}, wanted 0 or 1")
+    return int(origin)
+
+
+def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> np.ndarray:
+    """The array as (count, 16, 2)."""
+    wanted = (count, len(MPII), 2)
+    orders = [(0, 1, 2)] if recorded else list(permutations(range(3)))
+    fitting = [order for order in orders if raw.ndim == 3 and tuple(raw.shape[axis] for axis in order) == wanted]
+    if len(fitting) == 1:
+        return raw.transpose(fitting[0])
+    if fitting:
+        raise UserError(
+            f"{path}: `{KEY}` is {raw.shape}, which fits {count} samples in more than one axis order; write it as an "
+            f'HDF5 file {wanted} with the attributes axes="{AXES}" and origin'
+        )
+    rest = list(raw.shape)
+    if raw.ndim == 3 and len(MPII) in rest and 2 in rest:
+        rest.remove(len(MPII))
+        rest.remove(2)
+        raise UserError(f"{path} holds predictions for {rest[0]} samples, the store has {count}")
+    raise UserError(f"{path}: `{KEY}` is {raw.shape}, wanted {wanted} in any order of axes")
+
+
+def _check_names(path: Path, found: np.ndarray, names: Sequence[str]) -> None:
+    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in found]
+    if len(texts) != len(names):
+        raise UserError(f"{path} names {len(texts)} samples, the store has {len(names)}")
+    for index, (text, name) in enumerate(zip(texts, names, strict=True)):
+        if text != name:
+            raise UserError(f"{path}: sample {index} is {text!r}, in the store {name!r}: another store or order")
