@@ -206,6 +206,7 @@ class RunWandbLogger(WandbLogger):
         self, run: RunDirectory, file: MetricsFile, samples_seen: Callable[[int], int], **settings: Any
     ) -> None:
         super().__init__(save_dir=run.path, version=run.id, **settings)
+        self._wandb_init.pop("anonymous")  # which wandb has dropped, and warns about
         self.file, self.samples_seen = file, samples_seen
         self._axis_defined = False
 

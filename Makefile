@@ -1,0 +1,45 @@
+# Targets set up what they need; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+EXP ?= hourglass_mpii
+ARGS ?=
+DATA ?= auto
+
+.DEFAULT_GOAL := help
+.PHONY: help setup fit evaluate test test-all lint bench clean
+
+help: ## Show this
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+setup: $(VENV)/ready ## Make the virtual environment and install the package in it
+
+$(VENV)/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+fit: setup ## Train, evaluate, print the table: make fit EXP=hourglass_mpii [DATA=real] [ARGS="--model.lr=1.0e-3"]
+	@$(BIN)/python -m pose_lightning.demo fit $(EXP) --data $(DATA) -- $(ARGS)
+
+evaluate: setup ## Score a run: make evaluate RUN=runs/hourglass_mpii/ID [ARGS="--flip-test --overlays 8"]
+	@test -n "$(RUN)" || { echo "say which: make evaluate RUN=runs/EXPERIMENT/ID"; exit 2; }
+	@$(BIN)/python -m pose_lightning.evaluate $(RUN) $(ARGS)
+
+test: setup lint ## Lint, types and every test that is not slow
+	@$(BIN)/python -m pytest -q -m "not slow and not gpu" $(ARGS)
+
+test-all: setup lint ## Every test
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: setup ## ruff (lint and format) and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: setup ## Measure the store, the loader, the sample path and a training step, as ratios
+	@for script in tests/bench/bench_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean: ## Remove caches and build leftovers (not runs, data or the virtual environment)
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache build dist
+	@find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

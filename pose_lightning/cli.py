@@ -1,0 +1,150 @@
+"""One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
+
+import functools
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, ParamSpec
+
+import pytorch_lightning as pl
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+
+import pose_lightning.heatmap.data
+import pose_lightning.heatmap.task
+from pose_lightning.checkpoints import AtomicCheckpointIO
+from pose_lightning.data import StoreDataModule
+from pose_lightning.errors import UserError
+
+TASKS: Final = (pose_lightning.heatmap.data, pose_lightning.heatmap.task)
+"""Imported so that a YAML may name their classes without a module path."""
+
+USAGE: Final = "python -m pose_lightning.fit --config FILE.yaml [--config LAYER.yaml ...] [--KEY=VALUE ...]"
+
+Arguments = ParamSpec("Arguments")
+
+
+@dataclass
+class Tracking:
+    """Where the run is tracked.
+
+    Args:
+        mode: `auto` is online when logged in to W&B and offline otherwise; `WANDB_MODE` in the environment wins.
+        project: The W&B project.
+    """
+
+    mode: Literal["auto", "online", "offline", "disabled"] = "auto"
+    project: str = "pose_lightning"
+
+
+@dataclass
+class Saving:
+    """When checkpoints are written; the best one is chosen by the task's own metric.
+
+    Args:
+        every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
+    """
+
+    every_n_steps: int = 500
+
+
+class PoseCLI(LightningCLI):
+    """Trainer, model and data module of one experiment; they are built, and nothing is run.
+
+    Raises:
+        SystemExit: After a message that names the key, if the arguments do not fit the constructors.
+    """
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what a run has beside its trainer, model and data."""
+        parser.add_argument(
+            "--experiment", type=str | None, help="name of the run's directory (default: the first YAML)"
+        )
+        parser.add_argument("--runs", type=str, default="runs", help="directory of all runs")
+        parser.add_argument("--tags", type=list[str], default=[], help="W&B tags")
+        parser.add_class_arguments(Tracking, "wandb")
+        parser.add_class_arguments(Saving, "checkpoint")
+        parser.link_arguments("seed_everything", "data.init_args.seed")
+        parser.set_defaults({"trainer.enable_model_summary": False})  # a table of submodules that says little
+
+    def before_instantiate_classes(self) -> None:
+        """Name the experiment after its first YAML where it has no name."""
+        if self.config.experiment is None:
+            files = self.config.config or []
+            self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """The trainer, without a logger: a run adds its own."""
+        plugins = list(self.config_init.trainer.plugins or [])
+        return super().instantiate_trainer(
+            logger=False, enable_checkpointing=False, plugins=[*plugins, AtomicCheckpointIO()], **kwargs
+        )
+
+    def dump(self) -> str:
+        """The resolved configuration as YAML; the parser takes it back unchanged."""
+        config = self.config.clone()
+        config.pop("config", None)
+        return self.parser.dump(config, skip_none=False)
+
+    def flat(self) -> dict[str, Any]:
+        """Every setting by its short dotted name, such as `model.lr`, for tables and dashboards."""
+        settings: dict[str, Any] = {}
+        for key, value in self.config.as_flat().__dict__.items():
+            if key != "config" and not key.startswith("config."):
+                settings[key.replace(".init_args.", ".")] = str(value) if isinstance(value, Path) else value
+        return settings
+
+
+def build(args: Sequence[str]) -> PoseCLI:
+    """Parse `args` and make the trainer, model and data module they describe."""
+    _quieten()
+    argv = sys.argv
+    sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
+    try:
+        return PoseCLI(
+            pl.LightningModule,
+            StoreDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,  # config.yaml rebuilds a model, no pickled arguments
+            save_config_callback=None,
+            seed_everything_default=1,
+            parser_kwargs={"usage": USAGE},
+            run=False,
+            args=list(args),
+        )
+    finally:
+        sys.argv = argv
+
+
+def _quieten() -> None:
+    """Drop what Lightning says and nobody can act on."""
+    # Lightning 2.6.6 walks pytrees as torch before 2.13 did
+    warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+    # this loader starts where the trainer stands; Lightning only knows loaders with a state
+    warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+    chatter = logging.getLogger("pytorch_lightning.utilities.rank_zero")
+    if _says_something not in chatter.filters:
+        chatter.addFilter(_says_something)
+
+
+def _says_something(record: logging.LogRecord) -> bool:
+    return not any(text in record.getMessage() for text in ("litlogger", "TPU available", "Seed set to"))
+
+
+def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Report a user's mistake in one message, without a traceback, and exit with 2."""
+
+    @functools.wraps(main)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        try:
+            main(*args, **kwargs)
+        except UserError as error:
+            sys.stdout.flush()
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+    return wrapped

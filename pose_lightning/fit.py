@@ -1,0 +1,152 @@
+"""`python -m pose_lightning.fit --config experiments/NAME.yaml`: train, evaluate, and print the table."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pytorch_lightning as pl
+import yaml
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+
+from pose_lightning import cli, evaluate
+from pose_lightning.checkpoints import RunCheckpoints
+from pose_lightning.cli import PoseCLI
+from pose_lightning.errors import UserError
+from pose_lightning.runs import MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger
+
+BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+"""What may change when a run is resumed; anything else would make it another run."""
+
+
+def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDirectory, PoseCLI]:
+    """Fit the experiment that `args` describe, in a new run directory or going on in `run`.
+
+    Returns:
+        The run and what was built for it.
+
+    Raises:
+        UserError: If the store is missing, or the run to go on with has no checkpoint.
+    """
+    built = cli.build(args)
+    resumed = run is not None
+    run = run or RunDirectory.create(Path(built.config.runs), built.config.experiment)
+    if resumed and not run.last.is_file():
+        raise UserError(
+            f"{run.path} has no {run.last.relative_to(run.path)}: it was stopped before its first; start anew"
+        )
+    rank_zero_only(run.write_config)(built.dump())
+    trainer, model = built.trainer, built.model
+    size = sum(parameter.numel() for parameter in model.parameters())
+    rank_zero_info(f"run: {run.path}; {type(model).__name__}, {size / 1e6:.3f} M parameters")
+    trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
+    trainer.loggers = _loggers(built, run)
+    try:
+        with run.log():
+            trainer.fit(model, datamodule=built.datamodule, ckpt_path=run.last if resumed else None, weights_only=True)
+    finally:
+        for logger in trainer.loggers:
+            logger.finalize("success" if trainer.state.finished else "failed")
+        _finish_wandb()
+    return run, built
+
+
+def _checkpoints(built: PoseCLI, run: RunDirectory) -> RunCheckpoints:
+    monitor, mode = built.model.monitor
+    every = built.config.checkpoint.every_n_steps
+    return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every)
+
+
+def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
+    file = MetricsFile(run.path / "metrics.csv")
+    seen = built.datamodule.samples_seen
+    loggers: list[Logger] = [MetricsLogger(file, seen)]
+    mode = _wandb_mode(built.config.wandb.mode)
+    if mode == "disabled":
+        return loggers
+    tags = [built.config.experiment, *built.config.tags]
+    if built.datamodule.synthetic:
+        tags = [*tags, "demo"] if "demo" not in tags else tags
+    import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
+
+    offline = mode == "offline"
+    if offline:
+        rank_zero_info(f"W&B: offline; `wandb sync {run.path}/wandb/offline-run-*` uploads it")
+    tracked = RunWandbLogger(
+        run,
+        file,
+        seen,
+        mode=mode,
+        project=built.config.wandb.project,
+        name=f"{built.config.experiment}/{run.id}",
+        group=built.config.experiment,
+        tags=sorted(set(tags)),
+        config=built.flat(),
+        settings=wandb.Settings(silent=offline),
+    )
+    return [*loggers, tracked]
+
+
+def _wandb_mode(mode: str) -> str:
+    if mode != "auto":
+        return mode
+    if named := os.environ.get("WANDB_MODE"):
+        return named
+    import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
+
+    return "online" if wandb.api.api_key else "offline"
+
+
+def _finish_wandb() -> None:
+    if "wandb" in sys.modules and (run := sys.modules["wandb"].run) is not None:
+        run.finish()
+
+
+def _budget(args: Sequence[str], config: Path) -> list[str]:
+    """The arguments of a resumed run: its own configuration, and at most a larger budget."""
+    old = yaml.safe_load(config.read_text())["trainer"]
+    for arg in args:
+        key, _, value = arg.removeprefix("--").partition("=")
+        if not arg.startswith("--") or key not in BUDGET or not value:
+            allowed = ", ".join(f"--{name}=..." for name in BUDGET)
+            raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
+        before = old.get(key.removeprefix("trainer."))
+        if isinstance(before, int) and before > 0 and 0 < int(value) < before:
+            raise UserError(f"{arg}: the run's budget was {before}; it can only be extended")
+    return [f"--config={config}", *args]
+
+
+def fit(args: Sequence[str]) -> Path:
+    """Train and evaluate; returns the run's directory."""
+    if args[:1] == ["--resume"] or (args and args[0].startswith("--resume=")):
+        path, rest = (args[0].partition("=")[2], args[1:]) if "=" in args[0] else ("".join(args[1:2]), args[2:])
+        run = RunDirectory.open(Path(path))
+        run, built = train(_budget(rest, run.config), run)
+    else:
+        run, built = train(args)
+    if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
+        _evaluate(run, built.trainer)
+    return run.path
+
+
+def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
+    if trainer.world_size > 1:  # a process of its own: this one still belongs to the group
+        clean: dict[str, Any] = {
+            k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")
+        }
+        subprocess.run([sys.executable, "-m", "pose_lightning.evaluate", str(run.path)], check=True, env=clean)
+    else:
+        evaluate.evaluate_run(run)
+
+
+@cli.door
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the door."""
+    fit(sys.argv[1:] if args is None else list(args))
+
+
+if __name__ == "__main__":
+    main()
