@@ -67,6 +67,15 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         """
         return Store(self.store_path(split), verify=self.verify)
 
+    def check(self) -> None:
+        """Open the stores of training and validation once, so that a run is not begun in vain.
+
+        Raises:
+            StoreError: If one is missing (the message says how to make it) or damaged.
+        """
+        for split in ("train", "val"):
+            self.store(split).close()
+
     def setup(self, stage: str) -> None:
         """Refuse what would fail later, before anything is built.
 

@@ -32,6 +32,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         UserError: If the store is missing, or the run to go on with has no checkpoint.
     """
     built = cli.build(args)
+    built.datamodule.check()
     resumed = run is not None
     run = run or RunDirectory.create(Path(built.config.runs), built.config.experiment)
     if resumed and not run.last.is_file():
@@ -114,7 +115,13 @@ def _budget(args: Sequence[str], config: Path) -> list[str]:
             allowed = ", ".join(f"--{name}=..." for name in BUDGET)
             raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
         before = old.get(key.removeprefix("trainer."))
-        if isinstance(before, int) and before > 0 and 0 < int(value) < before:
+        if key == "trainer.max_time":
+            continue
+        try:
+            after = int(value)
+        except ValueError:
+            raise UserError(f"{arg}: a budget is a whole number") from None
+        if isinstance(before, int) and before > 0 and 0 <= after < before:
             raise UserError(f"{arg}: the run's budget was {before}; it can only be extended")
     return [f"--config={config}", *args]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from weakref import ref
 
 import numpy as np
@@ -21,8 +21,6 @@ from jaxtyping import Float32, Int64
 from pose_lightning.errors import UserError
 
 Buffers = dict[str, np.ndarray]
-
-SHARES_PER_THREAD: Final = 4  # into how many tasks a thread's part of a batch is cut, so that all threads end together
 
 
 class LoaderError(RuntimeError):
@@ -253,7 +251,9 @@ class RingLoader:
         indices, weights = self.plan.share(epoch, i, turn * self.world_size + self.rank, self._parts)
         whole = self.plan.batch(epoch, i)
         totals = {"samples": float(len(whole)), **self.source.totals(whole)}
-        step = max(1, len(indices) // (SHARES_PER_THREAD * max(1, self.num_threads)))
+        step = -(
+            -len(indices) // max(1, self.num_threads)
+        )  # one task per thread: each more costs as much as a small read
         tasks = [
             threads.submit(self._fill, buffers, range(first, min(first + step, len(indices))), indices, epoch)
             for first in range(0, len(indices), step)
@@ -290,8 +290,8 @@ def _deliver(batch: _Batch, pool: _Pool) -> dict[str, Any]:
     """The batch as the caller sees it. Nothing else may refer to its tensors, or its buffers never come back."""
     return {
         **pool.lend(batch.buffers, len(batch.indices)),
-        "index": torch.tensor(batch.indices),
-        "weight": torch.tensor(batch.weights),
+        "index": torch.from_numpy(batch.indices.copy()),  # the plan's are read-only
+        "weight": torch.from_numpy(batch.weights),
         "epoch": batch.epoch,
         **{f"total_{key}": torch.tensor(total, dtype=torch.float32) for key, total in batch.totals.items()},
     }

@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+import torch
+
+from pose_lightning.convert import demo
 
 ROOT = Path(__file__).resolve().parents[1]
+
+torch.set_num_threads(1)  # the tests' networks are tiny; threads that wait for each other are most of their time
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +19,11 @@ def shared_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no real data at {path.relative_to(ROOT.parent)} beside the repository")
     return path
+
+
+@pytest.fixture(scope="session")
+def demo_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `train.h5` and `val.h5` of a few drawn people."""
+    target = tmp_path_factory.mktemp("demo")
+    demo.write(target, people=30, seed=1)
+    return target / "mpii" / "pose"

@@ -128,6 +128,17 @@ def test_jpegs_that_straddle_chunks_are_read_whole(tmp_path: Path) -> None:
             assert store.payload(index) == jpeg(index, (640, 512, 3))
 
 
+def test_large_samples_and_buffers_begin_at_a_page(tmp_path: Path) -> None:
+    path = write(tmp_path / "large.h5", "raw", length=3, shape=(256, 256, 3))
+    assert [place % 4096 for pieces in payload_ranges(path) for place, _ in pieces] == [0, 0, 0]
+    with Store(path) as store:
+        for size in (1, 3, 8):
+            buffer = store.buffer(size)
+            assert (buffer.ctypes.data % 4096, buffer.shape, buffer.dtype) == (0, (size, 256, 256, 3), np.uint8)
+            store.read_into(2, buffer[size - 1])
+            assert_array_equal(buffer[size - 1], picture(2, (256, 256, 3)))
+
+
 def test_the_same_samples_make_the_same_bytes(tmp_path: Path) -> None:
     for codec in ("raw", "jpeg", None):
         first, second = (write(tmp_path / f"{codec}{turn}.h5", codec) for turn in range(2))

@@ -1,0 +1,124 @@
+"""The task: what its loss divides by, and that ranks change nothing."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.testing import assert_close
+
+from pose_lightning.errors import UserError
+from pose_lightning.heatmap.data import PoseData
+from pose_lightning.heatmap.task import HeatmapEstimation
+
+
+class NormFree(nn.Module):
+    """A network without batch norm, whose gradient over a batch is the sum over its parts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.layers = nn.Sequential(nn.Conv2d(3, 8, 4, stride=4), nn.ReLU(), nn.Conv2d(8, 16, 1))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.layers(image)[:, None]
+
+
+def task(**arguments: Any) -> HeatmapEstimation:
+    module = HeatmapEstimation(stacks=1, features=8, depth=2, sigma=2.0, optimizer="sgd", lr=0.1, **arguments)
+    module.model = NormFree()  # type: ignore[assignment]
+    return module
+
+
+def data(root: Path, batch_size: int = 6) -> PoseData:
+    return PoseData(root, batch_size, input_size=64, num_threads=1)
+
+
+def trainer(**arguments: Any) -> pl.Trainer:
+    settings: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "max_epochs": 1, "num_sanity_val_steps": 0}
+    quiet = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "enable_model_summary": False,
+    }
+    return pl.Trainer(**{**settings, **quiet, **arguments})
+
+
+@pytest.mark.parametrize("loss", ["mse", "cross_entropy"])
+def test_accumulated_batches_weigh_every_labelled_joint_the_same(demo_stores: Path, loss: str) -> None:
+    whole, parts = task(loss=loss), task(loss=loss)
+    trainer(max_steps=3).fit(whole, data(demo_stores))
+    trainer(max_steps=3, accumulate_grad_batches=3).fit(parts, data(demo_stores))
+    for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_masked_joints_leave_no_trace_and_zeroed_ones_do() -> None:
+    heatmaps = torch.ones(1, 1, 16, 16, 16)
+    labelled = torch.ones(1, 16, dtype=torch.bool)
+    labelled[0, 9] = False
+    batch = {"joints": torch.full((1, 16, 2), 20.0), "labelled": labelled, "weight": torch.ones(1)}
+    batch["joints"][0, 9] = torch.nan
+    masked, zeroed = task(missing="mask")._losses(heatmaps, batch), task(missing="zero")._losses(heatmaps, batch)
+    assert masked[0, 9] == 0
+    assert zeroed[0, 9] == 1  # a map of ones against an empty one
+    assert_close(masked[0, :9], zeroed[0, :9])
+
+
+def test_a_sample_of_weight_zero_has_no_loss() -> None:
+    batch = {"joints": torch.full((2, 16, 2), 20.0), "labelled": torch.ones(2, 16, dtype=torch.bool)}
+    losses = task(missing="zero")._losses(torch.ones(2, 1, 16, 16, 16), {**batch, "weight": torch.tensor([1.0, 0.0])})
+    assert losses[0].all()
+    assert not losses[1].any()
+
+
+def test_cross_entropy_refuses_empty_targets() -> None:
+    with pytest.raises(UserError, match="missing=zero needs loss=mse"):
+        HeatmapEstimation(loss="cross_entropy", missing="zero", stacks=1, features=8)
+
+
+def test_predictions_are_in_image_px_and_flipping_back_agrees(demo_stores: Path) -> None:
+    module = task()
+    module.flip_test = True
+    source = data(demo_stores)
+    source.predict_split = "val"
+    batches = trainer().predict(module, datamodule=source)
+    assert batches
+    with source.store("val") as store:
+        center, box = store.labels["center"], store.labels["box"]
+    for batch in batches:
+        index = batch["index"].numpy()
+        assert batch["preds"].dtype == torch.float64
+        offset = abs(batch["preds"].numpy() - center[index][:, None]) / box[index][:, None, None]
+        assert offset.max() <= 0.5  # inside the person's box, whatever the network says
+
+
+def validate_in_ddp(rank: int, port: int, root: str, out: str) -> None:
+    """One of two processes of a validation: its metrics go to a file."""
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank), WORLD_SIZE="2")
+    os.environ["NODE_RANK"] = "0"
+    torch.set_num_threads(1)
+    found = trainer(devices=2, strategy="ddp").validate(task(), datamodule=data(Path(root)), verbose=False)
+    torch.save(found[0], Path(out) / f"{rank}.pt")
+
+
+@pytest.mark.ddp
+def test_metrics_of_two_processes_equal_those_of_one(demo_stores: Path, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments = (port, str(demo_stores), str(tmp_path))
+    torch.multiprocessing.spawn(validate_in_ddp, args=arguments, nprocs=2)  # type: ignore[attr-defined]
+    alone = trainer().validate(task(), datamodule=data(demo_stores), verbose=False)[0]
+    assert {"val/pckh", "val/loss", "val/auc"} <= set(alone)
+    for rank in range(2):
+        together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
+        for name, value in alone.items():
+            tolerance = 1e-6 if name == "val/loss" else 1e-12  # the network itself is float32
+            assert_close(torch.tensor(together[name]), torch.tensor(value), rtol=tolerance, atol=0, equal_nan=True)

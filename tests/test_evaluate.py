@@ -1,0 +1,55 @@
+"""The door `evaluate` on anyone's predictions."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pose_lightning import evaluate
+from pose_lightning.store import Store
+
+
+@pytest.fixture
+def truth(demo_stores: Path) -> np.ndarray:
+    with Store(demo_stores / "val.h5") as store:
+        return np.array(store.labels["joints"])
+
+
+def test_the_labels_themselves_score_100(demo_stores: Path, truth: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "preds.npy", np.nan_to_num(truth) + 1)
+    out = tmp_path / "scores.json"
+    arguments = ["--predictions", f"{tmp_path}/preds.npy", "--store", f"{demo_stores}/val.h5", "--json", str(out)]
+    evaluate.main([*arguments, "--origin", "1"])
+    scores = json.loads(out.read_text())
+    for measure in ("pckh@0.5", "pckh@0.1"):
+        assert scores["measures"][measure]["mean_unweighted_14"]["value"] == 100
+    assert scores["measures"]["bias_x"]["mean_16"]["value"] == pytest.approx(0, abs=1e-9)
+    assert scores["measures"]["pckh@0.5"]["mean_unweighted_14"]["value"] > max(
+        each["measures"]["pckh@0.5"]["mean_unweighted_14"]["value"] for each in scores["baselines"]
+    )
+
+
+def test_the_origin_of_foreign_predictions_must_be_said(
+    demo_stores: Path, truth: np.ndarray, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "preds.npy", truth)
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["--predictions", f"{tmp_path}/preds.npy", "--store", f"{demo_stores}/val.h5"])
+    assert stop.value.code == 2
+    assert "--origin" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "say what to score"),
+        (["--predictions", "preds.npy"], "--store"),
+        (["runs/none/at/all"], "no run directory"),
+    ],
+)
+def test_unclear_questions_are_refused(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(arguments)
+    assert stop.value.code == 2
+    assert reason in capsys.readouterr().err

@@ -1,0 +1,66 @@
+"""Every experiment is complete: it parses, its full network has the stated size, and its demo layer trains."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from pose_lightning import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
+LAYERS = sorted((ROOT / "experiments" / "demo").glob("*.yaml"))
+
+PARAMETERS = {
+    "hourglass_mpii": 25_434_112,  # 25.434 M: Newell's network at 8 stacks
+    "hourglass_mpii_adam": 25_434_112,
+    "hourglass_lsp": 866_384,
+}
+
+
+def test_there_are_experiments() -> None:
+    assert {path.stem for path in EXPERIMENTS} == set(PARAMETERS)
+
+
+def test_every_experiment_has_a_demo_layer_that_says_demo() -> None:
+    assert [path.stem for path in LAYERS] == [path.stem for path in EXPERIMENTS]
+    for path in LAYERS:
+        layer = yaml.safe_load(path.read_text())
+        assert layer["experiment"] == f"{path.stem}_demo"
+        assert "demo" in layer["tags"]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_full_network_has_the_stated_size(path: Path) -> None:
+    with torch.device("meta"):
+        built = cli.build([f"--config={path}"])
+    assert sum(parameter.numel() for parameter in built.model.parameters()) == PARAMETERS[path.stem]
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_first_lines_say_how_to_run_it_and_where_it_is_from(path: Path) -> None:
+    comments = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any(f"make fit EXP={path.stem}" in line for line in comments)
+    assert any(line.startswith("# Source:") for line in comments)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_the_demo_layer_trains_one_batch(path: Path, demo_stores: Path) -> None:
+    layer = ROOT / "experiments" / "demo" / path.name
+    built = cli.build(
+        [
+            f"--config={path}",
+            f"--config={layer}",
+            f"--data.root={demo_stores}",
+            "--trainer.fast_dev_run=true",
+            "--model.schedule_total=10000",  # one batch is shorter than the warm-up
+        ]
+    )
+    assert built.config.experiment == f"{path.stem}_demo"
+    before = [parameter.detach().clone() for parameter in built.model.parameters()]
+    built.trainer.fit(built.model, datamodule=built.datamodule)
+    after = list(built.model.parameters())
+    assert built.trainer.global_step == 1
+    assert any(not torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    assert all(torch.isfinite(parameter).all() for parameter in after)

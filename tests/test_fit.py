@@ -1,0 +1,172 @@
+"""The door `fit`: what a run leaves behind, and that a killed one ends as if nothing had happened."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+import torch
+import yaml
+
+from pose_lightning import cli, fit
+from pose_lightning.heatmap.predictions import read_predictions
+from pose_lightning.runs import RUN_ID, RunDirectory
+from pose_lightning.store import Store
+
+ROOT = Path(__file__).resolve().parents[1]
+EXPERIMENT = [
+    f"--config={ROOT}/experiments/hourglass_mpii.yaml",
+    f"--config={ROOT}/experiments/demo/hourglass_mpii.yaml",
+]
+SMALL = ["--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.input_size=64", "--data.batch_size=6"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    monkeypatch.delenv(RUN_ID, raising=False)
+
+
+def arguments(stores: Path, runs: Path, *more: str) -> list[str]:
+    validation = ["--trainer.val_check_interval=1.0", "--trainer.check_val_every_n_epoch=1"]
+    steps = [
+        "--trainer.max_steps=10",
+        "--model.warmup=6",
+        "--checkpoint.every_n_steps=2",
+        "--trainer.log_every_n_steps=1",
+    ]
+    return [*EXPERIMENT, *SMALL, *validation, *steps, f"--data.root={stores}", f"--runs={runs}", *more]
+
+
+@pytest.fixture(scope="module")
+def finished(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A whole run of ten steps."""
+    os.environ["WANDB_MODE"] = "disabled"
+    os.environ.pop(RUN_ID, None)
+    return RunDirectory(fit.fit(arguments(demo_stores, tmp_path_factory.mktemp("runs"))))
+
+
+def weights(run: RunDirectory) -> dict[str, torch.Tensor]:
+    return torch.load(run.last, weights_only=True)["state_dict"]
+
+
+def rows(run: RunDirectory) -> list[dict[str, str]]:
+    with (run.path / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_leaves_everything_in_its_directory(finished: RunDirectory) -> None:
+    names = {path.name for path in finished.path.iterdir()}
+    assert names >= {"config.yaml", "checkpoints", "metrics.csv", "metrics.json", "predictions.h5", "log.txt"}
+    assert {path.name for path in finished.checkpoints.iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert finished.path.parent.name == "hourglass_mpii_demo"
+
+
+def test_the_config_of_a_run_builds_the_same_run(finished: RunDirectory) -> None:
+    built = cli.build([f"--config={finished.config}"])
+    assert built.dump() == finished.config.read_text()
+    built.model.load_state_dict(weights(finished))
+
+
+def test_the_metrics_are_labelled_synthetic_and_count_every_person(finished: RunDirectory, demo_stores: Path) -> None:
+    metrics = json.loads((finished.path / "metrics.json").read_text())
+    with Store(demo_stores / "val.h5") as store:
+        assert metrics["counts"]["persons"] == len(store)
+        preds = read_predictions(finished.path / "predictions.h5", list(store.labels["name"])).preds
+        assert len(preds) == len(store)
+    assert metrics["notes"]["synthetic"] is True
+    assert len(metrics["baselines"]) == 2
+
+
+def test_the_last_row_has_seen_as_many_samples_as_the_plan_says(finished: RunDirectory, demo_stores: Path) -> None:
+    with Store(demo_stores / "train.h5") as store:
+        length = len(store)
+    epochs, rest = divmod(10, -(-length // 6))
+    last = [row for row in rows(finished) if row["train/loss_step"]][-1]
+    assert (int(last["step"]), int(last["samples"])) == (10, epochs * length + rest * 6)
+
+
+def test_validation_in_training_agrees_with_evaluate(finished: RunDirectory) -> None:
+    logged = max(float(row["val/pckh"]) for row in rows(finished) if row["val/pckh"])
+    metrics = json.loads((finished.path / "metrics.json").read_text())
+    assert metrics["measures"]["pckh@0.5"]["mean_unweighted_14"]["value"] == pytest.approx(logged, abs=1e-9)
+
+
+def test_a_run_killed_with_sigkill_resumes_to_the_same_bits(
+    finished: RunDirectory, demo_stores: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, "WANDB_MODE": "disabled", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "pose_lightning.fit", *arguments(demo_stores, tmp_path)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        record = None
+        deadline = time.monotonic() + 120
+        while record is None or len(record.read_text().splitlines()) < 6:
+            assert process.poll() is None, process.stderr and process.stderr.read().decode()
+            assert time.monotonic() < deadline
+            record = next(tmp_path.glob("*/*/metrics.csv"), None)
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+    run = RunDirectory.open(next(tmp_path.glob("*/*")))
+    assert process.returncode == -signal.SIGKILL
+    fit.fit(["--resume", str(run.path)])
+    undisturbed = weights(finished)
+    for name, value in weights(run).items():
+        assert torch.equal(value, undisturbed[name]), name
+    ours = [(row["step"], row["train/loss_step"], row["val/pckh"]) for row in rows(run)]
+    assert len(ours) == len(set(ours))
+    assert ours == [(row["step"], row["train/loss_step"], row["val/pckh"]) for row in rows(finished)]
+
+
+def test_resume_takes_only_a_larger_budget(finished: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
+    for argument, reason in (
+        ("--model.lr=0.1", "keeps its own configuration"),
+        ("--trainer.max_steps=5", "can only be extended"),
+        ("--trainer.max_steps=many", "whole number"),
+    ):
+        with pytest.raises(SystemExit) as stop:
+            fit.main(["--resume", str(finished.path), argument])
+        assert stop.value.code == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit.main([EXPERIMENT[0], f"--data.root={tmp_path}/nowhere", f"--runs={tmp_path}/runs"])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "nowhere/train.h5" in error
+    assert "python -m pose_lightning.convert" in error
+    assert not (tmp_path / "runs").exists()  # nothing half-written
+
+
+def test_an_unknown_key_is_refused_before_anything_is_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit.main([EXPERIMENT[0], "--model.learning_rate=0.1", f"--runs={tmp_path}/runs"])
+    assert stop.value.code == 2
+    assert "learning_rate" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_short_names_reach_the_constructors(tmp_path: Path) -> None:
+    built = cli.build([EXPERIMENT[0], "--model.lr=1e-3", "--model.optimizer=adam", "--model.alpha=null"])
+    assert built.flat()["model.lr"] == 1e-3
+    assert built.model.optimizer_arguments["optimizer"] == "adam"
+
+
+def test_the_seed_reaches_the_order_of_samples(tmp_path: Path) -> None:
+    assert cli.build([EXPERIMENT[0], "--seed_everything=7"]).datamodule.seed == 7
+    assert yaml.safe_load(Path(EXPERIMENT[0].partition("=")[2]).read_text())["seed_everything"] == 1
+
+
+def test_predictions_hold_no_pickles(finished: RunDirectory) -> None:
+    with h5py.File(finished.path / "predictions.h5") as file:
+        held: dict[str, Any] = {name: file[name].dtype.kind for name in file}
+    assert held["preds"] == "f"
+    assert torch.load(finished.best, weights_only=True)["global_step"] <= 10

@@ -1,0 +1,51 @@
+"""Imports go one way, so that a newcomer can read the package from the bottom up."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
+TASKS = {"heatmap"}
+LAYERS = (
+    {"errors"},
+    {"joints"},
+    {"geometry", "metrics", "statistics", "draw", "optim", "store"},
+    {"loader"},
+    {"data"},
+    TASKS,
+    {"checkpoints", "runs"},
+    {"cli"},
+    {"evaluate"},
+    {"fit"},
+    {"demo"},
+)
+ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
+ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}
+ALLOWED["demo"] |= {"convert"}
+
+
+def imported(path: Path) -> set[str]:
+    """What a file imports of this package: the first name below it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "pose_lightning" else {module}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return {name.split(".")[1] for name in names if name.startswith("pose_lightning.")} - {"__version__"}
+
+
+def test_there_are_modules_to_check() -> None:
+    assert len(list(PACKAGE.rglob("*.py"))) > 20
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path: Path) -> None:
+    owner = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    if owner == "__init__":
+        assert not imported(path)
+        return
+    assert imported(path) - {owner} <= ALLOWED[owner]
