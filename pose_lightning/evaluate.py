@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from pytorch_lightning.utilities import rank_zero_info
 from rich.console import Console
 
 from pose_lightning import cli
@@ -45,7 +44,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     built.model.load_state_dict(state["state_dict"])
     built.model.flip_test = flip_test
-    rank_zero_info(f"evaluating {checkpoint} (step {state['global_step']}) on {split}")
+    print(f"evaluating {checkpoint} (step {state['global_step']}) on {split}", flush=True)
     preds, confidence = _predict(built, split)
     store_path = built.datamodule.store_path(split)
     with Store(store_path) as store, Store(built.datamodule.store_path("train")) as train:
@@ -53,7 +52,13 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         scores = _score(preds, truth, Truth.from_store(train), title=built.config.experiment)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
-        facts = {"checkpoint": checkpoint.name, "step": state["global_step"], "flip_test": flip_test}
+        chosen = checkpoint == run.best and split == "val"
+        facts = {
+            "checkpoint": checkpoint.name,
+            "step": state["global_step"],
+            "flip_test": flip_test,
+            "chosen_on_this_split": chosen,
+        }
         write_json(metrics_path, {**facts, **evaluation.to_json(scores)})
         write_predictions(predictions_path, preds, truth.names, store=store_path, split=split, confidence=confidence)
         written = [metrics_path, predictions_path]
@@ -61,7 +66,8 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
             folder = run.path / f"overlays{suffix}"
             written.append(folder)
             write_overlays(folder, preds, truth, store_pictures(store), overlays)
-    _print(scores, [run.path, checkpoint, run.path / "metrics.csv", *written])
+    note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
+    _print(scores, note, [run.path, checkpoint, run.path / "metrics.csv", *written])
     return scores
 
 
@@ -110,13 +116,15 @@ def evaluate_predictions(
         scores = [evaluation.score(found.preds, truth, title=path.stem)]
     if json is not None:
         write_json(json, {"predictions": path.name, "origin": found.origin, **evaluation.to_json(scores)})
-    _print(scores, [json] if json else [])
+    _print(scores, "", [json] if json else [])
     return scores
 
 
-def _print(scores: Sequence[Score], paths: Sequence[Path]) -> None:
+def _print(scores: Sequence[Score], note: str, paths: Sequence[Path]) -> None:
     console = Console(width=min(80, Console().width), highlight=False)
     console.print(evaluation.render(scores))
+    if note:
+        console.print(f"  {note}")
     for path in paths:
         print(path)
 

@@ -251,9 +251,8 @@ class RingLoader:
         indices, weights = self.plan.share(epoch, i, turn * self.world_size + self.rank, self._parts)
         whole = self.plan.batch(epoch, i)
         totals = {"samples": float(len(whole)), **self.source.totals(whole)}
-        step = -(
-            -len(indices) // max(1, self.num_threads)
-        )  # one task per thread: each more costs as much as a small read
+        # One task per thread, as handing over a task costs as much as reading a small sample.
+        step = -(-len(indices) // max(1, self.num_threads))
         tasks = [
             threads.submit(self._fill, buffers, range(first, min(first + step, len(indices))), indices, epoch)
             for first in range(0, len(indices), step)
