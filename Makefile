@@ -6,6 +6,9 @@ EXP ?= hourglass_mpii
 ARGS ?=
 DATA ?= auto
 
+# OpenMP's threads spin while they wait: on a busy machine they take the core that they wait for. So many turns do.
+export GOMP_SPINCOUNT ?= 20000
+
 .DEFAULT_GOAL := help
 .PHONY: help setup fit evaluate test test-all lint bench clean
 

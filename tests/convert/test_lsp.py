@@ -21,7 +21,7 @@ PHOTOGRAPHS = 20
 
 
 def points(count: int = PHOTOGRAPHS) -> np.ndarray:
-    """Joints (count, 14, 2) in MATLAB's 1-based pixels of 80 x 60 photographs."""
+    """Joints (count, 14, 2) of 80 x 60 photographs, as a file has them."""
     return np.random.default_rng(3).uniform((5, 5), (75, 55), (count, 14, 2))
 
 
@@ -61,11 +61,11 @@ def lspet(tmp_path: Path) -> Path:
     return folder
 
 
-def test_both_forms_give_the_same_joints(lsp: Path, lspet: Path) -> None:
+def test_each_form_has_its_own_origin(lsp: Path, lspet: Path) -> None:
     first, second = read_joints(lsp / "joints.mat"), read_joints(lspet / "joints.mat")
     assert (first.dataset, second.dataset) == ("lsp", "lspet")
-    assert_allclose(first.joints[3:], points()[3:] - 1)  # 1-based to 0-based
-    assert_allclose(second.joints[3:], points()[3:] - 1)
+    assert_allclose(first.joints[3:], points()[3:] - 1)  # MATLAB's first pixel
+    assert_allclose(second.joints[3:], points()[3:] - 0.5)  # 0 is the photograph's edge
 
 
 def test_the_flag_of_lsp_is_occluded_and_that_of_lspet_is_labelled(lsp: Path, lspet: Path) -> None:
@@ -90,7 +90,7 @@ def test_box_and_head_size_come_from_labelled_joints(lspet: Path) -> None:
     people, too_few = to_people(read_joints(lspet / "joints.mat"))
     assert too_few == 2
     assert people.image.tolist()[:2] == ["im00001.jpg", "im00004.jpg"]
-    seen = points()[0, :13] - 1
+    seen = points()[0, :13] - 0.5
     width, height = np.ptp(seen, axis=0)
     assert people.box[0] == pytest.approx(1.25 * max(width, height))
     assert_allclose(people.center[0], (seen.min(axis=0) + seen.max(axis=0)) / 2)
