@@ -46,7 +46,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
     trainer.loggers = _loggers(built, run)
     try:
-        with run.log():
+        with run.log(), run.shared():
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=run.last if resumed else None, weights_only=True)
     finally:
         for logger in trainer.loggers:

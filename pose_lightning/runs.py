@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pose_lightning.errors import UserError
 
 RUN_ID: Final = "POSE_LIGHTNING_RUN_ID"
-"""Environment variable that hands the id to the processes that DDP starts."""
+"""Environment variable that hands the id to the processes that DDP starts; under torchrun or SLURM, set it yourself."""
 
 COUNTERS: Final = ("step", "samples", "epoch")
 """The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
@@ -38,11 +38,32 @@ class RunDirectory:
 
     @classmethod
     def create(cls, runs: Path, experiment: str) -> Self:
-        """A new directory `runs/<experiment>/<time>-<random>`; the same one in every process of the run."""
-        stamp = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        run = cls(runs / experiment / os.environ.setdefault(RUN_ID, stamp))
+        """A new directory `runs/<experiment>/<time>-<random>`; the same one in every process of the run.
+
+        Raises:
+            UserError: If a launcher started several processes and they have no name in common.
+        """
+        if RUN_ID in os.environ:
+            name = os.environ[RUN_ID]
+        elif int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+            raise UserError(f"the launcher's processes must agree on a run: set {RUN_ID} to a new name for all of them")
+        else:
+            name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+        run = cls(runs / experiment / name)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         return run
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """Hand the id to the processes that DDP starts meanwhile."""
+        before = os.environ.get(RUN_ID)
+        os.environ[RUN_ID] = self.id
+        try:
+            yield
+        finally:
+            del os.environ[RUN_ID]
+            if before is not None:
+                os.environ[RUN_ID] = before
 
     @classmethod
     def open(cls, path: Path) -> Self:

@@ -17,7 +17,7 @@ import yaml
 
 from pose_lightning import cli, fit
 from pose_lightning.heatmap.predictions import read_predictions
-from pose_lightning.runs import RUN_ID, RunDirectory
+from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,7 +31,6 @@ SMALL = ["--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.in
 @pytest.fixture(autouse=True)
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    monkeypatch.delenv(RUN_ID, raising=False)
 
 
 def arguments(stores: Path, runs: Path, *more: str) -> list[str]:
@@ -49,7 +48,6 @@ def arguments(stores: Path, runs: Path, *more: str) -> list[str]:
 def finished(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A whole run of ten steps."""
     os.environ["WANDB_MODE"] = "disabled"
-    os.environ.pop(RUN_ID, None)
     return RunDirectory(fit.fit(arguments(demo_stores, tmp_path_factory.mktemp("runs"))))
 
 

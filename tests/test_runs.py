@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.runs import MetricsFile, MetricsLogger, RunDirectory, write_json
+from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, write_json
 
 
 def read(path: Path) -> list[str]:
@@ -55,6 +55,18 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path: Path) -> None:
 def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run directory.*config\.yaml"):
         RunDirectory.open(tmp_path)
+
+
+def test_every_run_has_a_directory_of_its_own_and_the_processes_of_one_share_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (RunDirectory.create(tmp_path, "hourglass") for _ in range(2))
+    assert first.path != second.path
+    with first.shared():
+        assert RunDirectory.create(tmp_path, "hourglass").path == first.path
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=RUN_ID):
+        RunDirectory.create(tmp_path, "hourglass")
 
 
 def test_json_refuses_nan_and_leaves_the_old_file(tmp_path: Path) -> None:

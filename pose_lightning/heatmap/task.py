@@ -130,10 +130,11 @@ class HeatmapEstimation(pl.LightningModule):
         """The loss of this process's share of the global batch."""
         total = self._losses(self(batch["image"]), batch).sum()
         count = self._global_count(batch)
-        self.train_loss.update(total.detach() / count.clamp(min=1), count)
+        mean = total / count.clamp(min=1)
+        self.train_loss.update(mean.detach(), count)
         # DDP averages over ranks and Lightning divides by the accumulation: undo both, divide once, by the global count
         parts = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        loss = total / count * parts if count > 0 else total * 0.0
+        loss = mean * parts
         self.log("train/loss_step", loss, prog_bar=True)
         return loss
 
