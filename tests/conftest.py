@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from pose_lightning.convert import demo
-
 ROOT = Path(__file__).resolve().parents[1]
 
 torch.set_num_threads(1)  # the tests' networks are tiny; threads that wait for each other are most of their time
@@ -24,6 +22,8 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def demo_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with `train.h5` and `val.h5` of a few drawn people."""
+    from pose_lightning.convert import demo  # noqa: PLC0415 - jaxtyping's hook must come before the package
+
     target = tmp_path_factory.mktemp("demo")
     demo.write(target, people=30, seed=1)
     return target / "mpii" / "pose"
