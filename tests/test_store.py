@@ -17,7 +17,8 @@ import pytest
 import simplejpeg
 from numpy.testing import assert_array_equal
 
-from pose_lightning.store import LAYOUT, Codec, Store, StoreError, StoreWriter, main
+from pose_lightning.store import LAYOUT, Codec, Store, StoreError, StoreWriter
+from pose_lightning.store.__main__ import main
 
 SHAPE = (24, 16, 3)
 LENGTH = 12

@@ -1,0 +1,76 @@
+"""`python -m pose_lightning.store verify|info FILE`: look into a store."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pose_lightning.store.layout import LAYOUT, StoreError
+from pose_lightning.store.reader import Store, damaged_samples
+
+LONGEST_ATTRIBUTE: Final = 300
+"""Characters that `info` shows."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run `python -m pose_lightning.store`; returns the exit status: 1 where samples are damaged, 2 for no store."""
+    parser = argparse.ArgumentParser(prog="python -m pose_lightning.store", description="Look into a store.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    for command, text in (("verify", "read everything; name every damaged sample"), ("info", "say what a store holds")):
+        commands.add_parser(command, help=text, description=text).add_argument("file", type=Path)
+    chosen = parser.parse_args(args)
+    try:
+        if chosen.command == "verify":
+            return _verify(chosen.file)
+        _info(chosen.file)
+    except StoreError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def _verify(path: Path) -> int:
+    damaged = list(damaged_samples(path, progress=True))
+    for line in damaged:
+        print(line)
+    print(f"{path}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
+    return 1 if damaged else 0
+
+
+def _info(path: Path) -> None:
+    with Store(path) as store:
+        pixels = "none, labels only" if store.codec is None else f"{store.codec}, uint8 {store.shape}"
+        facts = {
+            "samples": f"{len(store):,}",
+            "pixels": pixels,
+            "on disk": f"{path.stat().st_size / 2**20:,.1f} MiB",
+            "written by": f"pose_lightning {store.package_version}, layout {LAYOUT}",
+        }
+        fields = {field: f"{_text_or_dtype(column)} {column.shape[1:] or ''}" for field, column in store.labels.items()}
+        attrs = {key: _abbreviated(json.dumps(value, ensure_ascii=False)) for key, value in store.attrs.items()}
+    console = Console()
+    for title, entries in ((str(path), facts), ("labels", fields), ("attributes", attrs)):
+        console.print(Text(title, style="bold"))
+        table = Table.grid(padding=(0, 1, 0, 2))
+        for key, text in entries.items():
+            table.add_row(Text(key), Text(text))
+        console.print(table)
+
+
+def _text_or_dtype(column: np.ndarray) -> str:
+    return "text" if column.dtype.kind == "U" else str(column.dtype)
+
+
+def _abbreviated(text: str) -> str:
+    return text if len(text) <= LONGEST_ATTRIBUTE else f"{text[:LONGEST_ATTRIBUTE]}... ({len(text):,} characters)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
