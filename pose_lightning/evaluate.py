@@ -14,7 +14,7 @@ from rich.console import Console
 from pose_lightning import cli
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap import evaluation
+from pose_lightning.heatmap import evaluation, table
 from pose_lightning.heatmap.baselines import baselines
 from pose_lightning.heatmap.evaluation import Score, Truth
 from pose_lightning.heatmap.overlays import store_pictures, write_overlays
@@ -122,7 +122,7 @@ def evaluate_predictions(
 
 def _print(scores: Sequence[Score], note: str, paths: Sequence[Path]) -> None:
     console = Console(width=min(80, Console().width), highlight=False)
-    console.print(evaluation.render(scores))
+    console.print(table.render(scores))
     if note:
         console.print(f"  {note}")
     for path in paths:

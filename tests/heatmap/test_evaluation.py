@@ -16,7 +16,7 @@ from rich.console import Console
 from pose_lightning import metrics
 from pose_lightning.convert import mpii
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap import evaluation
+from pose_lightning.heatmap import evaluation, table
 from pose_lightning.heatmap.baselines import MEAN_POSE, NEAREST_POSE, baselines, mean_pose, nearest_pose
 from pose_lightning.heatmap.evaluation import Estimate, Score, Truth, published_truth, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
@@ -88,7 +88,7 @@ def write_store(path: Path, truth: Truth, attrs: dict[str, Any] | None = None) -
 
 def text_of(scores: Sequence[Score]) -> str:
     out = io.StringIO()
-    Console(width=80, file=out).print(evaluation.render(scores))
+    Console(width=80, file=out).print(table.render(scores))
     return out.getvalue()
 
 
@@ -281,12 +281,12 @@ def test_the_footnotes_say_what_the_numbers_rest_on() -> None:
 @pytest.mark.parametrize("synthetic", [True, False])
 def test_only_drawn_people_are_called_synthetic_and_loudly(synthetic: bool) -> None:
     made = scores(synthetic=synthetic)
-    assert ("SYNTHETIC" in text_of(made)) == ("SYNTHETIC" in evaluation.markdown(made)) == synthetic
+    assert ("SYNTHETIC" in text_of(made)) == ("SYNTHETIC" in table.markdown(made)) == synthetic
 
 
 def test_the_markdown_has_the_tables_numbers() -> None:
     made = scores()
-    lines = evaluation.markdown(made).splitlines()
+    lines = table.markdown(made).splitlines()
     assert lines[0] == "| PCKh@0.5 | Head | Sho | Elb | Wri | Hip | Knee | Ank | Mean |"
     assert lines[2].endswith(f"| {made[0].value():.2f} |")
     assert len({line.count("|") for line in lines if line.startswith("|")}) == 2
