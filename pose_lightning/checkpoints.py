@@ -53,6 +53,7 @@ class RunCheckpoints(Checkpoint):
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
         self.best_score: float | None = None
         self.best_step: int | None = None
+        self._written: int | None = None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -66,7 +67,7 @@ class RunCheckpoints(Checkpoint):
             return
         due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
         if due:
-            trainer.save_checkpoint(self.last)
+            self._save_last(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `last.ckpt`, after `best.ckpt` where the metric improved."""
@@ -75,12 +76,16 @@ class RunCheckpoints(Checkpoint):
         if self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
             trainer.save_checkpoint(self.best)
-        trainer.save_checkpoint(self.last)
+        self._save_last(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `last.ckpt` at the end of an epoch that had no validation at its end."""
-        if not trainer.fit_loop.epoch_loop._should_check_val_epoch():
-            trainer.save_checkpoint(self.last)
+        if self._written != trainer.global_step:
+            self._save_last(trainer)
+
+    def _save_last(self, trainer: pl.Trainer) -> None:
+        trainer.save_checkpoint(self.last)
+        self._written = trainer.global_step
 
     def _improved(self, score: Tensor | None) -> bool:
         if score is None or not torch.isfinite(score):

@@ -31,7 +31,7 @@ class Tracking:
     """Where the run is tracked.
 
     Args:
-        mode: `auto` is online when logged in to W&B and offline otherwise; `WANDB_MODE` in the environment wins.
+        mode: `auto` is `WANDB_MODE` of the environment, or else online when logged in to W&B and offline otherwise.
         project: The W&B project.
     """
 
@@ -48,6 +48,11 @@ class Saving:
     """
 
     every_n_steps: int = 500
+
+    def __post_init__(self) -> None:
+        """Refuse an interval of no steps."""
+        if self.every_n_steps < 1:
+            raise UserError(f"checkpoint.every_n_steps={self.every_n_steps} is out of range; it is 1 or more")
 
 
 class PoseCLI(LightningCLI):
@@ -77,10 +82,15 @@ class PoseCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer, without a logger: a run adds its own."""
-        plugins = list(self.config_init.trainer.plugins or [])
-        return super().instantiate_trainer(
-            logger=False, enable_checkpointing=False, plugins=[*plugins, AtomicCheckpointIO()], **kwargs
-        )
+        settings = self.config_init.trainer
+        for key in ("logger", "enable_checkpointing"):
+            if settings[key] is not None:
+                raise UserError(
+                    f"trainer.{key} has no effect: a run keeps its own files; see wandb.mode and checkpoint"
+                )
+        plugins = settings.plugins or []
+        plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
+        return super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
 
     def dump(self) -> str:
         """The resolved configuration as YAML; the parser takes it back unchanged."""
@@ -144,7 +154,7 @@ def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
             main(*args, **kwargs)
         except UserError as error:
             sys.stdout.flush()
-            print(f"error: {error}", file=sys.stderr)
+            print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
             raise SystemExit(2) from None
 
     return wrapped

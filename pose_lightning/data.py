@@ -71,19 +71,33 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         """Open the stores of training and validation once, so that a run is not begun in vain.
 
         Raises:
-            StoreError: If one is missing (the message says how to make it) or damaged.
+            UserError: If one is missing (the message says how to make it) or damaged, or they share an image.
         """
+        images: list[set[str]] = []
         for split in ("train", "val"):
-            self.store(split).close()
+            with self.store(split) as store:
+                images.append(set(store.labels.get("image", store.labels["name"]).tolist()))
+        if both := images[0] & images[1]:
+            raise UserError(
+                f"{self.root}: {len(both)} images are in train.h5 and in val.h5, such as {min(both)!r}: they are not "
+                "of one conversion; convert again"
+            )
 
     def setup(self, stage: str) -> None:
         """Refuse what would fail later, before anything is built.
 
         Raises:
-            UserError: If the batch does not divide over devices and accumulated batches.
+            UserError: If the batch does not divide over devices and accumulated batches, or the trainer has a setting
+                that these loaders cannot keep.
         """
-        if stage == "fit":
-            self._check_batch_size()
+        if stage != "fit" or self.trainer is None:
+            return
+        self._check_batch_size()
+        if self.trainer.overfit_batches:  # type: ignore[attr-defined]
+            raise UserError("trainer.overfit_batches does not hold these samples fixed; use data.limit_samples")
+        if self.trainer.precision in ("16-true", "bf16-true"):
+            half = str(self.trainer.precision).removesuffix("-true")
+            raise UserError(f"trainer.precision={half}-true rounds the labels too; take {half}-mixed")
 
     def train_dataloader(self) -> RingLoader:
         """The training split, shuffled, from the trainer's position on."""

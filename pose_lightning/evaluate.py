@@ -5,7 +5,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -21,6 +21,9 @@ from pose_lightning.heatmap.overlays import store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
 from pose_lightning.runs import RunDirectory, write_json
 from pose_lightning.store import Store
+
+LARGEST_BATCH: Final = 32
+"""One device predicts what several may have trained on; the batch changes nothing but the memory."""
 
 
 def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = False, overlays: int = 0) -> list[Score]:
@@ -49,7 +52,8 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     store_path = built.datamodule.store_path(split)
     with Store(store_path) as store, Store(built.datamodule.store_path("train")) as train:
         truth = Truth.from_store(store)
-        scores = _score(preds, truth, Truth.from_store(train), title=built.config.experiment)
+        title = f"{built.config.experiment}{', flip test' if flip_test else ''}"
+        scores = _score(preds, truth, Truth.from_store(train), title=title)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
         chosen = checkpoint == run.best and split == "val"
@@ -75,6 +79,7 @@ def _predict(built: PoseCLI, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Joints in image px and confidences of every sample of a split, in the store's order."""
     data = built.datamodule
     data.predict_split = split
+    data.batch_size = min(data.batch_size, LARGEST_BATCH)
     batches: Any = built.trainer.predict(built.model, datamodule=data)
     joined = {key: torch.cat([batch[key] for batch in batches]).cpu() for key in batches[0]}
     real = joined["weight"] > 0
@@ -147,13 +152,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _check_options(options: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    of_runs = {"--split": options.split != "val", "--flip-test": options.flip_test, "--overlays": options.overlays}
+    of_files = {
+        "--store": options.store,
+        "--origin": options.origin is not None,
+        "--published-truth": options.published_truth,
+        "--json": options.json,
+    }
+    if options.predictions is not None and (options.store is None or options.run is not None):
+        raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
+    kind, foreign = ("--predictions", of_runs) if options.predictions is not None else ("a run's directory", of_files)
+    if given := [name for name, value in foreign.items() if value]:
+        raise UserError(f"{', '.join(given)} cannot go with {kind}")
+
+
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     options = _parser().parse_args(args)
+    _check_options(options)
     if options.predictions is not None:
-        if options.store is None or options.run is not None:
-            raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
         evaluate_predictions(
             options.predictions,
             options.store,

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pytorch_lightning as pl
 import yaml
@@ -16,10 +16,21 @@ from pose_lightning import cli, evaluate
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
-from pose_lightning.runs import MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger
+from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger
 
-BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time")
+BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 """What may change when a run is resumed; anything else would make it another run."""
+
+GROUP: Final = (
+    "GROUP_RANK",
+    "LOCAL_RANK",
+    "LOCAL_WORLD_SIZE",
+    "NODE_RANK",
+    "RANK",
+    "TORCHELASTIC_RUN_ID",
+    "WORLD_SIZE",
+)
+"""Environment variables that make a process one of a group."""
 
 
 def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDirectory, PoseCLI]:
@@ -39,6 +50,8 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         raise UserError(
             f"{run.path} has no {run.last.relative_to(run.path)}: it was stopped before its first; start anew"
         )
+    if not resumed and getattr(rank_zero_only, "rank", 0) == 0 and run.config.exists():
+        raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
     rank_zero_only(run.write_config)(built.dump())
     trainer, model = built.trainer, built.model
     size = sum(parameter.numel() for parameter in model.parameters())
@@ -98,7 +111,7 @@ def _wandb_mode(mode: str) -> str:
         return named
     import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
 
-    return "online" if wandb.api.api_key else "offline"
+    return "online" if wandb.login(prompt=False) else "offline"
 
 
 def _finish_wandb() -> None:
@@ -115,22 +128,24 @@ def _budget(args: Sequence[str], config: Path) -> list[str]:
             allowed = ", ".join(f"--{name}=..." for name in BUDGET)
             raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
         before = old.get(key.removeprefix("trainer."))
-        if key == "trainer.max_time":
-            continue
+        if not isinstance(before, int) or before < 0:
+            raise UserError(f"{arg}: the run's budget has no such limit; extend the one that it has")
         try:
             after = int(value)
         except ValueError:
             raise UserError(f"{arg}: a budget is a whole number") from None
-        if isinstance(before, int) and before > 0 and 0 <= after < before:
+        if 0 <= after < before:
             raise UserError(f"{arg}: the run's budget was {before}; it can only be extended")
     return [f"--config={config}", *args]
 
 
 def fit(args: Sequence[str]) -> Path:
     """Train and evaluate; returns the run's directory."""
-    if args[:1] == ["--resume"] or (args and args[0].startswith("--resume=")):
-        path, rest = (args[0].partition("=")[2], args[1:]) if "=" in args[0] else ("".join(args[1:2]), args[2:])
-        run = RunDirectory.open(Path(path))
+    at = next((place for place, arg in enumerate(args) if arg.partition("=")[0] == "--resume"), None)
+    if at is not None:
+        words = args[at].split("=", 1)[1:] or args[at + 1 : at + 2]
+        rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
+        run = RunDirectory.open(Path("".join(words)))
         run, built = train(_budget(rest, run.config), run)
     else:
         run, built = train(args)
@@ -141,10 +156,10 @@ def fit(args: Sequence[str]) -> Path:
 
 def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
     if trainer.world_size > 1:  # a process of its own: this one still belongs to the group
-        clean: dict[str, Any] = {
-            k: v for k, v in os.environ.items() if k not in ("WORLD_SIZE", "LOCAL_RANK", "NODE_RANK")
-        }
-        subprocess.run([sys.executable, "-m", "pose_lightning.evaluate", str(run.path)], check=True, env=clean)
+        alone = {key: value for key, value in os.environ.items() if key not in GROUP}
+        command = [sys.executable, "-m", "pose_lightning.evaluate", str(run.path)]
+        if status := subprocess.run(command, check=False, env=alone).returncode:
+            raise SystemExit(status)
     else:
         evaluate.evaluate_run(run)
 

@@ -120,6 +120,9 @@ def warp(
     center = matrices[..., 2] + matrices[..., :2].sum(-1) * (size / 2 - 0.5)
     shift = (center + 0.5) * 2 / source - 1
     theta = torch.cat([linear, shift[..., None]], dim=-1).float()
-    grid = F.affine_grid(theta, [len(images), images.shape[-1], size, size], align_corners=False)
+    # written out: as a matrix product, torch.nn.functional.affine_grid would follow the setting for TF32 on GPUs
+    place = (2 * torch.arange(size, device=images.device, dtype=torch.float32) + 1) / size - 1
+    across, down, fixed = (theta[:, None, None, :, axis] for axis in range(3))
+    grid = across * place[None, None, :, None] + down * place[None, :, None, None] + fixed
     planes = images.permute(0, 3, 1, 2).float()
     return F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

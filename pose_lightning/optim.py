@@ -77,7 +77,8 @@ def make_optimizer(
     chosen = {key: value for key, value in given.items() if value is not None}
     if foreign := [f"{key}={value}" for key, value in chosen.items() if key not in defaults]:
         raise UserError(
-            f"optimizer={optimizer} has no {', '.join(foreign)}; it has lr, {', '.join(defaults)}: leave out the rest"
+            f"optimizer={optimizer} has no {', '.join(foreign)}; it has lr, {', '.join(defaults)}; leave out the "
+            "rest, or set it to null where a YAML has it, as in --model.alpha=null"
         )
     values: dict[str, Any] = {**defaults, **chosen}
     _check_range("lr", lr, positive=True)

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -115,14 +116,23 @@ class RunDirectory:
         """Keep what the libraries log and warn in log.txt, beside what goes to the terminal."""
         handler = logging.FileHandler(self.path / "log.txt")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        loggers = [
-            logging.getLogger(name) for name in ("pose_lightning", "pytorch_lightning", "lightning", "py.warnings")
-        ]
+        loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
+        show = warnings.showwarning
+
+        def show_and_keep(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: Any
+        ) -> None:
+            show(message, category, filename, lineno, *rest)
+            text = warnings.formatwarning(message, category, filename, lineno)
+            handler.emit(logging.LogRecord("py.warnings", logging.WARNING, filename, lineno, text, None, None))
+
         for logger in loggers:
             logger.addHandler(handler)
+        warnings.showwarning = show_and_keep  # type: ignore[assignment]
         try:
             yield
         finally:
+            warnings.showwarning = show
             for logger in loggers:
                 logger.removeHandler(handler)
             handler.close()
@@ -139,7 +149,7 @@ class MetricsFile:
         self.path = path
         self.columns: list[str] = list(COUNTERS)
         self._known: set[tuple[int, str]] = set()
-        if path.is_file():
+        if path.is_file() and getattr(rank_zero_only, "rank", 0) == 0:
             self._read()
 
     def _read(self) -> None:

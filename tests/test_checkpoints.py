@@ -131,6 +131,12 @@ BUDGETS = {
     "validation inside epochs": {"max_epochs": 2, "val_check_interval": 2},
     "validation every other epoch": {"max_epochs": 4, "check_val_every_n_epoch": 2},
     "steps": {"max_steps": 15, "max_epochs": -1},
+    "validation that no epoch ends with": {
+        "max_steps": 18,
+        "max_epochs": -1,
+        "val_check_interval": 10,
+        "check_val_every_n_epoch": None,
+    },
     "steps, validation across epochs": {
         "max_steps": 15,
         "max_epochs": -1,
@@ -142,6 +148,8 @@ BUDGETS = {
 
 def check(directory: Path, budget: dict[str, Any], accumulation: int, stride: int) -> None:
     undisturbed, _ = run(directory / "undisturbed", moment=0, budget=budget, accumulation=accumulation)
+    last = torch.load(directory / "undisturbed" / "last.ckpt", weights_only=True)
+    assert last["global_step"] == undisturbed.step  # the final weights are there
     moments, whole = 0, False
     for moment in range(1, 1000, stride):
         folder = directory / str(moment)

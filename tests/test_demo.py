@@ -57,3 +57,33 @@ def test_half_a_store_is_no_store(project: Path, demo_stores: Path) -> None:
 def test_an_unknown_experiment_lists_the_ones_there_are(project: Path) -> None:
     with pytest.raises(UserError, match=r"EXP=nothing.*hourglass_lsp, hourglass_mpii"):
         demo.layers("nothing", "auto")
+
+
+def test_what_follows_the_dashes_goes_on_to_the_door(
+    project: Path, demo_stores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lay(demo_stores, project / "data/mpii/pose")
+    for passed, reason in ((["--model.no_such=1"], "no_such"), (["--trainer.fast_dev_run=oui"], "fast_dev_run")):
+        with pytest.raises(SystemExit) as stop:
+            demo.main(["fit", "hourglass_mpii", "--data", "auto", "--", *passed])
+        assert stop.value.code == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_the_door_opens_without_further_arguments(
+    project: Path, demo_stores: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(demo_stores, project / "data/mpii/pose")
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    small = ["model.stacks=1", "model.features=8", "model.depth=2", "data.input_size=64", "trainer.max_epochs=1"]
+    small.append("trainer.log_every_n_steps=1")
+    demo.main(["fit", "hourglass_mpii", "--data", "real", "--", *(f"--{each}" for each in small)])
+    assert list(project.glob("runs/hourglass_mpii/*/metrics.json"))
+    with pytest.raises(SystemExit):
+        demo.main(["fit", "nothing", "--data", "auto", "--"])
+
+
+def test_the_demo_is_never_laid_over_a_store_that_the_user_names(project: Path, demo_stores: Path) -> None:
+    assert demo.layers("hourglass_mpii", "auto", demo_stores) == ["--config=experiments/hourglass_mpii.yaml"]
+    with pytest.raises(UserError, match="elsewhere"):
+        demo.layers("hourglass_mpii", "auto", Path("elsewhere"))

@@ -46,6 +46,11 @@ def test_the_origin_of_foreign_predictions_must_be_said(
         ([], "say what to score"),
         (["--predictions", "preds.npy"], "--store"),
         (["runs/none/at/all"], "no run directory"),
+        (["runs/none/at/all", "--json", "out.json"], "--json cannot go with a run's directory"),
+        (
+            ["--predictions", "preds.npy", "--store", "val.h5", "--flip-test"],
+            "--flip-test cannot go with --predictions",
+        ),
     ],
 )
 def test_unclear_questions_are_refused(arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import torch
 import yaml
 
 from pose_lightning import cli, fit
+from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
-from pose_lightning.runs import RunDirectory
+from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,6 +129,7 @@ def test_resume_takes_only_a_larger_budget(finished: RunDirectory, capsys: pytes
         ("--model.lr=0.1", "keeps its own configuration"),
         ("--trainer.max_steps=5", "can only be extended"),
         ("--trainer.max_steps=many", "whole number"),
+        ("--trainer.max_epochs=9", "no such limit"),
     ):
         with pytest.raises(SystemExit) as stop:
             fit.main(["--resume", str(finished.path), argument])
@@ -142,6 +145,36 @@ def test_a_missing_store_names_the_command_that_makes_it(tmp_path: Path, capsys:
     assert "nowhere/train.h5" in error
     assert "python -m pose_lightning.convert" in error
     assert not (tmp_path / "runs").exists()  # nothing half-written
+
+
+def test_splits_that_share_an_image_are_refused(
+    demo_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for split in ("train", "val"):
+        shutil.copy(demo_stores / "val.h5", tmp_path / f"{split}.h5")
+    with pytest.raises(SystemExit):
+        fit.main(arguments(tmp_path, tmp_path / "runs"))
+    assert "images are in train.h5 and in val.h5" in capsys.readouterr().err
+
+
+def test_the_name_of_a_run_is_not_used_twice(
+    finished: RunDirectory, demo_stores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (finished.path / "metrics.csv").read_text()
+    monkeypatch.setenv(RUN_ID, finished.id)
+    with pytest.raises(SystemExit):
+        fit.main(arguments(demo_stores, finished.path.parents[1]))
+    assert "holds a run" in capsys.readouterr().err
+    assert (finished.path / "metrics.csv").read_text() == before
+
+
+def test_settings_that_would_have_no_effect_are_refused(tmp_path: Path) -> None:
+    for argument, reason in (
+        ("--trainer.logger=true", "trainer.logger has no effect"),
+        ("--checkpoint.every_n_steps=0", "1 or more"),
+    ):
+        with pytest.raises(UserError, match=reason):
+            cli.build([EXPERIMENT[0], argument])
 
 
 def test_an_unknown_key_is_refused_before_anything_is_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pose_lightning import geometry
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
-from pose_lightning.joints import MPII, JointSet
+from pose_lightning.joints import MPII
 from pose_lightning.loader import Buffers
 from pose_lightning.store import Store
 
@@ -180,7 +180,7 @@ class PoseData(StoreDataModule):
     """Batches of persons from `ROOT/train.h5`, `val.h5` and `test.h5`.
 
     Each batch holds `image` (b, 3, h, w) float32 RGB in [0, 1]; `joints` (b, j, 2) float32 in input px, NaN where
-    unlabelled, in the order of `joint_set`; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64 from input
+    unlabelled, in MPII's order; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64 from input
     px to image px; `head_size` (b,) float64 in image px, NaN where unknown; and what every loader adds (`index`,
     `weight`, `total_labelled`, `total_samples`). The joints of a mirrored person have changed names: `matrix` takes
     them back to their places in the image, under the mirrored names. Only training samples are augmented.
@@ -199,13 +199,11 @@ class PoseData(StoreDataModule):
         warp: Where pictures are warped: cv2 on uint8 in the loader's threads (`host`), in one batch on the training
             `device`, or `auto`, which is the device if that is a CUDA one.
         num_threads: Threads that fill batches.
-        ring_depth: Batches that are filled ahead.
+        ring_depth: Batches in memory, including the one in use.
         verify: Compare every sample with its checksum when it is read.
         seed: Of the order and the augmentation; the experiment's `seed_everything`.
-        limit_samples: Use only so many samples of each split.
+        limit_samples: Train on the split's first samples only; other splits stay whole.
     """
-
-    joint_set: Final[JointSet] = MPII
 
     def __init__(
         self,

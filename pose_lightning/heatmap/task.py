@@ -217,6 +217,12 @@ class HeatmapEstimation(pl.LightningModule):
     def _schedule_total(self) -> float | None:
         if self.schedule_total is None and self.schedule_arguments["name"] in ("cosine", "one_cycle"):
             data, trainer = self.trainer.datamodule, self.trainer  # type: ignore[attr-defined]
-            steps = trainer.max_steps if trainer.max_steps > 0 else (trainer.max_epochs or 0) * data.steps_per_epoch
+            ends = (trainer.max_steps, (trainer.max_epochs or 0) * data.steps_per_epoch)
+            if not any(end > 0 for end in ends):
+                raise UserError(
+                    f"schedule={self.schedule_arguments['name']} needs an end: set model.schedule_total, "
+                    "trainer.max_steps or trainer.max_epochs"
+                )
+            steps = min(end for end in ends if end > 0)
             self.schedule_total = float(data.samples_seen(steps) if self.schedule_unit == "samples" else steps)
         return self.schedule_total
