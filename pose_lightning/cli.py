@@ -23,6 +23,13 @@ TASKS: Final = (pose_lightning.heatmap.data, pose_lightning.heatmap.task)
 
 USAGE: Final = "python -m pose_lightning.fit --config FILE.yaml [--config LAYER.yaml ...] [--KEY=VALUE ...]"
 
+CHATTER: Final = (
+    "pytorch_lightning.utilities.rank_zero",
+    "pytorch_lightning.trainer.connectors.checkpoint_connector",
+    "lightning_fabric.utilities.seed",
+)
+"""Loggers whose tips and notices nobody can act on."""
+
 Arguments = ParamSpec("Arguments")
 
 
@@ -136,13 +143,16 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
     # this loader starts where the trainer stands; Lightning only knows loaders with a state
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
-    chatter = logging.getLogger("pytorch_lightning.utilities.rank_zero")
-    if _says_something not in chatter.filters:
-        chatter.addFilter(_says_something)
+    for name in CHATTER:
+        if _says_something not in (chatter := logging.getLogger(name)).filters:
+            chatter.addFilter(_says_something)
 
 
 def _says_something(record: logging.LogRecord) -> bool:
-    return not any(text in record.getMessage() for text in ("litlogger", "TPU available", "Seed set to"))
+    return not any(
+        text in record.getMessage()
+        for text in ("litlogger", "TPU available", "Seed set to", "`weights_only` was not set")
+    )
 
 
 def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:

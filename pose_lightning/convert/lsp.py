@@ -61,9 +61,9 @@ SOURCE_ORIGIN: Final = {
 }
 """Coordinates of the centre of the top-left pixel in each file.
 
-Neither file says. LSPET's coordinates are fractional and begin at 0.0, which no 1-based file has. Mirrored samples leave
-a network no way to learn an offset in x: an hourglass trained on labels less 1 read 0.46 px (95 % 0.27 to 0.64) to the
-right of them, and one trained on labels less 0.5 still 0.27 px (0.12 to 0.42). So the origin is between 0 and 0.5.
+Neither file says. LSPET's coordinates are fractional and begin at 0.0, which no 1-based file has. Mirrored samples
+leave a network no way to learn an offset in x: an hourglass trained on labels less 1 read 0.46 px (95 % 0.27 to 0.64)
+to the right of them, and one trained on labels less 0.5 still 0.27 px (0.12 to 0.42). So it is between 0 and 0.5.
 """
 
 
