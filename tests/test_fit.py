@@ -39,6 +39,7 @@ def arguments(stores: Path, runs: Path, *more: str) -> list[str]:
     validation = ["--trainer.val_check_interval=1.0", "--trainer.check_val_every_n_epoch=1"]
     steps = [
         "--trainer.max_steps=10",
+        "--trainer.max_epochs=-1",
         "--model.warmup=6",
         "--checkpoint.every_n_steps=2",
         "--trainer.log_every_n_steps=1",
