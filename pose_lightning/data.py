@@ -90,7 +90,11 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             UserError: If the batch does not divide over devices and accumulated batches, or the trainer has a setting
                 that these loaders cannot keep.
         """
-        if stage != "fit" or self.trainer is None:
+        if self.trainer is None:
+            return
+        if self.trainer.strategy.root_device.type == "mps":
+            raise UserError("Apple's MPS has no float64, which the labels need; set trainer.accelerator=cpu")
+        if stage != "fit":
             return
         self._check_batch_size()
         if self.trainer.overfit_batches:  # type: ignore[attr-defined]
