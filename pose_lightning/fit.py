@@ -81,9 +81,7 @@ def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
     mode = _wandb_mode(built.config.wandb.mode)
     if mode == "disabled":
         return loggers
-    tags = [built.config.experiment, *built.config.tags]
-    if built.datamodule.synthetic:
-        tags = [*tags, "demo"] if "demo" not in tags else tags
+    tags = {built.config.experiment, *built.config.tags} | ({"demo"} if built.datamodule.synthetic else set())
     import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
 
     offline = mode == "offline"
@@ -97,7 +95,7 @@ def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
         project=built.config.wandb.project,
         name=f"{built.config.experiment}/{run.id}",
         group=built.config.experiment,
-        tags=sorted(set(tags)),
+        tags=sorted(tags),
         config=built.flat(),
         settings=wandb.Settings(silent=offline),
     )

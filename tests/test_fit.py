@@ -19,7 +19,7 @@ import yaml
 from pose_lightning import cli, fit
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
-from pose_lightning.runs import RUN_ID, RunDirectory
+from pose_lightning.runs import RUN_ID, RunDirectory, RunWandbLogger
 from pose_lightning.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -195,6 +195,16 @@ def test_short_names_reach_the_constructors(tmp_path: Path) -> None:
 def test_the_seed_reaches_the_order_of_samples(tmp_path: Path) -> None:
     assert cli.build([EXPERIMENT[0], "--seed_everything=7"]).datamodule.seed == 7
     assert yaml.safe_load(Path(EXPERIMENT[0].partition("=")[2]).read_text())["seed_everything"] == 1
+
+
+def test_the_tracked_run_has_the_runs_own_id_and_says_demo(demo_stores: Path, tmp_path: Path) -> None:
+    built = cli.build([EXPERIMENT[0], f"--data.root={demo_stores}", "--wandb.mode=offline", "--tags=[study]"])
+    run = RunDirectory.create(tmp_path, built.config.experiment)
+    tracked = fit._loggers(built, run)[1]
+    assert isinstance(tracked, RunWandbLogger)
+    assert tracked.version == run.id
+    assert tracked._wandb_init["tags"] == ["demo", "hourglass_mpii", "study"]  # by what the store says of itself
+    assert tracked._wandb_init["config"]["model.optimizer"] == "rmsprop"
 
 
 def test_predictions_hold_no_pickles(finished: RunDirectory) -> None:
