@@ -19,7 +19,7 @@ setup: $(VENV)/ready ## Make the virtual environment and install the package in 
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[convert,dev]'
 	@touch $@
 
 fit: setup ## Train, evaluate, print the table: make fit EXP=hourglass_mpii [DATA=real] [ARGS="--model.lr=1.0e-3"]

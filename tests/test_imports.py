@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
-TASKS = {"heatmap"}
+TASKS = {"heatmap", "regression"}
 LAYERS = (
     {"errors"},
     {"joints"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store"},
     {"loader"},
     {"data"},
+    {"task"},
     TASKS,
     {"checkpoints", "runs"},
     {"cli"},

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Bool, Float64, Int64
 from torch import Tensor
 
-from pose_lightning import metrics, statistics
+from pose_lightning import statistics
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
+from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
 
 UNITS: Final[Mapping[str, str]] = {

@@ -9,9 +9,10 @@ from jaxtyping import Float64, Int64
 from rich.console import Console
 from rich.progress import track
 
-from pose_lightning import draw, metrics
+from pose_lightning import draw
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap.evaluation import Truth, person_errors
+from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
 
 Pictures = Callable[[int], tuple[draw.Picture, Float64[np.ndarray, "2 3"]]]

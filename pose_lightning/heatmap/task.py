@@ -16,7 +16,7 @@ from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap.codec import DecodeMethod, decode, encode, heatmap_to_input, input_to_heatmap, mirror_back
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.model import StackedHourglass
-from pose_lightning.metrics import PCKh
+from pose_lightning.metrics.points import PCKh
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
 
 Batch = dict[str, Any]

@@ -13,7 +13,6 @@ import scipy.io
 import torch
 from rich.console import Console
 
-from pose_lightning import metrics
 from pose_lightning.convert import mpii
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap import evaluation, table
@@ -22,6 +21,7 @@ from pose_lightning.heatmap.evaluation import Estimate, Score, Truth, published_
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
 from pose_lightning.joints import MPII_GROUPS
+from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store, StoreWriter
 
 ATTRS: dict[str, Any] = {

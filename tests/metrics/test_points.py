@@ -7,9 +7,9 @@ from torch import Tensor, nan
 from torch.testing import assert_close
 from torchmetrics import Metric
 
-from pose_lightning import metrics
 from pose_lightning.joints import MPII, MPII_UNSCORED
-from pose_lightning.metrics import ALL_16, SCORED_14, NormalisedError, PCKh, SignedBias, TorsoPCK
+from pose_lightning.metrics import points as metrics
+from pose_lightning.metrics.points import ALL_16, SCORED_14, NormalisedError, PCKh, SignedBias, TorsoPCK
 
 HEAD = 100.0
 

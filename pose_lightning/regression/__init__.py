@@ -1,0 +1,1 @@
+"""3D regression: clips of a person to the joints of every frame."""
