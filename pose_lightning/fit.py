@@ -1,5 +1,6 @@
 """`python -m pose_lightning.fit --config experiments/NAME.yaml`: train, evaluate, and print the table."""
 
+import atexit
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
@@ -62,6 +64,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         with run.log(), run.shared():
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=run.last if resumed else None, weights_only=True)
     finally:
+        atexit.register(_leave_group)
         for logger in trainer.loggers:
             logger.finalize("success" if trainer.state.finished else "failed")
         _finish_wandb()
@@ -110,6 +113,12 @@ def _wandb_mode(mode: str) -> str:
     import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
 
     return "online" if wandb.login(prompt=False) else "offline"
+
+
+def _leave_group() -> None:
+    """Stop gloo's threads: at the interpreter's end they may abort the process. Lightning does it for NCCL only."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _finish_wandb() -> None:
