@@ -14,11 +14,18 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
+import pose_lightning.regression.data
+import pose_lightning.regression.task
 from pose_lightning.checkpoints import AtomicCheckpointIO
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 
-TASKS: Final = (pose_lightning.heatmap.data, pose_lightning.heatmap.task)
+TASKS: Final = (
+    pose_lightning.heatmap.data,
+    pose_lightning.heatmap.task,
+    pose_lightning.regression.data,
+    pose_lightning.regression.task,
+)
 """Imported so that a YAML may name their classes without a module path."""
 
 USAGE: Final = "python -m pose_lightning.fit --config FILE.yaml [--config LAYER.yaml ...] [--KEY=VALUE ...]"

@@ -58,7 +58,8 @@ def _make_demo_data(absent: Path | None, experiment: str, layer: Path) -> None:
     print(f"*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***", flush=True)
     root = _root(layer)
     if not ((root / "train.h5").is_file() and (root / "val.h5").is_file()):
-        demo.write(DEMO_DATA)
+        make = demo.write if root.is_relative_to(DEMO_DATA / "mpii") else demo.write_clips
+        make(DEMO_DATA)
 
 
 @cli.door

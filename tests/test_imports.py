@@ -13,9 +13,10 @@ LAYERS = (
     {"geometry", "metrics", "statistics", "draw", "optim", "store"},
     {"loader"},
     {"data"},
-    {"task"},
+    {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs"},
+    {"curves"},
     {"cli"},
     {"evaluate"},
     {"fit"},
@@ -23,6 +24,7 @@ LAYERS = (
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
 ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}
+ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["demo"] |= {"convert"}
 
 

@@ -1,4 +1,4 @@
-"""The door of the converters: `python -m pose_lightning.convert mpii | lsp | demo`."""
+"""The door of the converters: `python -m pose_lightning.convert mpii | lsp | human36m | clips | demo`."""
 
 import argparse
 import inspect
@@ -10,7 +10,7 @@ from typing import Final
 
 import cv2
 
-from pose_lightning.convert import demo, lsp, mpii
+from pose_lightning.convert import clips, demo, human36m, lsp, mpii
 from pose_lightning.errors import UserError
 
 HELP_WIDTH: Final = 78  # as argparse wraps on a terminal of 80 columns
@@ -27,7 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("mpii", mpii, "MPII Human Pose: the official .mat, Newell's h5, or JSON"),
         ("lsp", lsp, "Leeds Sports Pose and its extension"),
-        ("demo", demo, "draw people, write them as official MPII files, and convert these"),
+        ("human36m", human36m, "Human3.6M: official positions, videos and cameras"),
+        ("clips", clips, "Human3.6M as the course gave it: a pair of .npy files"),
+        ("demo", demo, "draw people, write them as official files, and convert these"),
     ):
         description = _wrapped(inspect.cleandoc(module.__doc__ or text))
         subparser = converters.add_parser(name, help=text, description=description, formatter_class=raw)

@@ -1,4 +1,7 @@
-"""Draw people and write them as official MPII files, under TARGET/official; then convert these as `mpii` does.
+"""Draw people and write them as official files, under TARGET/official; then convert these as the real ones are.
+
+`mpii` are photographs with the form of MPII Human Pose; `clips` are videos of seven people with the form of Human3.6M,
+and some of their clips as the course's pair of .npy files.
 
 The people are drawn, not photographed: stores made from them are marked synthetic, and so is whatever is trained on
 them. The same seed gives the same bytes; a larger --people only adds images.
@@ -15,7 +18,7 @@ import numpy as np
 import simplejpeg
 from scipy.io import savemat
 
-from pose_lightning.convert import ConvertError, mpii
+from pose_lightning.convert import ConvertError, demo_clips, mpii
 from pose_lightning.convert.crops import Pixels, in_threads, print_summary
 from pose_lightning.convert.drawn import scenes
 from pose_lightning.convert.drawn.activities import ACTIVITIES
@@ -52,7 +55,10 @@ class Frame:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `convert demo`."""
-    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets official/ and mpii/pose/*.h5")
+    parser.add_argument(
+        "--target", type=Path, required=True, metavar="DIR", help="gets official/, mpii/, human36m/ and clips/"
+    )
+    parser.add_argument("--only", choices=["mpii", "clips"], help="draw only one of the two kinds")
     parser.add_argument(
         "--people", type=int, default=PEOPLE, metavar="N", help=f"draw at least so many persons with joints ({PEOPLE})"
     )
@@ -61,7 +67,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw, convert and print what was written."""
-    write(args.target, people=args.people, seed=args.seed)
+    if args.only != "clips":
+        write(args.target, people=args.people, seed=args.seed)
+    if args.only != "mpii":
+        write_clips(args.target, seed=args.seed)
+
+
+def write_clips(target: Path, *, seed: int = 0) -> None:
+    """Write `target`/official/human36m and clips, and the stores `target`/human36m/{train,val,test}.h5 and clips/.
+
+    Raises:
+        ConvertError: If `seed` is out of range.
+    """
+    demo_clips.write(target, demo_clips.takes(seed), seed=seed)
+    print("note: these people are drawn, not filmed; subject S8 is held out for validation")
 
 
 def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:

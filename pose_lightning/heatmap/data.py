@@ -164,7 +164,7 @@ def _warp_into(out: np.ndarray, picture: np.ndarray, out_to_picture: np.ndarray)
 def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
     """Return the batch of a `PoseSource` with its `image`: warped if it is not yet, coloured, float32 in [0, 1].
 
-    Runs on the device that the batch is on. The image is channels last in memory.
+    Runs on the device that the batch is on. An image that the host warped is channels last in memory.
     """
     fields = dict(batch)
     gain, offset = fields.pop("gain"), fields.pop("offset")

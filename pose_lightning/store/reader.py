@@ -176,7 +176,8 @@ class Store:
         buffer = bytearray(size)
         self._read(index, memoryview(buffer))
         try:
-            simplejpeg.decode_jpeg(buffer, "RGB", buffer=out)
+            # the frames of a clip are stacked into one picture
+            simplejpeg.decode_jpeg(buffer, "RGB", buffer=out.reshape(-1, *out.shape[-2:]))
         except ValueError as error:
             raise StoreError(f"{self._where(index)}: the JPEG cannot be decoded: {error}; {REMAKE}") from error
 

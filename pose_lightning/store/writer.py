@@ -3,6 +3,7 @@
 import fcntl
 import importlib.metadata
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,7 +51,8 @@ class StoreWriter:
         path: The store's file; its directory is made.
         codec: How `append` gets pixels: `raw` arrays, `jpeg` files, or None for a store of labels only.
         attrs: What the reader must know of the whole split; anything that JSON can hold.
-        shape: Shape of one sample's pixels, channels last. Raw stores need it; a JPEG store takes the first sample's.
+        shape: Shape of one sample's pixels, channels last. Raw stores need it; a JPEG store takes the first sample's. A
+            JPEG of a clip (frames, height, width, 3) shows its frames below each other.
 
     Raises:
         StoreError: If another process is writing the same store, or a sample does not fit; and, at the end of the
@@ -183,9 +185,10 @@ class StoreWriter:
             height, width, colorspace, _ = simplejpeg.decode_jpeg_header(pixels)
         except ValueError as error:
             raise StoreError(f"{where}: the JPEG header cannot be read: {error}") from error
-        shape = (height, width, 3)
-        if colorspace in _NOT_RGB or shape != (self.shape or shape):
-            raise StoreError(f"{where}: a {colorspace} JPEG of {shape}; the store has RGB {self.shape or shape}")
+        shape = self.shape or (height, width, 3)
+        stacked = (math.prod(shape[:-2]), *shape[-2:])
+        if colorspace in _NOT_RGB or stacked != (height, width, 3):
+            raise StoreError(f"{where}: a {colorspace} JPEG of {(height, width, 3)}; the store has RGB {stacked}")
         return memoryview(pixels), shape
 
     def _write(self, payload: memoryview) -> None:

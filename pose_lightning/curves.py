@@ -1,0 +1,88 @@
+"""Curves of a run: a PNG per metric, training and validation by samples seen."""
+
+import csv
+import math
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+Curve = tuple[list[float], list[float]]
+"""Places on the axis, and values."""
+
+COLOURS: Final = {"train": "#4477aa", "val": "#cc3311"}
+SIZE: Final = (6.4, 4.0)
+DPI: Final = 120
+
+
+def read_curves(metrics: Path, name: str) -> dict[str, Curve]:
+    """The split's values of one metric in a metrics.csv, by samples seen, where they are finite."""
+    curves: dict[str, Curve] = {}
+    with metrics.open(newline="") as file:
+        for row in csv.DictReader(file):
+            for split in COLOURS:
+                value = float(row.get(f"{split}/{name}") or math.nan)
+                if math.isfinite(value):
+                    places, values = curves.setdefault(split, ([], []))
+                    places.append(float(row["samples"]))
+                    values.append(value)
+    return curves
+
+
+def epochs_per_sample(metrics: Path) -> float | None:
+    """Epochs that one sample is worth, from the last row that closes an epoch; None before the first has ended."""
+    with metrics.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
+    return (int(rows[-1]["epoch"]) + 1) / float(rows[-1]["samples"]) if rows else None
+
+
+def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title: str) -> list[Path]:
+    """Draw `folder`/NAME.png for every metric that metrics.csv has.
+
+    Args:
+        folder: Is made if need be.
+        metrics: The run's metrics.csv.
+        names: Metric after `train/` and `val/` -> label of its axis.
+        title: Above every picture; says demo where the data is.
+
+    Returns:
+        What was written.
+    """
+    written = []
+    for name, label in names.items():
+        if curves := read_curves(metrics, name):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{name}.png"
+            _draw(path, curves, label, title, epochs_per_sample(metrics))
+            written.append(path)
+    return written
+
+
+def _draw(path: Path, curves: Mapping[str, Curve], label: str, title: str, epochs: float | None) -> None:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    axes = figure.add_subplot()
+    for split, (places, values) in curves.items():
+        axes.plot(places, values, color=COLOURS[split], label=split, marker="o", markersize=3, linewidth=1.5)
+    if _spans_decades(curves.values()):
+        axes.set_yscale("log")
+    axes.set(xlabel="training samples seen", ylabel=label, title=title)
+    axes.set_xlim(left=0)
+    axes.grid(alpha=0.3, which="both")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    if epochs is not None:
+        above = axes.secondary_xaxis("top", functions=(partial(np.multiply, epochs), partial(np.multiply, 1 / epochs)))
+        above.set_xlabel("epochs")
+    unfinished = path.with_suffix(".partial.png")
+    FigureCanvasAgg(figure).print_figure(unfinished, dpi=DPI)
+    unfinished.replace(path)
+
+
+def _spans_decades(curves: Iterable[Curve]) -> bool:
+    """Whether the values are positive and differ by more than a factor of 30, so that a linear axis would hide most."""
+    values = [value for _, each in curves for value in each]
+    return min(values) > 0 and max(values) > 30 * min(values)

@@ -1,0 +1,61 @@
+"""Heatmap estimation as `evaluate` sees it."""
+
+from pathlib import Path
+
+import numpy as np
+
+from pose_lightning.heatmap import evaluation, overlays, predictions, table
+from pose_lightning.heatmap.baselines import baselines
+from pose_lightning.heatmap.evaluation import Truth
+from pose_lightning.scoring import Found, Outcome
+from pose_lightning.store import Store
+
+
+def judge(found: Found, store: Store, train: Store | None, *, title: str) -> Outcome:
+    """PCKh and its kin of `preds` (n, 16, 2) in image px, beside the baselines that never look at the image."""
+    return compare(found["preds"], Truth.from_store(store), train, title=title)
+
+
+def judge_file(
+    path: Path, store: Store, train: Store | None, *, origin: int | None, published_truth: Path | None
+) -> tuple[Outcome, dict[str, object]]:
+    """Score anyone's predictions, in the store's order.
+
+    Args:
+        path: The file.
+        store: The labels.
+        train: What the baselines are made from, if there is one.
+        origin: Coordinates of the first px in the file; `None` asks the file.
+        published_truth: HRNet's gt_valid.mat, to score against what published numbers were scored against.
+
+    Returns:
+        The outcome, and what `metrics.json` should say of the file.
+    """
+    truth = Truth.from_store(store)
+    read = predictions.read_predictions(path, truth.names, origin=origin)
+    if published_truth is not None:
+        as_published = evaluation.published_truth(truth, published_truth)
+        print(evaluation.zeroed_joints(read.preds, truth, as_published))
+        truth = as_published
+    return compare(read.preds, truth, train, title=path.stem), {"predictions": path.name, "origin": read.origin}
+
+
+def compare(preds: np.ndarray, truth: Truth, train: Store | None, *, title: str) -> Outcome:
+    """The scores of `preds`, and of the baselines where there is a training split."""
+    others = {} if train is None else baselines(Truth.from_store(train), truth)
+    scores = [evaluation.score(poses, truth, title=name) for name, poses in {title: preds, **others}.items()]
+    return Outcome(scores=scores, table=table.render(scores), json=evaluation.to_json(scores))
+
+
+def write_predictions(path: Path, found: Found, store: Store, *, split: str) -> None:
+    """Write `preds` and their `confidence`, whole or not at all."""
+    names = tuple(str(name) for name in store.labels["name"])
+    predictions.write_predictions(
+        path, found["preds"], names, store=store.path, split=split, confidence=found["confidence"]
+    )
+
+
+def write_overlays(folder: Path, found: Found, store: Store, count: int) -> None:
+    """Draw the best, median and worst persons."""
+    pictures = overlays.store_pictures(store)
+    overlays.write_overlays(folder, found["preds"], Truth.from_store(store), pictures, count)

@@ -1,0 +1,122 @@
+"""Files of predicted clips: ours are written here, anyone's are read."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import h5py
+import numpy as np
+from jaxtyping import Float, Float64
+
+from pose_lightning import __version__
+from pose_lightning.errors import UserError
+from pose_lightning.joints import H36M
+
+KEY: Final = "preds"
+MM_PER_M: Final = 1000.0
+IN_METRES_BELOW: Final = 5.0
+IN_MM_ABOVE: Final = 100.0
+"""Largest coordinate of root-relative people: about 1 to 2 m. Between these two, no unit can be told."""
+
+Unit = Literal["m", "mm"]
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Predicted poses in mm."""
+
+    preds: Float64[np.ndarray, "n t 17 3"]
+    path: Path
+    unit: Unit
+    """Of the file."""
+
+
+def write_predictions(
+    path: Path, preds: Float[np.ndarray, "n t 17 3"], names: Sequence[str], *, store: Path, split: str
+) -> None:
+    """Write poses in mm with their clips' names, whole or not at all."""
+    if len(preds) != len(names):
+        raise ValueError(f"{len(preds)} predictions for {len(names)} names")
+    attrs: dict[str, Any] = {
+        "units": "mm",
+        "joint_set": H36M.name,
+        "store": store.name,
+        "split": split,
+        "package_version": __version__,
+    }
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(partial, "w") as file:
+        file.attrs.update(attrs)
+        file[KEY] = np.asarray(preds, dtype=np.float64)
+        file.create_dataset("name", data=list(names), dtype=h5py.string_dtype())
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
+
+
+def read_predictions(
+    path: Path, shape: tuple[int, ...], names: Sequence[str], *, unit: Unit | None = None
+) -> Predictions:
+    """Read `preds` of an HDF5 file, or the array of a `.npy` file, of a store's clips in its order.
+
+    Args:
+        path: The file: poses (n, t, 17, 3), (n, t, 51), or (n * t, 17, 3).
+        shape: Of the store's poses, (n, t, 17, 3).
+        names: Of its clips; a file of ours that names other clips is refused.
+        unit: Of the file; `None` takes what it records, or tells it from the largest coordinate.
+
+    Raises:
+        UserError: If the file cannot be read, has another size or order, holds a number that is not finite, or its unit
+            cannot be told.
+    """
+    array, recorded, written = _read(path)
+    if (
+        array.dtype.kind not in "fiu"
+        or array.size != np.prod(shape)
+        or array.shape[0] not in (shape[0], shape[0] * shape[1])
+    ):
+        raise UserError(f"{path}: {array.dtype} {array.shape}; the store's clips need numbers of shape {shape}")
+    if written is not None and list(written) != list(names):
+        wrong = next((i for i, (ours, theirs) in enumerate(zip(names, written, strict=False)) if ours != theirs), 0)
+        raise UserError(f"{path}: its prediction {wrong} is of another clip than the store's {names[wrong]!r}")
+    preds = np.asarray(array, dtype=np.float64).reshape(shape)
+    if not np.isfinite(preds).all():
+        clip, frame, joint, _ = np.argwhere(~np.isfinite(preds))[0].tolist()
+        raise UserError(
+            f"{path}: clip {names[clip]!r}, frame {frame}, {H36M.names[joint]} is not finite; predict every joint"
+        )
+    unit = unit or recorded or _tell(path, preds)
+    return Predictions(preds * (MM_PER_M if unit == "m" else 1.0), path, unit)
+
+
+def _read(path: Path) -> tuple[np.ndarray, Unit | None, list[str] | None]:
+    """The array, and the unit and the clips' names where the file records them."""
+    if not path.is_file():
+        raise UserError(f"no file {path}")
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False), None, None
+        with h5py.File(path) as file:
+            if not isinstance(file.get(KEY), h5py.Dataset):
+                raise UserError(f"{path} has no dataset {KEY!r}; it has {sorted(file)}")
+            names = [name.decode() for name in file["name"][()]] if "name" in file else None
+            unit = file.attrs.get("units")
+            return file[KEY][()], unit if unit in ("m", "mm") else None, names
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}); wanted a .npy without pickles, or HDF5 with {KEY!r}"
+        ) from error
+
+
+def _tell(path: Path, preds: Float64[np.ndarray, "n t 17 3"]) -> Unit:
+    largest = float(np.abs(preds).max())
+    if largest < IN_METRES_BELOW:
+        return "m"
+    if largest > IN_MM_ABOVE:
+        return "mm"
+    raise UserError(
+        f"{path}: the largest coordinate is {largest:.3g}, which is neither m nor mm; say `--unit m` or `mm`"
+    )

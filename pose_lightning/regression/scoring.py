@@ -1,0 +1,56 @@
+"""3D regression as `evaluate` sees it."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from pose_lightning.errors import UserError
+from pose_lightning.regression import evaluation, predictions, table
+from pose_lightning.regression.baselines import baselines
+from pose_lightning.regression.data import Clips
+from pose_lightning.regression.evaluation import Truth
+from pose_lightning.scoring import Found, Outcome
+
+
+def judge(found: Found, store: Clips, train: Clips | None, *, title: str) -> Outcome:
+    """MPJPE and its kin of `preds` (n, t, 17, 3) in mm, beside the baselines that never look at the image."""
+    truth = Truth.from_store(store, frames=found["preds"].shape[1])
+    return _compare(found["preds"], truth, train, title=title, loss=float(found["loss"].mean()))
+
+
+def judge_file(
+    path: Path, store: Clips, train: Clips | None, *, unit: predictions.Unit | None
+) -> tuple[Outcome, dict[str, object]]:
+    """Score anyone's predictions, in the store's order.
+
+    Returns:
+        The outcome, and what `metrics.json` should say of the file.
+    """
+    truth = Truth.from_store(store)
+    read = predictions.read_predictions(path, truth.joints.shape, truth.names, unit=unit)
+    return _compare(read.preds, truth, train, title=path.stem), {"predictions": path.name, "unit": read.unit}
+
+
+def _compare(preds: np.ndarray, truth: Truth, train: Clips | None, *, title: str, loss: float = math.nan) -> Outcome:
+    others = {} if train is None else baselines(Truth.from_store(train, frames=truth.joints.shape[1]), truth)
+    scores = [
+        evaluation.score(preds, truth, title=title, loss=loss),
+        *(evaluation.score(poses, truth, title=name) for name, poses in others.items()),
+    ]
+    return Outcome(scores=scores, table=table.render(scores), json=evaluation.to_json(scores))
+
+
+def write_predictions(path: Path, found: Found, store: Clips, *, split: str) -> None:
+    """Write `preds` in mm, whole or not at all."""
+    names = [str(name) for name in store.labels["name"]]
+    predictions.write_predictions(path, found["preds"], names, store=store.path, split=split)
+
+
+def write_overlays(folder: Path, found: Found, store: Clips, count: int) -> None:
+    """Not yet: a pose relative to its root has no place in the image without a camera.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError("--overlays is for poses in px; a clip's poses are relative to the pelvis and have no place there")

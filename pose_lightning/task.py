@@ -1,0 +1,139 @@
+"""The LightningModule of all tasks: a loss over the global batch, an optimizer by name, and a schedule."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import pytorch_lightning as pl
+from pytorch_lightning.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LambdaLR
+from torchmetrics import MeanMetric
+
+from pose_lightning.errors import UserError
+from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
+
+Batch = dict[str, Any]
+
+
+class Task(pl.LightningModule, ABC):
+    """Trains on `training_loss`; logs `train/loss_step` at every step and `train/loss`, exact, at every epoch.
+
+    Args:
+        optimizer: By name, with flat arguments: `None` is the optimizer's own default, and a value that it does not
+            have is refused.
+        lr: Learning rate.
+        momentum: Momentum of SGD and RMSprop.
+        weight_decay: L2 penalty (decoupled for AdamW).
+        alpha: Smoothing constant of RMSprop.
+        eps: Term that keeps the denominator from zero.
+        schedule: How the learning rate moves.
+        schedule_unit: What the schedule counts: optimizer steps, or training samples seen, which compares batch sizes.
+        schedule_total: Where a cosine or one-cycle schedule ends; `None` is the trainer's budget.
+        warmup: Length of the linear warm-up, in the same unit.
+        milestones: Where `multistep` decays.
+        step_every: Length of a step of `step`.
+        decay: Factor of one decay.
+        final: What is left of the learning rate at the end of a cosine or one-cycle schedule.
+    """
+
+    monitor: ClassVar[tuple[str, Literal["min", "max"]]]
+    """What `best.ckpt` follows."""
+    curves: ClassVar[Mapping[str, str]]
+    """Metrics to draw, and their axes' labels."""
+
+    def __init__(
+        self,
+        *,
+        optimizer: OptimizerName,
+        lr: float,
+        momentum: float | None = None,
+        weight_decay: float | None = None,
+        alpha: float | None = None,
+        eps: float | None = None,
+        schedule: ScheduleName = "constant",
+        schedule_unit: Literal["steps", "samples"] = "steps",
+        schedule_total: float | None = None,
+        warmup: float = 0.0,
+        milestones: list[float] | None = None,
+        step_every: float | None = None,
+        decay: float | None = None,
+        final: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.optimizer_arguments: dict[str, Any] = {
+            "optimizer": optimizer,
+            "lr": lr,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+            "alpha": alpha,
+            "eps": eps,
+        }
+        self.schedule_unit = schedule_unit
+        self.schedule_total = schedule_total
+        self.schedule_arguments: dict[str, Any] = {
+            "name": schedule,
+            "warmup": warmup,
+            "milestones": milestones,
+            "step_every": step_every,
+            "decay": decay,
+            "final": final,
+        }
+        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_loss.persistent(True)  # half an epoch's mean survives in the checkpoint
+
+    @abstractmethod
+    def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The loss summed over this process's share of the batch, and what the *global* batch divides it by."""
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The loss of this process's share of the global batch."""
+        total, count = self.training_loss(batch)
+        mean = total / count.clamp(min=1)
+        self.train_loss.update(mean.detach(), count)
+        # DDP averages over ranks and Lightning divides by the accumulation: undo both, divide once, by the global count
+        loss = mean * self._parts
+        self.log("train/loss_step", loss, prog_bar=True)
+        return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's loss, exact over unequal batches."""
+        self.log("train/loss", self.train_loss.compute() * self._parts)
+        self.train_loss.reset()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """The optimizer by name, and its schedule as a function of steps or samples."""
+        optimizer = make_optimizer(
+            (each for each in self.parameters() if each.requires_grad), **self.optimizer_arguments
+        )
+        schedule = Schedule(**self.schedule_arguments, total=self._schedule_total())
+        samples_seen = self.trainer.datamodule.samples_seen  # type: ignore[attr-defined]
+        progress = samples_seen if self.schedule_unit == "samples" else float
+        scheduler = LambdaLR(optimizer, lambda step: schedule.factor(progress(step)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the schedule's end: a run that is resumed with a larger budget follows the same curve."""
+        checkpoint["schedule_total"] = self.schedule_total
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the schedule's end."""
+        self.schedule_total = checkpoint["schedule_total"]
+
+    @property
+    def _parts(self) -> int:
+        """Into how many parts a global batch is cut."""
+        return self.trainer.world_size * self.trainer.accumulate_grad_batches
+
+    def _schedule_total(self) -> float | None:
+        if self.schedule_total is None and self.schedule_arguments["name"] in ("cosine", "one_cycle"):
+            data, trainer = self.trainer.datamodule, self.trainer  # type: ignore[attr-defined]
+            ends = (trainer.max_steps, (trainer.max_epochs or 0) * data.steps_per_epoch)
+            if not any(end > 0 for end in ends):
+                raise UserError(
+                    f"schedule={self.schedule_arguments['name']} needs an end: set model.schedule_total, "
+                    "trainer.max_steps or trainer.max_epochs"
+                )
+            steps = min(end for end in ends if end > 0)
+            self.schedule_total = float(data.samples_seen(steps) if self.schedule_unit == "samples" else steps)
+        return self.schedule_total

@@ -1,0 +1,185 @@
+"""Compare the clip regression presets on demo clips: equal samples seen, at the source's rate and at a tuned one.
+
+Every preset is tuned alike: one run per candidate rate with a seed of its own, judged on the validation subject. The
+source's rate and the best candidate are then run with fresh seeds and compared on the test subjects, whom nothing was
+chosen on. Finished runs are kept: the same command goes on where it was stopped.
+
+    python tests/bench/compare_clips.py [--samples 6000] [--seeds 1 2] [--jobs 2] [--runs runs/compare_clips]
+
+The people are drawn: the table says which network learns these clips from so few samples, and nothing of photographs.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from pose_lightning import statistics
+from pose_lightning.convert import demo
+from pose_lightning.store import Store
+
+EXPERIMENTS: Final = Path("experiments")
+DEMO: Final = Path("data/demo")
+TUNING_SEED: Final = 100
+FACTORS: Final = (0.3, 3.0, 10.0)
+"""Candidate rates over the source's, which is a candidate too."""
+PRESETS: Final = (
+    "regression_vgg_lstm",
+    "regression_conv_lstm",
+    "regression_conv_rnn",
+    "regression_vgg16",
+    "regression_resnet18",
+    "regression_temporal",
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the comparison."""
+
+    preset: str
+    lr: float
+    seed: int
+
+    def folder(self, runs: Path) -> Path:
+        """Where the run lies."""
+        return runs / self.preset / f"lr{self.lr:g}-seed{self.seed}"
+
+
+def source_rate(preset: str) -> float:
+    """The rate of the experiment."""
+    return float(yaml.safe_load((EXPERIMENTS / f"{preset}.yaml").read_text())["model"]["init_args"]["lr"])
+
+
+def run(cell: Cell, runs: Path, samples: int) -> None:
+    """Train the cell's network and evaluate it on both splits, unless that has been done."""
+    folder = cell.folder(runs)
+    layers = [EXPERIMENTS / f"{cell.preset}.yaml", EXPERIMENTS / "demo" / f"{cell.preset}.yaml"]
+    batch = next(
+        size
+        for layer in reversed(layers)
+        if (size := yaml.safe_load(layer.read_text()).get("data", {}).get("init_args", {}).get("batch_size"))
+    )
+    steps = math.ceil(samples / batch)
+    alone = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "POSE_LIGHTNING_RUN_ID": folder.name}
+    door = [sys.executable, "-m", "pose_lightning.fit"]
+    if (folder / "checkpoints" / "last.ckpt").is_file():
+        fit = [*door, f"--resume={folder}"]
+    else:
+        fit = [
+            *door,
+            *(f"--config={layer}" for layer in layers),
+            f"--experiment={cell.preset}",
+            f"--runs={runs}",
+            f"--seed_everything={cell.seed}",
+            f"--model.lr={cell.lr}",
+            f"--trainer.max_steps={steps}",
+            "--trainer.max_epochs=-1",
+            f"--trainer.val_check_interval={max(1, steps // 4)}",
+            "--trainer.check_val_every_n_epoch=null",
+            "--trainer.enable_progress_bar=false",
+            "--data.num_threads=1",
+        ]
+        (folder / "config.yaml").unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
+    evaluate = [sys.executable, "-m", "pose_lightning.evaluate", str(folder), "--split", "test"]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "output.txt").open("a") as output:
+        for command, result in ((fit, "metrics.json"), (evaluate, "metrics-test.json")):
+            if not (folder / result).is_file():
+                subprocess.run(command, check=True, env=alone, stdout=output, stderr=subprocess.STDOUT)
+
+
+def mpjpe(folder: Path, split: str) -> float:
+    """The run's MPJPE on a split, mm; infinite where the network diverged."""
+    suffix = "" if split == "val" else f"-{split}"
+    value = json.loads((folder / f"metrics{suffix}.json").read_text())["measures"]["mpjpe"]["value"]
+    return math.inf if value is None else float(value)
+
+
+def run_all(cells: Sequence[Cell], runs: Path, samples: int, jobs: int, title: str) -> None:
+    """Run the cells, some at a time."""
+    with Progress() as progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task(title, total=len(cells))
+        for future in [pool.submit(run, cell, runs, samples) for cell in cells]:
+            future.result()
+            progress.advance(task)
+
+
+def interval(folders: Sequence[Path], store: Path) -> tuple[float, float, float]:
+    """Mean over the runs of their MPJPE on the test split, and its 95 % interval over sequences."""
+    errors = []
+    with Store(store) as test:
+        joints, sequences = test.labels["joints"].astype(np.float64), test.labels["sequence"]
+    for folder in folders:
+        with h5py.File(folder / "predictions-test.h5") as file:
+            errors.append(np.linalg.norm(file["preds"][()] - joints, axis=-1).mean(axis=(1, 2)))
+    mean = np.mean(errors, axis=0)
+    columns = np.stack([mean, np.ones_like(mean)], axis=1)
+    groups = np.unique(sequences, return_inverse=True)[1]
+    ends = statistics.cluster_bootstrap(columns, groups, lambda totals: totals[:, :1] / totals[:, 1:])
+    return float(mean.mean()), float(ends[0, 0]), float(ends[1, 0])
+
+
+def main() -> None:
+    """Tune, compare, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--samples", type=int, default=6000, help="training clips that every run sees (6000)")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare_clips"))
+    options = parser.parse_args()
+    root = DEMO / "human36m"
+    if not (root / "test.h5").is_file():
+        demo.write_clips(DEMO)
+    tuning = [
+        Cell(preset, source_rate(preset) * factor, TUNING_SEED) for preset in PRESETS for factor in (1.0, *FACTORS)
+    ]
+    run_all(tuning, options.runs, options.samples, options.jobs, "tuning")
+    tuned = {
+        preset: min(
+            (cell for cell in tuning if cell.preset == preset),
+            key=lambda cell: mpjpe(cell.folder(options.runs), "val"),
+        ).lr
+        for preset in PRESETS
+    }
+    rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in PRESETS}
+    cells = [Cell(preset, lr, seed) for preset in PRESETS for lr in rates[preset] for seed in options.seeds]
+    run_all(cells, options.runs, options.samples, options.jobs, "comparing")
+    table = Table(title=f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen", box=None)
+    table.add_column("preset")
+    for heading in ("rate", "", "mean", "95 % interval", "by seed"):
+        table.add_column(heading, justify="right" if heading != "" else "left")
+    for preset in PRESETS:
+        for lr in rates[preset]:
+            folders = [Cell(preset, lr, seed).folder(options.runs) for seed in options.seeds]
+            values = [mpjpe(folder, "test") for folder in folders]
+            mean, low, high = interval(folders, root / "test.h5")
+            kinds = [name for name, rate in (("source", source_rate(preset)), ("tuned", tuned[preset])) if rate == lr]
+            seeds = " ".join(f"{value:.1f}" for value in values)
+            span = f"{low:.1f} to {high:.1f}"
+            table.add_row(preset.removeprefix("regression_"), f"{lr:g}", ", ".join(kinds), f"{mean:.1f}", span, seeds)
+    baselines = json.loads(
+        (Cell(PRESETS[0], tuned[PRESETS[0]], options.seeds[0]).folder(options.runs) / "metrics-test.json").read_text()
+    )["baselines"]
+    for baseline in baselines:
+        each = baseline["measures"]["mpjpe"]
+        table.add_row(baseline["title"], "", "", f"{each['value']:.1f}", f"{each['low']:.1f} to {each['high']:.1f}", "")
+    Console(width=80).print(table)
+
+
+if __name__ == "__main__":
+    main()
