@@ -150,6 +150,8 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
     # this loader starts where the trainer stands; Lightning only knows loaders with a state
     warnings.filterwarnings("ignore", "You're resuming from a checkpoint that ended before the epoch ended")
+    # the means of an interrupted epoch come from the checkpoint, not from an update
+    warnings.filterwarnings("ignore", "The ``compute`` method of metric MeanMetric was called before the ``update``")
     for name in CHATTER:
         if _says_something not in (chatter := logging.getLogger(name)).filters:
             chatter.addFilter(_says_something)

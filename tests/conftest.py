@@ -27,3 +27,14 @@ def demo_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("demo")
     demo.write(target, people=30, seed=1)
     return target / "mpii" / "pose"
+
+
+@pytest.fixture(scope="session")
+def demo_clip_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `train.h5`, `val.h5` and `test.h5` of a few drawn clips."""
+    from pose_lightning.convert import demo_clips  # noqa: PLC0415 - jaxtyping's hook must come before the package
+
+    target = tmp_path_factory.mktemp("demo_clips")
+    performed = demo_clips.takes(1, subjects=("S1", "S8", "S9"), actions=("Walking", "Eating"))
+    demo_clips.write(target, performed, seed=1)
+    return target / "human36m"

@@ -129,6 +129,24 @@ def test_jpegs_that_straddle_chunks_are_read_whole(tmp_path: Path) -> None:
             assert store.payload(index) == jpeg(index, (640, 512, 3))
 
 
+def test_the_jpeg_of_a_clip_is_read_as_its_frames(tmp_path: Path) -> None:
+    shape = (3, 8, 16, 3)
+    with StoreWriter(tmp_path / "clips.h5", codec="jpeg", attrs={}, shape=shape) as writer:
+        for index in range(LENGTH):
+            writer.append(jpeg(index, (24, 16, 3)), labels(index))
+        with pytest.raises(StoreError, match=r"JPEG of \(16, 24, 3\); the store has RGB \(24, 16, 3\)"):
+            writer.append(jpeg(0, (16, 24, 3)), {**labels(0), "name": "other"})
+    with Store(tmp_path / "clips.h5") as store:
+        assert store.shape == shape
+        buffer = store.buffer(2)
+        for index in range(LENGTH):
+            stacked = simplejpeg.decode_jpeg(jpeg(index))
+            store.read_into(index, buffer[1])
+            for frame in range(3):
+                assert_array_equal(buffer[1, frame], stacked[8 * frame : 8 * frame + 8])
+            assert_array_equal(store.pixels(index), buffer[1])
+
+
 def test_large_samples_and_buffers_begin_at_a_page(tmp_path: Path) -> None:
     path = write(tmp_path / "large.h5", "raw", length=3, shape=(256, 256, 3))
     assert [place % 4096 for pieces in payload_ranges(path) for place, _ in pieces] == [0, 0, 0]

@@ -13,8 +13,8 @@ from typing import Any, Final, Literal
 import numpy as np
 import simplejpeg
 import xxhash
+from rich import progress
 from rich.console import Console
-from rich.progress import track
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import print_summary
@@ -24,6 +24,8 @@ from pose_lightning.store import Codec, Store, StoreWriter
 QUALITY: Final = 95
 JPEG_BLOCK: Final = 8
 """Frames are stacked into one JPEG; a height that is no multiple of a block's would let them bleed into each other."""
+JPEG_ROWS: Final = 65500
+"""libjpeg's limit (`JPEG_MAX_DIMENSION` in jmorecfg.h)."""
 
 CHUNK: Final = 1 << 24
 
@@ -35,7 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets SPLIT.h5")
     parser.add_argument("--split", required=True, choices=["train", "val", "test"])
     parser.add_argument("--unit", choices=["auto", "m", "mm"], default="auto", help="of the joints (auto: told)")
-    parser.add_argument("--codec", choices=["raw", "jpeg"], default="raw", help="raw: fast; jpeg: a seventh (raw)")
+    parser.add_argument(
+        "--codec", choices=["raw", "jpeg"], default="raw", help="raw: fast; jpeg: a seventh of the size (raw)"
+    )
     parser.add_argument("--quality", type=int, default=QUALITY, help=f"of jpeg ({QUALITY})")
     parser.add_argument("--synthetic", action="store_true", help="mark the clips as drawn or rendered")
 
@@ -68,36 +72,46 @@ def write(
 ) -> Path:
     """Write `target`/`split`.h5 and return its path.
 
-    Clips that the target's other splits hold too are counted, byte for byte, and told: scores would flatter.
+    Clips that the target's other splits hold too are counted (`attrs`) and told: scores would flatter. They are known
+    by their poses, equal to the last bit, as JPEG changes pixels.
 
     Raises:
-        ConvertError: If the files are not such a pair.
+        ConvertError: If the files are not such a pair, or their frames do not fit into JPEGs.
     """
     path = target / f"{split}.h5"
     with ClipPair(frames, joints, unit=unit, split=split) as pair:
-        if codec == "jpeg" and pair.shape[1] % JPEG_BLOCK:
-            raise ConvertError(f"{frames}: frames {pair.shape[1]} px high; jpeg needs a multiple of 8, or take raw")
-        sources = {each.name: _digest(each) for each in (pair.path, pair.joints_path)}
-        counts = {"clips": len(pair), "frames": len(pair) * pair.shape[0]}
+        if codec == "jpeg":
+            _check_jpeg(pair, quality)
         known = _known(target, split)
+        repeated = sum(_checksum(poses) in known for poses in pair.labels["joints"])
+        counts = {"clips": len(pair), "frames": len(pair) * pair.shape[0], "in another split": repeated}
+        sources = {each.name: _digest(each) for each in (pair.path, pair.joints_path)}
         attrs = {**pair.attrs, "dataset": dataset, "synthetic": synthetic, "sources": sources, "counts": counts}
-        repeated = _append_all(path, pair, attrs, codec, quality, known)
+        _append_all(path, pair, attrs, codec, quality)
     relative = f"poses relative to the pelvis {attrs['root_relative']}; unit of the source: {attrs['source_unit']}"
     notes = [f"{relative}; {attrs['split_rule']}: not protocol 1"]
     if repeated:
         notes.append(f"WARNING: {repeated} clips are in another split of {target} too: scores on them would flatter")
-    print_summary({path: {**counts, "in another split": repeated}}, notes)
+    print_summary({path: counts}, notes)
     return path
 
 
-def _append_all(
-    path: Path, pair: ClipPair, attrs: Mapping[str, Any], codec: Codec, quality: int, known: set[int]
-) -> int:
-    """Write the store; returns how many clips are in `known`, by the checksum of their poses."""
-    repeated = 0
+def _check_jpeg(pair: ClipPair, quality: int) -> None:
+    """Raise if the clips do not fit into JPEGs."""
+    frames, height = pair.shape[:2]
+    if height % JPEG_BLOCK:
+        raise ConvertError(f"{pair.path}: frames {height} px high; jpeg needs a multiple of 8, or take raw")
+    if frames * height > JPEG_ROWS:
+        raise ConvertError(f"{pair.path}: {frames} x {height} rows; a JPEG has at most {JPEG_ROWS}: take raw")
+    if not 1 <= quality <= 100:
+        raise ConvertError(f"--quality {quality}: wanted 1 to 100")
+
+
+def _append_all(path: Path, pair: ClipPair, attrs: Mapping[str, Any], codec: Codec, quality: int) -> None:
+    """Write the store, clip by clip."""
     frames: np.ndarray = pair.buffer(1)[0]
     with StoreWriter(path, codec=codec, attrs=attrs, shape=pair.shape) as writer:
-        for index in track(range(len(pair)), f"convert {path.name}", console=Console(stderr=True)):
+        for index in progress.track(range(len(pair)), f"convert {path.name}", console=Console(stderr=True)):
             pair.read_into(index, frames)
             pixels: np.ndarray | bytes = frames
             if codec == "jpeg":
@@ -107,8 +121,6 @@ def _append_all(
             for key in ("name", "subject", "action", "camera", "sequence"):
                 labels[key] = str(labels[key])
             writer.append(pixels, labels)
-            repeated += _checksum(labels["joints"]) in known
-    return repeated
 
 
 def _checksum(joints: np.ndarray) -> int:
@@ -127,7 +139,7 @@ def _known(target: Path, split: str) -> set[int]:
 
 def _digest(path: Path) -> str:
     digest = xxhash.xxh3_64()
-    with path.open("rb") as file:
+    with progress.open(path, "rb", description=f"checksum {path.name}", console=Console(stderr=True)) as file:
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.hexdigest()

@@ -124,12 +124,14 @@ class ClipPair:
         """Read a clip's pixels into `out`, a contiguous uint8 array (frames, height, width, 3).
 
         Raises:
-            ConvertError: If the file has become shorter.
+            ConvertError: If the file has become shorter, or was closed.
         """
         if not 0 <= index < self._length:
             raise IndexError(f"{self.path}: clip {index} of {self._length}")
         if out.dtype != np.uint8 or out.shape != self.shape or not out.flags.c_contiguous:
             raise ValueError(f"{self.path} has contiguous uint8 {self.shape}; `out` is {out.dtype} {out.shape}")
+        if not self._finalizer.alive:
+            raise ConvertError(f"{self.path}: clip {index}: the file was closed")
         left, offset = out.data.cast("B"), self._offset + index * math.prod(self.shape)
         while left:
             got = os.preadv(self._descriptor, [left], offset)

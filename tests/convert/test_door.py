@@ -24,7 +24,7 @@ def annotations(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [[], ["mpii"], ["lsp"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["mpii"], ["lsp"], ["human36m"], ["clips"], ["demo"]])
 def test_help_fits_80_columns(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,3 +76,19 @@ def test_lsp_without_photographs_says_so(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["lsp", "--source", str(tmp_path), "--target", str(tmp_path / "out"), "--skip-missing"]) == 2
     assert "not one is left" in capsys.readouterr().err
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["missing.txt"]
+
+
+def test_a_pair_of_npy_files_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames, joints = tmp_path / "videoframes_clips_valid.npy", tmp_path / "joint_3d_clips_valid.npy"
+    np.save(frames, np.zeros((2, 8, 16, 16, 3), np.uint8))
+    np.save(joints, np.full((2, 8, 17, 3), 30.0))
+    arguments = ["clips", f"--frames={frames}", f"--joints={joints}", f"--target={tmp_path / 'clips'}", "--split=val"]
+    assert main(arguments) == 2
+    assert "say `--unit m` or `--unit mm`" in capsys.readouterr().err
+    assert main([*arguments, "--unit=mm", "--synthetic"]) == 0
+    printed = capsys.readouterr().out
+    assert "unit of the source: mm" in printed
+    assert "not protocol 1" in printed
+    with Store(tmp_path / "clips" / "val.h5") as store:
+        assert (store.shape, store.attrs["synthetic"], store.attrs["frames"]) == ((8, 16, 16, 3), True, 8)
+        assert store.attrs["counts"] == {"clips": 2, "frames": 16, "in another split": 0}
