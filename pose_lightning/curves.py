@@ -33,14 +33,7 @@ def read_curves(metrics: Path, name: str) -> dict[str, Curve]:
     return curves
 
 
-def epochs_per_sample(metrics: Path) -> float | None:
-    """Epochs that one sample is worth, from the last row that closes an epoch; None before the first has ended."""
-    with metrics.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.get("train/loss")]
-    return (int(rows[-1]["epoch"]) + 1) / float(rows[-1]["samples"]) if rows else None
-
-
-def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title: str) -> list[Path]:
+def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title: str, epoch: int) -> list[Path]:
     """Draw `folder`/NAME.png for every metric that metrics.csv has.
 
     Args:
@@ -48,6 +41,7 @@ def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title
         metrics: The run's metrics.csv.
         names: Metric after `train/` and `val/` -> label of its axis.
         title: Above every picture; says demo where the data is.
+        epoch: Training samples of an epoch, for a second axis.
 
     Returns:
         What was written.
@@ -57,12 +51,12 @@ def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title
         if curves := read_curves(metrics, name):
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{name}.png"
-            _draw(path, curves, label, title, epochs_per_sample(metrics))
+            _draw(path, curves, label, title, epoch)
             written.append(path)
     return written
 
 
-def _draw(path: Path, curves: Mapping[str, Curve], label: str, title: str, epochs: float | None) -> None:
+def _draw(path: Path, curves: Mapping[str, Curve], label: str, title: str, epoch: int) -> None:
     figure = Figure(figsize=SIZE, layout="constrained")
     axes = figure.add_subplot()
     for split, (places, values) in curves.items():
@@ -74,9 +68,8 @@ def _draw(path: Path, curves: Mapping[str, Curve], label: str, title: str, epoch
     axes.grid(alpha=0.3, which="both")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
-    if epochs is not None:
-        above = axes.secondary_xaxis("top", functions=(partial(np.multiply, epochs), partial(np.multiply, 1 / epochs)))
-        above.set_xlabel("epochs")
+    above = axes.secondary_xaxis("top", functions=(partial(np.multiply, 1 / epoch), partial(np.multiply, epoch)))
+    above.set_xlabel("epochs")
     unfinished = path.with_suffix(".partial.png")
     FigureCanvasAgg(figure).print_figure(unfinished, dpi=DPI)
     unfinished.replace(path)

@@ -46,6 +46,10 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     """
     built, checkpoint, step = _load(run, flip_test=flip_test)
     data, scoring = built.datamodule, SCORING[type(built.model)]
+    if overlays and isinstance(built.model, ClipRegression):
+        raise UserError(
+            "--overlays draws poses in px; a clip's poses are relative to the pelvis and have no place there"
+        )
     store_path = data.store_path(split)
     with ExitStack() as stack:
         store, train = (stack.enter_context(Store(path)) for path in (store_path, data.store_path("train")))
@@ -68,7 +72,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         if overlays:
             folder = run.path / f"overlays{suffix}"
             written.append(folder)
-            scoring.write_overlays(folder, found, store, overlays)
+            pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
     note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
     _print(outcome, note, [run.path, checkpoint, run.path / "metrics.csv", *written])
     return outcome
@@ -134,7 +138,9 @@ def _curves(run: RunDirectory, built: PoseCLI) -> list[Path]:
     if not metrics.is_file():
         return []
     title = f"{built.config.experiment}{' (synthetic data)' if built.datamodule.synthetic else ''}"
-    return write_curves(run.path / "curves", metrics, built.model.curves, title=title)
+    data = built.datamodule
+    epoch = data.samples_seen(data.steps_per_epoch)
+    return write_curves(run.path / "curves", metrics, built.model.curves, title=title, epoch=epoch)
 
 
 def evaluate_predictions(

@@ -35,6 +35,3 @@ class Scoring(Protocol):
 
     def write_predictions(self, path: Path, found: Found, store: Any, *, split: str) -> None:
         """Write the predictions, whole or not at all."""
-
-    def write_overlays(self, folder: Path, found: Found, store: Any, count: int) -> None:
-        """Draw the best, median and worst samples."""

@@ -20,7 +20,7 @@ PARAMETERS = {
     "regression_conv_rnn": 41_209_715,
     "regression_resnet18": 13_682_803,
     "regression_temporal": 42_862_230,
-    "regression_vgg16": 18_803_315,
+    "regression_vgg16": 43_969_139,
     "regression_vgg_lstm": 20_072_947,  # about 20.08 M: report 000
     "regression_vgg_lstm_adam": 20_072_947,
 }

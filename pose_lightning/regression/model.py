@@ -204,6 +204,10 @@ def make_encoder(
     if name not in OWN_ENCODERS:
         raise UserError(f"encoder={name} is unknown; there are {', '.join(OWN_ENCODERS)} and {TIMM}NAME")
     stages, widths = OWN_ENCODERS[name]
+    if checkpoint_activations and len(widths) == 1:
+        raise UserError(
+            f"checkpoint_activations=true saves nothing with encoder={name}, which has one stage; leave it out"
+        )
     for setting, value in (("encoder_stride", stride), ("pretrained", pretrained), ("drop_path", drop_path)):
         if value:
             raise UserError(f"{setting}={value} is for encoders of timm; encoder={name} has no such thing")

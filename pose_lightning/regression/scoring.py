@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pose_lightning.errors import UserError
 from pose_lightning.regression import evaluation, predictions, table
 from pose_lightning.regression.baselines import baselines
 from pose_lightning.regression.data import Clips
@@ -45,12 +44,3 @@ def write_predictions(path: Path, found: Found, store: Clips, *, split: str) -> 
     """Write `preds` in mm, whole or not at all."""
     names = [str(name) for name in store.labels["name"]]
     predictions.write_predictions(path, found["preds"], names, store=store.path, split=split)
-
-
-def write_overlays(folder: Path, found: Found, store: Clips, count: int) -> None:
-    """Not yet: a pose relative to its root has no place in the image without a camera.
-
-    Raises:
-        UserError: Always.
-    """
-    raise UserError("--overlays is for poses in px; a clip's poses are relative to the pelvis and have no place there")
