@@ -6,6 +6,11 @@ chosen on. Finished runs are kept: the same command goes on where it was stopped
 
     python tests/bench/compare_clips.py [--samples 3000] [--seeds 1 2] [--jobs 2] [--runs runs/compare_clips]
 
+Another budget can take the rates that this one chose:
+
+    python tests/bench/compare_clips.py --samples 12000 --runs runs/compare_clips_long --rates-from runs/compare_clips \
+        --presets regression_conv_lstm regression_temporal
+
 The people are drawn: the table says which network learns these clips from so few samples, and nothing of photographs.
 """
 
@@ -121,19 +126,36 @@ def run_all(cells: Sequence[Cell], runs: Path, samples: int, jobs: int, title: s
             progress.advance(task)
 
 
-def interval(folders: Sequence[Path], store: Path) -> tuple[float, float, float]:
-    """Mean over the runs of their MPJPE on the test split, and its 95 % interval over sequences."""
-    errors = []
+def candidates(presets: Sequence[str]) -> list[Cell]:
+    """The runs among which a preset's rate is chosen: the source's rate and its multiples."""
+    return [Cell(preset, source_rate(preset) * factor, TUNING_SEED) for preset in presets for factor in (1.0, *FACTORS)]
+
+
+def best_rates(presets: Sequence[str], runs: Path) -> dict[str, float]:
+    """Each preset's rate with the lowest MPJPE on the validation subject."""
+    return {
+        preset: min(candidates([preset]), key=lambda cell: mpjpe(cell.folder(runs), "val")).lr for preset in presets
+    }
+
+
+def clip_errors(folders: Sequence[Path], store: Path) -> np.ndarray:
+    """MPJPE of every test clip, as the mean over runs, mm."""
     with Store(store) as test:
-        joints, sequences = test.labels["joints"].astype(np.float64), test.labels["sequence"]
+        joints = test.labels["joints"].astype(np.float64)
+    errors = []
     for folder in folders:
         with h5py.File(folder / "predictions-test.h5") as file:
             errors.append(np.linalg.norm(file["preds"][()] - joints, axis=-1).mean(axis=(1, 2)))
-    mean = np.mean(errors, axis=0)
-    columns = np.stack([mean, np.ones_like(mean)], axis=1)
-    groups = np.unique(sequences, return_inverse=True)[1]
+    return np.mean(errors, axis=0)
+
+
+def interval(errors: np.ndarray, store: Path) -> tuple[float, float, float]:
+    """Mean over clips, and its 95 % interval over sequences."""
+    with Store(store) as test:
+        groups = np.unique(test.labels["sequence"], return_inverse=True)[1]
+    columns = np.stack([errors, np.ones_like(errors)], axis=1)
     ends = statistics.cluster_bootstrap(columns, groups, lambda totals: totals[:, :1] / totals[:, 1:])
-    return float(mean.mean()), float(ends[0, 0]), float(ends[1, 0])
+    return float(errors.mean()), float(ends[0, 0]), float(ends[1, 0])
 
 
 def main() -> None:
@@ -143,44 +165,51 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_clips"))
+    parser.add_argument("--presets", nargs="+", choices=PRESETS, default=list(PRESETS))
+    parser.add_argument("--rates-from", type=Path, metavar="RUNS", help="take the rates that were tuned there")
     options = parser.parse_args()
     root = DEMO / "human36m"
     if not (root / "test.h5").is_file():
         demo.write_clips(DEMO)
-    tuning = [
-        Cell(preset, source_rate(preset) * factor, TUNING_SEED) for preset in PRESETS for factor in (1.0, *FACTORS)
-    ]
-    run_all(tuning, options.runs, options.samples, options.jobs, "tuning")
-    tuned = {
-        preset: min(
-            (cell for cell in tuning if cell.preset == preset),
-            key=lambda cell: mpjpe(cell.folder(options.runs), "val"),
-        ).lr
-        for preset in PRESETS
+    presets = options.presets
+    if options.rates_from is None:
+        run_all(candidates(presets), options.runs, options.samples, options.jobs, "tuning")
+    tuned = best_rates(presets, options.rates_from or options.runs)
+    rates = {
+        preset: [tuned[preset]] if options.rates_from else sorted({source_rate(preset), tuned[preset]})
+        for preset in presets
     }
-    rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in PRESETS}
-    cells = [Cell(preset, lr, seed) for preset in PRESETS for lr in rates[preset] for seed in options.seeds]
+    cells = [Cell(preset, lr, seed) for preset in presets for lr in rates[preset] for seed in options.seeds]
     run_all(cells, options.runs, options.samples, options.jobs, "comparing")
     table = Table(title=f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen", box=None)
     table.add_column("preset")
     for heading in ("rate", "", "mean", "95 % interval", "by seed"):
         table.add_column(heading, justify="right" if heading != "" else "left")
-    for preset in PRESETS:
+    errors = {}
+    for preset in presets:
         for lr in rates[preset]:
             folders = [Cell(preset, lr, seed).folder(options.runs) for seed in options.seeds]
             values = [mpjpe(folder, "test") for folder in folders]
-            mean, low, high = interval(folders, root / "test.h5")
+            found = clip_errors(folders, root / "test.h5")
+            if lr == tuned[preset]:
+                errors[preset] = found
+            mean, low, high = interval(found, root / "test.h5")
             kinds = [name for name, rate in (("source", source_rate(preset)), ("tuned", tuned[preset])) if rate == lr]
             seeds = " ".join(f"{value:.1f}" for value in values)
             span = f"{low:.1f} to {high:.1f}"
             table.add_row(preset.removeprefix("regression_"), f"{lr:g}", ", ".join(kinds), f"{mean:.1f}", span, seeds)
     baselines = json.loads(
-        (Cell(PRESETS[0], tuned[PRESETS[0]], options.seeds[0]).folder(options.runs) / "metrics-test.json").read_text()
+        (Cell(presets[0], tuned[presets[0]], options.seeds[0]).folder(options.runs) / "metrics-test.json").read_text()
     )["baselines"]
     for baseline in baselines:
         each = baseline["measures"]["mpjpe"]
         table.add_row(baseline["title"], "", "", f"{each['value']:.1f}", f"{each['low']:.1f} to {each['high']:.1f}", "")
-    Console(width=80).print(table)
+    console = Console(width=80, highlight=False)
+    console.print(table)
+    first, *others = sorted(presets, key=lambda preset: errors[preset].mean())
+    for other in others:
+        mean, low, high = interval(errors[first] - errors[other], root / "test.h5")
+        console.print(f"{first} minus {other}, tuned: {mean:.1f} mm ({low:.1f} to {high:.1f}), paired by sequence")
 
 
 if __name__ == "__main__":
