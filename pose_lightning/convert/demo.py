@@ -97,7 +97,10 @@ def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:
 
 
 def draw(target: Path, *, people: int, seed: int) -> Path:
-    """Write the official files whole, replacing what was there, and return their folder `target`/official."""
+    """Write the official files whole, replacing what was there, and return their folder `target`/official.
+
+    The folders in it that `write_clips` made stay.
+    """
     if people < 1 or seed < 0:
         raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
     partial, official = target / "official.partial", target / "official"
@@ -113,6 +116,9 @@ def draw(target: Path, *, people: int, seed: int) -> Path:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # the next run tries again; what went wrong here matters more
         raise
+    for name in demo_clips.FOLDERS:
+        if (official / name).exists():
+            (official / name).rename(partial / name)
     if official.exists():
         shutil.rmtree(official)
     partial.rename(official)

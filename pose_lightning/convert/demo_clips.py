@@ -33,6 +33,8 @@ EVERY: Final = 4
 PAIR_EVERY: Final = 8
 """The course's pair is for trying its converter: every eighth clip is enough."""
 MM_PER_M: Final = 1000.0
+FOLDERS: Final = ("human36m", "clips")
+"""What is written below `target`/official."""
 VALIDATION: Final = "S8"
 """Held out of the training subjects; the test subjects are Human3.6M's, S9 and S11."""
 _QUALITY: Final = {"crf": "16", "preset": "veryfast"}
@@ -62,8 +64,8 @@ def draw(target: Path, performed: list[Take], *, seed: int) -> Path:
     """
     if seed < 0:
         raise ConvertError(f"--seed {seed}: wanted 0 or more")
-    official = target / "official" / "human36m"
-    partial = official.with_name("human36m.partial")
+    official = target / "official" / FOLDERS[0]
+    partial = official.with_name(f"{FOLDERS[0]}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
     partial.mkdir(parents=True)
     try:
@@ -178,7 +180,7 @@ def write(target: Path, performed: list[Take], *, seed: int) -> None:
         dataset="demo",
         synthetic=True,
     )
-    pairs = target / "official" / "clips"
+    pairs = target / "official" / FOLDERS[1]
     splits: tuple[tuple[Literal["train", "val"], str], ...] = (("train", "train"), ("val", "valid"))
     for split, name in splits:
         frames, joints = write_pair(target / "human36m" / f"{split}.h5", pairs, name)

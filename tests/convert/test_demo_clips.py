@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pose_lightning.convert import ConvertError, demo_clips
+from pose_lightning.convert import ConvertError, demo, demo_clips
 from pose_lightning.convert.drawn import studio
 from pose_lightning.convert.drawn.motions import MOTIONS
 from pose_lightning.convert.human36m_sources import ACTIONS, read_metadata, read_positions
@@ -111,3 +111,13 @@ def test_a_negative_seed_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConvertError, match="--seed -1"):
         demo_clips.write(tmp_path, [], seed=-1)
     assert not list(tmp_path.iterdir())
+
+
+def test_drawing_photographs_again_keeps_the_clips_official_files(tmp_path: Path) -> None:
+    official = demo.draw(tmp_path, people=1, seed=0)
+    for name in demo_clips.FOLDERS:
+        (official / name).mkdir()
+        (official / name / "README.txt").write_text(name)
+    demo.draw(tmp_path, people=1, seed=1)
+    assert [(official / name / "README.txt").read_text() for name in demo_clips.FOLDERS] == list(demo_clips.FOLDERS)
+    assert "seed 1" in (official / "README.txt").read_text()
