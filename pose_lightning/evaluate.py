@@ -78,7 +78,9 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     return outcome
 
 
-def evaluate_pair(run: RunDirectory, clips: Path, joints: Path, *, json: Path | None = None) -> Outcome:
+def evaluate_pair(
+    run: RunDirectory, clips: Path, joints: Path, *, unit: Unit | None = None, json: Path | None = None
+) -> Outcome:
     """Score a run's best checkpoint on a pair of `.npy` files, read piece by piece: the course's `evaluate.py`.
 
     Raises:
@@ -88,7 +90,7 @@ def evaluate_pair(run: RunDirectory, clips: Path, joints: Path, *, json: Path | 
     if not isinstance(built.model, ClipRegression):
         raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
     with ExitStack() as stack:
-        pair = stack.enter_context(ClipPair(clips, joints))
+        pair = stack.enter_context(ClipPair(clips, joints, unit=unit or "auto"))
         train_path = built.datamodule.store_path("train")
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
         built.datamodule.read_from(pair)
@@ -194,12 +196,14 @@ def _parser() -> argparse.ArgumentParser:
         "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
     )
     parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
-    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips, m or mm")
+    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
     parser.add_argument("--predictions", type=Path, help="score this file instead: .h5 or .mat with `preds`, or .npy")
     parser.add_argument("--store", type=Path, help="the store that --predictions belong to")
     parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
     parser.add_argument(
-        "--unit", choices=["m", "mm"], help="of predicted poses in 3-D; default: told from their spread"
+        "--unit",
+        choices=["m", "mm"],
+        help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
     )
     parser.add_argument(
         "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
@@ -217,10 +221,9 @@ def _check_options(options: argparse.Namespace) -> None:
     of_files = {
         "--store": options.store,
         "--origin": options.origin is not None,
-        "--unit": options.unit,
         "--published-truth": options.published_truth,
     }
-    of_both = {"--json": options.json}
+    of_both = {"--json": options.json, "--unit": options.unit}
     if options.predictions is not None and (options.store is None or options.run is not None):
         raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
     if options.predictions is None and (options.clips is None) != (options.joints is None):
@@ -252,7 +255,8 @@ def main(args: Sequence[str] | None = None) -> None:
     elif options.run is None:
         raise UserError("say what to score: a run's directory, or --predictions FILE --store FILE")
     elif options.clips is not None:
-        evaluate_pair(RunDirectory.open(options.run), options.clips, options.joints, json=options.json)
+        run = RunDirectory.open(options.run)
+        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json)
     else:
         run = RunDirectory.open(options.run)
         evaluate_run(run, split=options.split, flip_test=options.flip_test, overlays=options.overlays)

@@ -19,7 +19,7 @@ PARAMETERS = {
     "regression_conv_lstm": 77_455_233,  # 77.45 M of them the LSTM's: report 001
     "regression_conv_rnn": 41_209_715,
     "regression_resnet18": 13_682_803,
-    "regression_temporal": 42_862_230,
+    "regression_temporal": 29_738_355,
     "regression_vgg16": 43_969_139,
     "regression_vgg_lstm": 20_072_947,  # about 20.08 M: report 000
     "regression_vgg_lstm_adam": 20_072_947,

@@ -4,8 +4,9 @@ A pair of the course's form is generated: 2 GB of clips of 8 frames of 224 x 224
 runs in a process of its own, whose anonymous memory (`RssAnon`: what no file backs, so no cached or mapped page) is
 sampled; how far it grows is its most against that of a process which converts a few clips only. Its time is set against
 that of the passes that it makes: reading for the checksum, copying to the disk, and reading what was written, without
-which no store gets its name. The loader is training's, on the store as converted; what it is compared with is explained
-in `bench_store.py`.
+which no store gets its name. These are no lower limit: the converter reads back while the system still writes. Disks
+vary more than what is measured, so both take turns, and the median is what counts. The loader is training's, on the
+store as converted; what it is compared with is explained in `bench_store.py`.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,6 +34,7 @@ from pose_lightning.store import Store
 FEW: Final = 8
 """Clips of the conversion that shows what a process needs anyway."""
 MOST_GROWTH_MB: Final = 300
+CONVERSIONS: Final = 5
 SAMPLE_S: Final = 0.01
 PIECE: Final = 1 << 24
 
@@ -90,6 +93,46 @@ def read_through(source: Path) -> float:
     return time.perf_counter() - start
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """One turn: the conversion, beside its passes over the frames done plainly.
+
+    Attributes:
+        seconds: Of converting, without what a few clips take.
+        copied: Seconds of a copy.
+        passes: Seconds of the copy and of reading twice.
+        most: Bytes of anonymous memory at its most.
+        growth: The same, beyond what a few clips need.
+    """
+
+    seconds: float
+    copied: float
+    passes: float
+    most: int
+    growth: int
+
+
+def conversions(few: tuple[Path, Path], pair: tuple[Path, Path], folder: Path) -> list[Conversion]:
+    """Convert again and again to `folder`/train.h5, the plain passes coming first in every second turn."""
+    turns = []
+    for turn in range(CONVERSIONS):
+        startup, needed = convert(*few, few[0].parent)
+        copied, passes = plain_passes(pair[0], folder / "copy") if turn % 2 else (0.0, 0.0)
+        seconds, most = convert(*pair, folder)
+        if not turn % 2:
+            copied, passes = plain_passes(pair[0], folder / "copy")
+        turns.append(Conversion(seconds - startup, copied, passes, most, most - needed))
+    return turns
+
+
+def plain_passes(source: Path, target: Path) -> tuple[float, float]:
+    """Seconds of a copy, and of the copy and reading it twice; the copy is removed."""
+    copied = copy(source, target)
+    passes = copied + 2 * read_through(target)
+    target.unlink()
+    return copied, passes
+
+
 def ring(store: Store, threads: int) -> RingLoader:
     """Training's loader, clips and poses at full size, without augmentation."""
     epochs: Iterator[int] = iter(range(10**9))
@@ -123,17 +166,13 @@ def main() -> None:
     count = max(8 * FEW, round(chosen.gb * 1e9 / CLIP))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        startup, needed = convert(*write_pair(folder / "few", FEW), folder / "few")
-        pair = write_pair(folder / "pair", count)
-        copied = copy(pair[0], folder / "copy")
-        passes = copied + 2 * read_through(folder / "copy")
-        (folder / "copy").unlink()
-        seconds, most = convert(*pair, folder)
+        few, pair = write_pair(folder / "few", FEW), write_pair(folder / "pair", count)
+        turns = conversions(few, pair, folder)
         times = read_times(folder / "train.h5", pair[0], chosen.rounds)
-    report(count * CLIP, seconds - startup, copied, passes, most - needed, times)
+    report(count * CLIP, turns, times)
 
 
-def report(size: int, seconds: float, copied: float, passes: float, growth: int, times: dict[str, list[float]]) -> None:
+def report(size: int, turns: list[Conversion], times: dict[str, list[float]]) -> None:
     """Print what was measured, beside what is wanted."""
     table = Table("1.2 MB clips at random, warm", "ms/clip", "x the limit", title=f"batch {BATCH}, ring depth {DEPTH}")
     for name, values in times.items():
@@ -145,8 +184,9 @@ def report(size: int, seconds: float, copied: float, passes: float, growth: int,
         good = value >= wanted if least else value <= wanted
         verdicts.add_row(label, f"{value:.2f}", f"{'>=' if least else '<='} {wanted:g}", "OK" if good else "MISS")
 
-    judge("conversion: anonymous memory grows by, MB", growth / 1e6, MOST_GROWTH_MB)
-    judge("conversion / its passes over the file", seconds / passes, 1.5)
+    ratios = sorted(turn.seconds / turn.passes for turn in turns)
+    judge("conversion: anonymous memory grows by, MB", max(turn.growth for turn in turns) / 1e6, MOST_GROWTH_MB)
+    judge(f"conversion / its passes ({ratios[0]:.2f} to {ratios[-1]:.2f})", float(np.median(ratios)), 1.5)
     for name in (key for key in times if key.startswith("loader")):
         judge(f"{name} / preadv", ratio(times, name, LIMIT), 1.25)
     judge(
@@ -156,8 +196,12 @@ def report(size: int, seconds: float, copied: float, passes: float, growth: int,
         least=True,
     )
     console = Console()
+    seconds = float(np.median([turn.seconds for turn in turns]))
+    copied = float(np.median([turn.copied for turn in turns]))
+    most = max(turn.most for turn in turns)
     console.print(
-        f"{size / 1e9:.2f} GB converted in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s); a copy: {copied:.1f} s"
+        f"{size / 1e9:.2f} GB converted in {seconds:.1f} s ({size / 1e6 / seconds:.0f} MB/s), a copy in "
+        f"{copied:.1f} s, medians of {len(turns)}; {most / 1e6:.0f} MB of anonymous memory in all"
     )
     console.print(table)
     console.print(verdicts)

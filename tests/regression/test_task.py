@@ -195,7 +195,7 @@ def test_the_doors_train_score_and_draw(
         np.save(tmp_path / "frames.npy", np.stack([store.pixels(index) for index in range(len(store))]))
         np.save(tmp_path / "joints.npy", np.stack(list(store.labels["joints"])) / 1000)
     pair = ["--clips", str(tmp_path / "frames.npy"), "--joints", str(tmp_path / "joints.npy")]
-    evaluate.main([str(run), *pair, "--json", str(tmp_path / "pair.json")])
+    evaluate.main([str(run), *pair, "--unit", "m", "--json", str(tmp_path / "pair.json")])
     of_pair = json.loads((tmp_path / "pair.json").read_text())
     assert of_pair["loss"] == pytest.approx(tested["loss"], rel=1e-5)
     for name in ("mpjpe", "pa_mpjpe"):
