@@ -24,6 +24,7 @@ def cluster_bootstrap(
     groups: Int64[np.ndarray, " n"],
     statistic: Statistic,
     *,
+    strata: Int64[np.ndarray, " n"] | None = None,
     resamples: int = RESAMPLES,
     level: float = LEVEL,
     seed: int = 0,
@@ -38,6 +39,10 @@ def cluster_bootstrap(
         columns: Per sample, whatever sums the statistic needs (for a ratio: numerator and denominator). Finite.
         groups: Samples with the same number belong to the same cluster.
         statistic: Called once with the sums of every resample.
+        strata: Samples with the same number are of one stratum, and so is each cluster: a stratum's clusters are drawn
+            among themselves, for a statistic that takes its ratios within strata and would be undefined where one is
+            not drawn. Of a stratum's k clusters k - 1 are drawn, because k of them would make the interval too narrow
+            by sqrt((k - 1) / k) (Rao and Wu, Resampling Inference with Complex Survey Data, JASA 1988).
         resamples: How many.
         level: Covered share, 0.95 for a 95 % interval.
         seed: Same seed, same interval.
@@ -47,14 +52,23 @@ def cluster_bootstrap(
         (see `UNDEFINED`).
 
     Raises:
-        ValueError: If a column holds a value that is not finite: it would spread over all statistics.
+        ValueError: If a column holds a value that is not finite: it would spread over all statistics. Or if a
+            cluster lies in two strata.
     """
     if not np.isfinite(columns).all():
         raise ValueError(f"column {int(np.argwhere(~np.isfinite(columns))[0, 1])} holds a value that is not finite")
     clusters, member = np.unique(groups, return_inverse=True)
     sums = np.zeros((len(clusters), columns.shape[1]))
     np.add.at(sums, member, columns)
-    values = statistic(_draws(len(clusters), resamples, seed) @ sums)
+    if strata is None:
+        draws = _draws(len(clusters), resamples, seed)
+    else:
+        of_cluster = np.zeros(len(clusters), dtype=np.int64)
+        of_cluster[member] = strata
+        if (of_cluster[member] != strata).any():
+            raise ValueError("a cluster lies in two strata")
+        draws = _stratified_draws(of_cluster, resamples, seed)
+    values = statistic(draws @ sums)
     undefined = np.isnan(values)
     withheld = (undefined.mean(axis=0) > UNDEFINED) | (len(clusters) < 2)
     ends = np.full((2, values.shape[1]), np.nan)
@@ -72,4 +86,14 @@ def _draws(clusters: int, resamples: int, seed: int) -> Float64[np.ndarray, "r g
     weights = np.empty((resamples, clusters))
     for row in weights:  # one row at a time: all indices at once would be eight bytes per draw
         row[:] = np.bincount(rng.integers(clusters, size=clusters), minlength=clusters)
+    return weights
+
+
+def _stratified_draws(strata: Int64[np.ndarray, " g"], resamples: int, seed: int) -> Float64[np.ndarray, "r g"]:
+    """As `_draws`, but one cluster less than there are from each stratum; none where it has but one."""
+    rng = np.random.default_rng(seed)
+    weights = np.empty((resamples, len(strata)))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        weights[:, members] = rng.multinomial(len(members) - 1, np.full(len(members), 1 / len(members)), size=resamples)
     return weights

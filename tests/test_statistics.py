@@ -108,3 +108,52 @@ def test_a_statistic_that_hardly_ever_is_undefined_keeps_its_interval() -> None:
     spread = values[:8].std() / np.sqrt(8)
     assert low == pytest.approx(values[:8].mean() - 1.96 * spread, abs=0.5 * spread)
     assert high == pytest.approx(values[:8].mean() + 1.96 * spread, abs=0.5 * spread)
+
+
+def mean_of_ratios(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r 1"]:
+    """The mean over strata, which have two columns each."""
+    with np.errstate(invalid="ignore"):
+        return (totals[:, ::2] / totals[:, 1::2]).mean(axis=1, keepdims=True)
+
+
+def by_stratum(values: Float64[np.ndarray, " n"], strata: np.ndarray) -> Float64[np.ndarray, "n c"]:
+    return np.hstack([with_ones(values) * (strata == each)[:, None] for each in np.unique(strata)])
+
+
+def test_a_mean_over_strata_of_few_clusters_covers_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(5)
+    clusters = np.repeat(np.arange(60), 3)  # fifteen strata of four clusters of three samples
+    strata = clusters // 4
+    covered, trials = 0, 300
+    for trial in range(trials):
+        values = 5.0 * strata + rng.normal(size=60)[clusters] + 0.3 * rng.normal(size=180)
+        ends = cluster_bootstrap(
+            by_stratum(values, strata), clusters, mean_of_ratios, strata=strata, resamples=300, seed=trial
+        )
+        covered += ends[0, 0] <= 5.0 * 7 <= ends[1, 0]
+    assert 0.91 <= covered / trials <= 0.98
+    whole = cluster_bootstrap(by_stratum(values, strata), clusters, mean_of_ratios)
+    assert np.isnan(whole).all()  # drawn as one, nearly every resample lacks a stratum
+
+
+def test_two_clusters_of_a_stratum_give_one_or_the_other() -> None:
+    seen = []
+
+    def note(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r 1"]:
+        seen.append(mean_of_ratios(totals))
+        return seen[-1]
+
+    strata = np.array([0, 0, 1, 1])
+    cluster_bootstrap(by_stratum(np.array([1.0, 3.0, 10.0, 30.0]), strata), np.arange(4), note, strata=strata)
+    assert np.unique(seen[0]).tolist() == [5.5, 6.5, 15.5, 16.5]
+
+
+def test_a_stratum_of_one_cluster_gives_no_interval() -> None:
+    strata = np.array([0, 0, 0, 1])
+    columns = by_stratum(np.arange(4.0), strata)
+    assert np.isnan(cluster_bootstrap(columns, np.arange(4), mean_of_ratios, strata=strata)).all()
+
+
+def test_a_cluster_in_two_strata_is_refused() -> None:
+    with pytest.raises(ValueError, match="two strata"):
+        cluster_bootstrap(with_ones(np.arange(4.0)), np.array([0, 0, 1, 1]), ratio, strata=np.array([0, 1, 1, 1]))

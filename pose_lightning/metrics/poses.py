@@ -17,7 +17,8 @@ PCK_THRESHOLD: Final = 150.0
 """mm; 3D-PCK of Mehta et al., 3DV 2017."""
 
 AUC_THRESHOLDS: Final = tuple(5.0 * k for k in range(31))
-"""mm; 0 to 150 by 5, as MPI-INF-3DHP's evaluation does."""
+"""mm; 0 to 150 by 5. The AUC is the mean of the 31 shares of joints whose error is smaller, as MPI-INF-3DHP's
+mpii_compute_3d_pck.m and its ports have it: no error is smaller than 0, so a perfect pose has 30/31."""
 
 MM2_PER_M2: Final = 1e6
 
@@ -73,9 +74,9 @@ def velocity_distances(preds: Float[Tensor, "b t j 3"], target: Float[Tensor, "b
 
 
 def within(distances: Float64[Tensor, "*b j"]) -> Float64[Tensor, "*b j k"]:
-    """Whether a joint is within each of `AUC_THRESHOLDS`, as 0 or 1."""
+    """Whether a joint's error is smaller than each of `AUC_THRESHOLDS`, as 0 or 1."""
     thresholds = torch.tensor(AUC_THRESHOLDS, dtype=torch.float64, device=distances.device)
-    return (distances[..., None] <= thresholds).double()
+    return (distances[..., None] < thresholds).double()
 
 
 class PoseErrors(Metric):
@@ -143,7 +144,6 @@ def clip_measures(
     distances = joint_distances(preds, target)
     after_root = joint_distances(rooted(preds), rooted(target))
     others = [joint for joint in range(preds.shape[-2]) if joint != H36M_ROOT]
-    inside = within(after_root)
     return {
         "mpjpe": distances,
         "mpjpe_16": distances[..., others],
@@ -152,7 +152,7 @@ def clip_measures(
         "pa_mpjpe": joint_distances(aligned(preds, target), target),
         "n_mpjpe": joint_distances(scaled(preds, target), rooted(target)),
         "mpjve": velocity_distances(preds, target),
-        "pck_150": 100 * (after_root <= PCK_THRESHOLD).double(),
-        "auc": 100 * torch.trapezoid(inside, dim=-1) / (len(AUC_THRESHOLDS) - 1),
+        "pck_150": 100 * (after_root < PCK_THRESHOLD).double(),
+        "auc": 100 * within(after_root).mean(dim=-1),
         "mse": (preds.double() - target.double()).square().mean(dim=-1) / MM2_PER_M2,
     }

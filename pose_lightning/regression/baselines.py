@@ -6,10 +6,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from pose_lightning.regression.evaluation import Truth
+from pose_lightning.regression.evaluation import ACTION_POSE, Truth
 
 MEAN_POSE: Final = "mean training pose"
-ACTION_POSE: Final = "action's mean pose"
 
 
 def baselines(train: Truth, truth: Truth) -> Mapping[str, Float64[np.ndarray, "n t 17 3"]]:

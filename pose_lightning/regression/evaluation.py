@@ -26,6 +26,9 @@ CHUNK: Final = 256
 
 MM2_PER_M2: Final = 1e6
 
+ACTION_POSE: Final = "action's mean pose"
+"""The title of the baseline that knows the clip's action."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -127,41 +130,47 @@ def score(
 ) -> Score:
     """Every measure of `preds` (mm, root-relative), with 95 % intervals from resampled sequences.
 
+    The mean over actions has its own resamples, in which every action keeps its sequences; an action without any would
+    leave it undefined.
+
     Raises:
         UserError: If there are not as many predictions as clips, or one is not finite.
     """
     _check(preds, truth, title)
     sums, counts, by_joint = _measure(preds, truth)
     actions, subjects = _kinds(truth.action), _kinds(truth.subject)
+    measured = np.hstack([sums, counts])
     masks = [
         np.ones(len(truth)),
         *((truth.action == name).astype(float) for name in actions),
         *((truth.subject == name).astype(float) for name in subjects),
     ]
+    blocks = [measured * mask[:, None] for mask in masks]
     frames = np.full((len(truth), 1), float(truth.joints.shape[1]))
-    columns = np.hstack([by_joint, frames, *(np.hstack([sums, counts]) * mask[:, None] for mask in masks)])
 
     def statistic(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r s"]:
         joints, rest = totals[:, : len(H36M)] / totals[:, [len(H36M)]], totals[:, len(H36M) + 1 :]
-        blocks = rest.reshape(len(totals), len(masks), 2, len(MEASURES))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratios = np.where(blocks[:, :, 1] > 0, blocks[:, :, 0] / blocks[:, :, 1], np.nan)
-        of_actions = ratios[:, 1 : 1 + len(actions)]
-        mean = of_actions.mean(axis=1) if actions else np.full_like(ratios[:, 0], np.nan)
-        return np.hstack([joints, mean, ratios.reshape(len(totals), -1)])
+        return np.hstack([joints, _ratios(rest).reshape(len(totals), -1)])
 
-    values = statistic(columns.sum(axis=0, keepdims=True))[0]
-    low, high = statistics.cluster_bootstrap(columns, truth.group, statistic, resamples=resamples, seed=seed)
-    estimates = [Estimate(*each) for each in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
-    blocks = [
-        estimates[len(H36M) :][start : start + len(MEASURES)]
-        for start in range(0, len(values) - len(H36M), len(MEASURES))
-    ]
-    mean, overall, *rest = (dict(zip(MEASURES, block, strict=True)) for block in blocks)
+    def estimate(columns: np.ndarray, of: statistics.Statistic, strata: np.ndarray | None) -> list[Estimate]:
+        ends = statistics.cluster_bootstrap(columns, truth.group, of, strata=strata, resamples=resamples, seed=seed)
+        values = of(columns.sum(axis=0, keepdims=True))[0]
+        return [Estimate(*each) for each in zip(values.tolist(), *ends.tolist(), strict=True)]
+
+    estimates = estimate(np.hstack([by_joint, frames, *blocks]), statistic, None)
+    overall, *rest = (
+        dict(zip(MEASURES, estimates[start : start + len(MEASURES)], strict=True))
+        for start in range(len(H36M), len(estimates), len(MEASURES))
+    )
+    mean: dict[str, Estimate] = {}
+    if actions:
+        columns = np.hstack(blocks[1 : 1 + len(actions)])
+        found = estimate(columns, lambda totals: _ratios(totals).mean(axis=1), _action_strata(truth))
+        mean = dict(zip(MEASURES, found, strict=True))
     return Score(
         title=title,
         measures=overall,
-        over_actions=mean if actions else {},
+        over_actions=mean,
         joints=dict(zip(H36M.names, estimates, strict=False)),
         actions=dict(zip(actions, rest, strict=False)),
         subjects=dict(zip(subjects, rest[len(actions) :], strict=True)),
@@ -169,6 +178,20 @@ def score(
         notes=truth.notes,
         loss=loss,
     )
+
+
+def _ratios(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r k m"]:
+    """The measures of every group of clips from its sums and counts; NaN where it has no clip."""
+    blocks = totals.reshape(len(totals), -1, 2, len(MEASURES))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(blocks[:, :, 1] > 0, blocks[:, :, 0] / blocks[:, :, 1], np.nan)
+
+
+def _action_strata(truth: Truth) -> Int64[np.ndarray, " n"] | None:
+    """The clips' actions as numbers; None where a sequence is of more than one."""
+    action = np.unique(truth.action, return_inverse=True)[1].astype(np.int64)
+    pairs = np.unique(np.stack([truth.group, action], axis=1), axis=0)
+    return action if len(pairs) == len(np.unique(truth.group)) else None
 
 
 def _check(preds: np.ndarray, truth: Truth, title: str) -> None:
@@ -243,7 +266,8 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
         f"{counts['clips']} clips ({counts['frames']} frames) of {counts['sequences']} sequences; "
         f"{notes.get('dataset', 'unnamed')} {notes.get('split', '')}: {notes.get('split_rule', 'split not recorded')}.",
         f"Protocol: {protocol}." if protocol else "No published protocol: compare with nothing outside this split.",
-        "95 % intervals: percentile bootstrap, sequences resampled (a clip is its own where its sequence is unknown).",
+        "95 % intervals: percentile bootstrap, sequences resampled (a clip is its own where its sequence is unknown)"
+        + (", within each action for the mean of actions." if model.actions else "."),
         "As predicted: distance to the label, predicted pelvis included, which is what the course's reports measure. "
         "Rooted: the predicted pelvis moved to 0 (Human3.6M's MPJPE, protocol 1); 16: without the pelvis, whose error "
         "is then 0 by definition. PA: after a similarity without reflection per frame (protocol 2). N: after scaling.",
@@ -252,10 +276,16 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
         + ". 3D-PCK and AUC: rooted, 150 mm and 0 to 150 mm by 5.",
         "Means over frames; by action, and their mean, rooted.",
     ]
+    if any(math.isnan(each["mpjpe"].low) for each in (*model.actions.values(), *model.subjects.values())):
+        lines.append("A dash for an interval: fewer than about five sequences tell too little of it.")
     if not model.actions:
         lines.append("The clips' actions are unknown: no table by action, and no baseline that knows it.")
     if baselines:
-        lines.append("Baselines never look at the image; the action's mean pose knows the clip's action (privileged).")
+        lines.append("Baselines never look at the image.")
+        if ACTION_POSE in {each.title for each in baselines}:
+            lines[-1] += " The action's mean pose knows the clip's action (privileged)."
+        elif model.actions:
+            lines[-1] += " None knows the clip's action: the training split does not have them all."
     return lines
 
 

@@ -18,7 +18,7 @@ KEY: Final = "preds"
 MM_PER_M: Final = 1000.0
 IN_METRES_BELOW: Final = 5.0
 IN_MM_ABOVE: Final = 100.0
-"""Largest coordinate of root-relative people: about 1 to 2 m. Between these two, no unit can be told."""
+"""Largest coordinate of the median frame of root-relative people: about 1 m. Between these two, no unit can be told."""
 
 Unit = Literal["m", "mm"]
 
@@ -66,19 +66,20 @@ def read_predictions(
         path: The file: poses (n, t, 17, 3), (n, t, 51), or (n * t, 17, 3).
         shape: Of the store's poses, (n, t, 17, 3).
         names: Of its clips; a file of ours that names other clips is refused.
-        unit: Of the file; `None` takes what it records, or tells it from the largest coordinate.
+        unit: Of the file; `None` takes what it records, or tells it from the median frame.
 
     Raises:
         UserError: If the file cannot be read, has another size or order, holds a number that is not finite, or its unit
-            cannot be told.
+            cannot be told or is not what it records.
     """
     array, recorded, written = _read(path)
-    if (
-        array.dtype.kind not in "fiu"
-        or array.size != np.prod(shape)
-        or array.shape[0] not in (shape[0], shape[0] * shape[1])
-    ):
-        raise UserError(f"{path}: {array.dtype} {array.shape}; the store's clips need numbers of shape {shape}")
+    clips, frames, joints, _ = shape
+    accepted = (shape, (clips, frames, 3 * joints), (clips * frames, joints, 3))
+    if array.dtype.kind not in "fiu" or array.shape not in accepted:  # never by size: swapped axes have the same
+        raise UserError(
+            f"{path}: {array.dtype} {array.shape}; the store's clips need numbers of shape "
+            f"{accepted[0]}, {accepted[1]} or {accepted[2]}"
+        )
     if written is not None and list(written) != list(names):
         wrong = next((i for i, (ours, theirs) in enumerate(zip(names, written, strict=False)) if ours != theirs), 0)
         raise UserError(f"{path}: its prediction {wrong} is of another clip than the store's {names[wrong]!r}")
@@ -88,6 +89,8 @@ def read_predictions(
         raise UserError(
             f"{path}: clip {names[clip]!r}, frame {frame}, {H36M.names[joint]} is not finite; predict every joint"
         )
+    if None not in (unit, recorded) and unit != recorded:
+        raise UserError(f"{path} records {recorded}, but --unit {unit} was given; leave it out")
     unit = unit or recorded or _tell(path, preds)
     return Predictions(preds * (MM_PER_M if unit == "m" else 1.0), path, unit)
 
@@ -98,25 +101,31 @@ def _read(path: Path) -> tuple[np.ndarray, Unit | None, list[str] | None]:
         raise UserError(f"no file {path}")
     try:
         if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False), None, None
+            array = np.load(path, allow_pickle=False)
+            if not isinstance(array, np.ndarray):
+                raise UserError(f"{path} is an archive (.npz); save its array with numpy.save")
+            return array, None, None
         with h5py.File(path) as file:
             if not isinstance(file.get(KEY), h5py.Dataset):
                 raise UserError(f"{path} has no dataset {KEY!r}; it has {sorted(file)}")
-            names = [name.decode() for name in file["name"][()]] if "name" in file else None
+            names = file["name"].asstr()[()].tolist() if "name" in file else None
             unit = file.attrs.get("units")
             return file[KEY][()], unit if unit in ("m", "mm") else None, names
-    except (OSError, ValueError) as error:
+    except UserError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} cannot be read ({error}); wanted a .npy without pickles, or HDF5 with {KEY!r}"
         ) from error
 
 
 def _tell(path: Path, preds: Float64[np.ndarray, "n t 17 3"]) -> Unit:
-    largest = float(np.abs(preds).max())
+    largest = float(np.median(np.abs(preds).max(axis=(2, 3))))  # of all frames, one wild joint would decide
     if largest < IN_METRES_BELOW:
         return "m"
     if largest > IN_MM_ABOVE:
         return "mm"
     raise UserError(
-        f"{path}: the largest coordinate is {largest:.3g}, which is neither m nor mm; say `--unit m` or `mm`"
+        f"{path}: the median frame's largest coordinate is {largest:.3g}, which is neither m nor mm; say `--unit m` or "
+        "`--unit mm`"
     )

@@ -32,7 +32,7 @@ def test_a_shift_counts_as_predicted_and_not_once_rooted() -> None:
     for name in ("mpjpe_rooted", "mpjpe_rooted_16", "pa_mpjpe", "n_mpjpe", "mpjve"):
         assert found[name] == pytest.approx(0, abs=1e-9)
     assert found["pck_150"] == 100
-    assert found["auc"] > 100 - 100 / 60  # half a step less where rounding leaves something above 0
+    assert found["auc"] == pytest.approx(100 * 30 / 31)  # nothing is smaller than 0, the first threshold
     assert found["mse"] == pytest.approx((9 + 16) / 3 / 1e6)
 
 
@@ -118,9 +118,16 @@ def test_pck_and_auc_by_hand() -> None:
     preds[..., 9, 0] = 150.0
     preds[..., 10, 0] = 150.1
     found = computed(preds, target)
-    assert found["pck_150"] == pytest.approx(100 * 16 / 17)
-    from_75 = (15 + 0.5) / 30  # thresholds 75 to 150, and half a step of the rise before
-    assert found["auc"] == pytest.approx(100 * (7 + 8 * from_75 + 0.5 / 30) / 17)  # at 150 only the last half step
+    assert found["pck_150"] == pytest.approx(100 * 15 / 17)  # neither the joint at 150 mm nor the one above
+    assert found["auc"] == pytest.approx(100 * (7 * 30 + 8 * 15) / 31 / 17)  # above 0 mm: 30 thresholds, above 75: 15
+
+
+def test_auc_is_the_mean_of_pck_over_31_thresholds() -> None:
+    target = poses(4)
+    preds = rooted(target + 60 * (poses(4, seed=6) / 300))
+    errors = np.linalg.norm((preds - target).numpy(), axis=-1)
+    expected = 100 * np.mean([np.mean(errors < threshold) for threshold in np.linspace(0, 150, 31)])
+    assert computed(preds, target)["auc"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_any_split_over_batches_and_processes_gives_the_same() -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.regression import evaluation, table
-from pose_lightning.regression.baselines import ACTION_POSE, MEAN_POSE, baselines
-from pose_lightning.regression.evaluation import Truth, clip_errors, score, to_json
+from pose_lightning.regression.baselines import MEAN_POSE, baselines
+from pose_lightning.regression.evaluation import ACTION_POSE, Truth, clip_errors, score, to_json
 from pose_lightning.regression.predictions import read_predictions, write_predictions
 from pose_lightning.store import Store, StoreWriter
 
@@ -83,6 +83,33 @@ def test_intervals_resample_sequences() -> None:
     assert math.isnan(score(preds, one, resamples=50).measures["mpjpe"].low)
 
 
+def test_the_mean_of_actions_has_an_interval_though_each_has_two_sequences() -> None:
+    names = tuple(f"action {index}" for index in range(15) for _ in range(2))
+    joints = np.zeros((30, 1, 17, 3))
+    labels = Truth(
+        joints=joints,
+        names=names,
+        subject=np.full(30, "S9"),
+        action=np.array(names),
+        group=np.arange(30),
+        notes=ATTRS,
+    )
+    shifts = np.random.default_rng(0).normal(50, 10, size=30)
+    preds = joints.copy()
+    preds[..., 1:, 0] = shifts[:, None, None]
+    found = score(preds, labels, resamples=4000)
+    mean = found.over_actions["mpjpe_rooted_16"]
+    pairs = shifts.reshape(15, 2)
+    half = 1.96 * math.sqrt((pairs.var(axis=1, ddof=1) / 2).sum()) / 15  # of a mean of independent means of two
+    assert mean.value == pytest.approx(shifts.mean())
+    assert (mean.low, mean.high) == (
+        pytest.approx(shifts.mean() - half, abs=0.1 * half),
+        pytest.approx(shifts.mean() + half, abs=0.1 * half),
+    )
+    assert math.isnan(found.actions["action 3"]["mpjpe_rooted_16"].low)
+    assert "A dash for an interval" in " ".join(evaluation.footnotes([found]))
+
+
 def test_squared_errors_are_in_the_unit_of_the_source() -> None:
     metres, millimetres = truth(), truth(source_unit="mm")
     first, second = (score(each.joints + 10, each, resamples=10) for each in (metres, millimetres))
@@ -117,6 +144,17 @@ def test_baselines_are_means_of_the_training_poses() -> None:
     np.testing.assert_allclose(poses[ACTION_POSE][1, 0], train.joints[[1, 2, 4, 5]].mean(axis=(0, 1)))
     untrained = Truth(**{**labels.__dict__, "action": np.array(["Sitting", *ACTIONS[1:]])})
     assert set(baselines(train, untrained)) == {MEAN_POSE}
+
+
+def test_footnotes_tell_of_the_baselines_that_there_are() -> None:
+    train, labels = truth(seed=1), truth(seed=2)
+    untrained = Truth(**{**labels.__dict__, "action": np.array(["Sitting", *ACTIONS[1:]])})
+    unknown = Truth(**{**labels.__dict__, "action": np.full(6, "")})
+    for asked, said in ((labels, "(privileged)"), (untrained, "does not have them all"), (unknown, "are unknown")):
+        poses = {"model": asked.joints, **baselines(train, asked)}
+        notes = " ".join(evaluation.footnotes([score(each, asked, title=name) for name, each in poses.items()]))
+        assert said in notes
+        assert ("privileged" in notes) == (asked is labels)
 
 
 def rendered(*scores: evaluation.Score) -> str:
@@ -200,6 +238,42 @@ def test_foreign_arrays_are_told_by_shape_and_spread(tmp_path: Path, shape: tupl
     read = read_predictions(tmp_path / "preds.npy", labels.joints.shape, labels.names)
     assert read.unit == "m"
     np.testing.assert_allclose(read.preds, labels.joints, rtol=1e-12)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 3, 2), (0, 2, 1, 3), (0, 3, 1, 2)])
+def test_swapped_axes_are_refused_and_not_scrambled(tmp_path: Path, axes: tuple[int, ...]) -> None:
+    labels = truth()
+    np.save(tmp_path / "preds.npy", labels.joints.transpose(axes))
+    with pytest.raises(UserError, match=r"need numbers of shape \(6, 4, 17, 3\), \(6, 4, 51\) or \(24, 17, 3\)"):
+        read_predictions(tmp_path / "preds.npy", labels.joints.shape, labels.names)
+
+
+def test_one_wild_joint_does_not_decide_the_unit(tmp_path: Path) -> None:
+    labels = truth()
+    metres = labels.joints / 1000
+    metres[0, 0, 5, 0] = 150.0
+    np.save(tmp_path / "preds.npy", metres)
+    assert read_predictions(tmp_path / "preds.npy", labels.joints.shape, labels.names).unit == "m"
+
+
+def test_a_unit_other_than_the_recorded_one_is_refused(tmp_path: Path) -> None:
+    labels, path = truth(), tmp_path / "predictions.h5"
+    write_predictions(path, labels.joints, labels.names, store=Path("test.h5"), split="test")
+    assert read_predictions(path, labels.joints.shape, labels.names, unit="mm").unit == "mm"
+    with pytest.raises(UserError, match="records mm, but --unit m"):
+        read_predictions(path, labels.joints.shape, labels.names, unit="m")
+
+
+def test_files_of_another_kind_are_refused_by_name(tmp_path: Path) -> None:
+    labels = truth()
+    np.savez(tmp_path / "archive.npz", preds=labels.joints)
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    with pytest.raises(UserError, match=r"archive\.npy is an archive"):
+        read_predictions(tmp_path / "archive.npy", labels.joints.shape, labels.names)
+    with h5py.File(tmp_path / "numbered.h5", "w") as file:
+        file["preds"], file["name"] = labels.joints, np.arange(6)
+    with pytest.raises(UserError, match=r"numbered\.h5 cannot be read"):
+        read_predictions(tmp_path / "numbered.h5", labels.joints.shape, labels.names)
 
 
 def test_foreign_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
