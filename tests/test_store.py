@@ -17,7 +17,7 @@ import pytest
 import simplejpeg
 from numpy.testing import assert_array_equal
 
-from pose_lightning.store import LAYOUT, Codec, Store, StoreError, StoreWriter
+from pose_lightning.store import ANY_SIZE, LAYOUT, Codec, Selection, Store, StoreError, StoreWriter, damaged_samples
 from pose_lightning.store.__main__ import main
 
 SHAPE = (24, 16, 3)
@@ -127,6 +127,36 @@ def test_jpegs_that_straddle_chunks_are_read_whole(tmp_path: Path) -> None:
     with Store(path) as store:
         for index in range(5):
             assert store.payload(index) == jpeg(index, (640, 512, 3))
+
+
+def test_pictures_may_have_each_their_own_size(tmp_path: Path) -> None:
+    sizes = [(24, 16, 3), (16, 40, 3), (8, 8, 3)]
+    with StoreWriter(tmp_path / "any.h5", codec="jpeg", attrs={}, shape=ANY_SIZE) as writer:
+        for index, size in enumerate(sizes):
+            writer.append(jpeg(index, size), labels(index))
+    with Store(tmp_path / "any.h5") as store:
+        assert store.shape == ANY_SIZE
+        for index, size in enumerate(sizes):
+            assert_array_equal(store.pixels(index), simplejpeg.decode_jpeg(jpeg(index, size)))
+        for read in (lambda: store.buffer(2), lambda: store.read_into(0, np.empty(sizes[0], np.uint8))):
+            with pytest.raises(ValueError, match="of their own sizes"):
+                read()
+    assert not list(damaged_samples(tmp_path / "any.h5"))
+    with pytest.raises(StoreError, match="need the codec `jpeg`"):
+        StoreWriter(tmp_path / "raw.h5", codec="raw", attrs={}, shape=ANY_SIZE)
+
+
+def test_a_selection_reads_as_a_store_of_its_samples(tmp_path: Path) -> None:
+    path = write(tmp_path / "whole.h5", "jpeg")
+    with Store(path) as store, Selection(Store(path), np.array([7, 2, 5])) as chosen:
+        assert len(chosen) == 3
+        assert (chosen.path, chosen.shape, chosen.attrs) == (store.path, store.shape, store.attrs)
+        for place, row in enumerate((7, 2, 5)):
+            assert chosen.name(place) == store.name(row)
+            assert chosen.labels["name"][place] == store.labels["name"][row]
+            assert_array_equal(chosen.pixels(place), store.pixels(row))
+    with pytest.raises(StoreError, match="was closed"):
+        chosen.pixels(0)
 
 
 def test_the_jpeg_of_a_clip_is_read_as_its_frames(tmp_path: Path) -> None:

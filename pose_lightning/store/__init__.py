@@ -14,8 +14,9 @@ attackers.
     python -m pose_lightning.store info FILE      says what a store holds
 """
 
-from pose_lightning.store.layout import LAYOUT, Codec, StoreError
+from pose_lightning.store.layout import ANY_SIZE, LAYOUT, Codec, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
+from pose_lightning.store.selection import Selection
 from pose_lightning.store.writer import StoreWriter
 
-__all__ = ["LAYOUT", "Codec", "Store", "StoreError", "StoreWriter", "damaged_samples"]
+__all__ = ["ANY_SIZE", "LAYOUT", "Codec", "Selection", "Store", "StoreError", "StoreWriter", "damaged_samples"]

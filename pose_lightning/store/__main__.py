@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.store.layout import LAYOUT, StoreError
+from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
 
 LONGEST_ATTRIBUTE: Final = 300
@@ -46,7 +46,7 @@ def _verify(path: Path) -> int:
 
 def _info(path: Path) -> None:
     with Store(path) as store:
-        pixels = "none, labels only" if store.codec is None else f"{store.codec}, uint8 {store.shape}"
+        pixels = "none, labels only" if store.codec is None else f"{store.codec}, uint8 {_size(store)}"
         facts = {
             "samples": f"{len(store):,}",
             "pixels": pixels,
@@ -62,6 +62,10 @@ def _info(path: Path) -> None:
         for key, text in entries.items():
             table.add_row(Text(key), Text(text))
         console.print(table)
+
+
+def _size(store: Store) -> str:
+    return "of each picture's own size" if store.shape == ANY_SIZE else str(store.shape)
 
 
 def _text_or_dtype(column: np.ndarray) -> str:

@@ -17,6 +17,9 @@ LAYOUT: Final = 1
 HEADER: Final = ("format", "layout", "package_version", "codec", "shape", "attrs")
 """Root attributes under the header's checksum."""
 
+ANY_SIZE: Final = (0, 0, 3)
+"""Shape of a JPEG store whose pictures have each their own size."""
+
 PAGE: Final = 4096
 """Bytes; the kernel copies between pages that begin alike twice as fast as between others."""
 

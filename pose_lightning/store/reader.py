@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pose_lightning.store.layout import (
+    ANY_SIZE,
     FORMAT,
     HEADER,
     LAYOUT,
@@ -48,7 +49,7 @@ class Store:
         verify: As given.
         attrs: What the writer said of the whole split.
         codec: `raw`, `jpeg`, or None where there are only labels.
-        shape: Shape of one sample's pixels, channels last, or None.
+        shape: Shape of one sample's pixels, channels last; `ANY_SIZE` where each has its own; or None.
         labels: Field name -> read-only array (n, ...), text as `str`; `name` is always there.
         package_version: Version of this package that wrote the store.
 
@@ -167,6 +168,8 @@ class Store:
         Raises:
             StoreError: If they cannot be read or decoded, or do not match their checksum.
         """
+        if self.shape == ANY_SIZE:
+            raise ValueError(f"{self.path} has pictures of their own sizes; read them with `pixels`")
         size = self._size(index)
         if out.dtype != np.uint8 or out.shape != self.shape or not out.flags.c_contiguous:
             raise ValueError(f"{self.path} has contiguous uint8 {self.shape}; `out` is {describe(out)}")
@@ -175,30 +178,36 @@ class Store:
             return
         buffer = bytearray(size)
         self._read(index, memoryview(buffer))
-        try:
-            # the frames of a clip are stacked into one picture
-            simplejpeg.decode_jpeg(buffer, "RGB", buffer=out.reshape(-1, *out.shape[-2:]))
-        except ValueError as error:
-            raise StoreError(f"{self._where(index)}: the JPEG cannot be decoded: {error}; {REMAKE}") from error
+        self._decode(index, buffer, out.reshape(-1, *out.shape[-2:]))  # the frames of a clip are stacked
 
     def buffer(self, size: int) -> np.ndarray:
         """An array (size, *shape) of uint8 and any content to read into; it begins at a page, as large samples do."""
         if self.shape is None:
             raise self._no_pixels()
+        if self.shape == ANY_SIZE:
+            raise ValueError(f"{self.path} has pictures of their own sizes; read them with `pixels`")
         count = size * math.prod(self.shape)
         memory = np.empty(count + PAGE, np.uint8)
         first = -memory.ctypes.data % PAGE
         return memory[first : first + count].reshape(size, *self.shape)
 
     def pixels(self, index: int) -> np.ndarray:
-        """The sample's pixels: uint8 of the store's shape; RGB where the codec is `jpeg`.
+        """The sample's pixels: uint8 of the store's shape, or of its own; RGB where the codec is `jpeg`.
 
         Raises:
             StoreError: As `read_into`; and if there are no pixels.
         """
+        if self.shape == ANY_SIZE:
+            return self._decode(index, self.payload(index))
         out: np.ndarray = self.buffer(1)[0]
         self.read_into(index, out)
         return out
+
+    def _decode(self, index: int, payload: bytes | bytearray, out: np.ndarray | None = None) -> np.ndarray:
+        try:
+            return simplejpeg.decode_jpeg(payload, "RGB", buffer=out)
+        except ValueError as error:
+            raise StoreError(f"{self._where(index)}: the JPEG cannot be decoded: {error}; {REMAKE}") from error
 
     def _size(self, index: int) -> int:
         """Bytes of the sample's payload."""

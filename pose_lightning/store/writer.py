@@ -16,6 +16,7 @@ import simplejpeg
 import xxhash
 
 from pose_lightning.store.layout import (
+    ANY_SIZE,
     FORMAT,
     LAYOUT,
     PAGE,
@@ -51,8 +52,9 @@ class StoreWriter:
         path: The store's file; its directory is made.
         codec: How `append` gets pixels: `raw` arrays, `jpeg` files, or None for a store of labels only.
         attrs: What the reader must know of the whole split; anything that JSON can hold.
-        shape: Shape of one sample's pixels, channels last. Raw stores need it; a JPEG store takes the first sample's. A
-            JPEG of a clip (frames, height, width, 3) shows its frames below each other.
+        shape: Shape of one sample's pixels, channels last. Raw stores need it; a JPEG store takes the first sample's,
+            or `ANY_SIZE` for pictures that have each their own. A JPEG of a clip (frames, height, width, 3) shows its
+            frames below each other.
 
     Raises:
         StoreError: If another process is writing the same store, or a sample does not fit; and, at the end of the
@@ -64,6 +66,8 @@ class StoreWriter:
     ) -> None:
         if codec == "raw" and shape is None:
             raise StoreError(f"{path}: a raw store needs `shape`, that of one sample's pixels")
+        if codec == "raw" and shape == ANY_SIZE:
+            raise StoreError(f"{path}: pictures that have each their own size need the codec `jpeg`")
         try:
             self._attrs = json.dumps(dict(attrs), allow_nan=False, sort_keys=True)
         except (TypeError, ValueError) as error:
@@ -186,7 +190,7 @@ class StoreWriter:
         except ValueError as error:
             raise StoreError(f"{where}: the JPEG header cannot be read: {error}") from error
         shape = self.shape or (height, width, 3)
-        stacked = (math.prod(shape[:-2]), *shape[-2:])
+        stacked = (height, width, 3) if shape == ANY_SIZE else (math.prod(shape[:-2]), *shape[-2:])
         if colorspace in _NOT_RGB or stacked != (height, width, 3):
             raise StoreError(f"{where}: a {colorspace} JPEG of {(height, width, 3)}; the store has RGB {stacked}")
         return memoryview(pixels), shape
