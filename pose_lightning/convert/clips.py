@@ -17,11 +17,10 @@ from rich import progress
 from rich.console import Console
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import print_summary
+from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.npy import ClipPair, Unit
 from pose_lightning.store import Codec, Store, StoreWriter
 
-QUALITY: Final = 95
 JPEG_BLOCK: Final = 8
 """Frames are stacked into one JPEG; a height that is no multiple of a block's would let them bleed into each other."""
 JPEG_ROWS: Final = 65500
@@ -40,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--codec", choices=["raw", "jpeg"], default="raw", help="raw: fast; jpeg: a seventh of the size (raw)"
     )
-    parser.add_argument("--quality", type=int, default=QUALITY, help=f"of jpeg ({QUALITY})")
+    add_quality_argument(parser)
     parser.add_argument("--synthetic", action="store_true", help="mark the clips as drawn or rendered")
 
 
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         args.split,
         unit=args.unit,
         codec=args.codec,
-        quality=args.quality,
+        quality=quality_from(args),
         synthetic=args.synthetic,
     )
 

@@ -39,6 +39,9 @@ HARMLESS: Final = "extraneous bytes before marker"
 
 LISTED: Final = 5
 
+QUALITY: Final = 95
+"""Of stored JPEG files, 1 to 100; 4:4:4."""
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -57,7 +60,7 @@ class Pixels:
     codec: Codec = "jpeg"
     crop: int = 448
     box_in_crop: int = 256
-    quality: int = 95
+    quality: int = QUALITY
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
@@ -74,15 +77,31 @@ def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--codec", choices=("jpeg", "raw"), default="jpeg", help="how pixels are stored (jpeg)")
     parser.add_argument("--crop", type=int, default=448, metavar="PX", help="side of a stored crop (448)")
     parser.add_argument("--box", type=int, default=256, metavar="PX", help="side of the person box in it (256)")
-    parser.add_argument("--quality", type=int, default=95, metavar="Q", help="of the stored JPEG files (95)")
+    add_quality_argument(parser)
     parser.add_argument(
         "--skip-missing", action="store_true", help="leave out and count persons without a readable photograph"
     )
 
 
+def add_quality_argument(parser: argparse.ArgumentParser) -> None:
+    """Add `--quality`, which goes with `--codec jpeg` only; `quality_from` reads it."""
+    parser.add_argument("--quality", type=int, metavar="Q", help=f"of the stored JPEG files ({QUALITY})")
+
+
+def quality_from(args: argparse.Namespace) -> int:
+    """What `add_quality_argument` asked for.
+
+    Raises:
+        ConvertError: If it would have no effect.
+    """
+    if args.quality is not None and args.codec != "jpeg":
+        raise ConvertError(f"--quality {args.quality} is that of JPEG files, but --codec is {args.codec}")
+    return QUALITY if args.quality is None else args.quality
+
+
 def pixels_from(args: argparse.Namespace, images: Path | None) -> Pixels:
     """The settings that `add_pixel_arguments` asked for."""
-    return Pixels(images, args.codec, args.crop, args.box, args.quality, args.skip_missing)
+    return Pixels(images, args.codec, args.crop, args.box, quality_from(args), args.skip_missing)
 
 
 def decode(path: Path) -> Image:

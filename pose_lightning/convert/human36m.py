@@ -23,12 +23,25 @@ closer where the person is near the picture's edge.
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from pose_lightning.convert import human36m_photographs
-from pose_lightning.convert.crops import print_summary
+from pose_lightning.convert import ConvertError, human36m_photographs
+from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.human36m_clips import Clips
 from pose_lightning.convert.human36m_plan import TEST, TRAIN, make_plan, write_stores
 from pose_lightning.store import Codec
+
+_OF_VIDEOS: Final = {
+    "frames": Clips.frames,
+    "stride": Clips.stride,
+    "every": Clips.every,
+    "subjects": None,
+    "validation": None,
+    "keep_damaged": False,
+    "skip_missing": False,
+    "jobs": None,
+}
+"""Arguments that single photographs have no use for, and their defaults."""
 
 
 def write(
@@ -41,7 +54,7 @@ def write(
     size: int = 224,
     margin: float = 0.15,
     codec: Codec = "raw",
-    quality: int = 95,
+    quality: int = QUALITY,
     subjects: Sequence[str] | None = None,
     validation: str | None = None,
     metadata: Path | None = None,
@@ -102,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--size", type=int, default=224, metavar="PX", help="side of a stored frame (224)")
     add("--margin", type=float, default=0.15, metavar="X", help="on each side of the joints' square, of its side (.15)")
     add("--codec", choices=("raw", "jpeg"), default="raw", help="how pixels are stored (raw)")
-    add("--quality", type=int, default=95, metavar="Q", help="of the stored JPEG files (95)")
+    add_quality_argument(parser)
     add("--subjects", nargs="+", choices=(*TRAIN, *TEST), metavar="S", help="only these (default: all that are there)")
     add("--validation", choices=TRAIN, metavar="S", help="training subject that becomes val.h5 (default: none)")
     add("--keep-damaged", action="store_true", help="keep the three sequences of S9 that do not fit to their videos")
@@ -114,6 +127,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert and print what was written."""
     if args.marks is not None:
+        if given := [f"--{key.replace('_', '-')}" for key, value in _OF_VIDEOS.items() if getattr(args, key) != value]:
+            raise ConvertError(f"{', '.join(given)} cannot go with --marks, which converts single photographs")
         path, counts, note = human36m_photographs.write(
             args.source,
             args.target,
@@ -122,10 +137,11 @@ def run(args: argparse.Namespace) -> None:
             size=args.size,
             margin=args.margin,
             codec=args.codec,
+            quality=quality_from(args),
         )
         print_summary({path: counts}, [note])
         return
-    clips = Clips(args.frames, args.stride, args.every, args.size, args.margin, args.codec, args.quality)
+    clips = Clips(args.frames, args.stride, args.every, args.size, args.margin, args.codec, quality_from(args))
     plan = make_plan(
         args.source,
         clips,

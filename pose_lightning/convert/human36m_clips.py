@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import LARGEST_WINDOW, cut, window
+from pose_lightning.convert.crops import LARGEST_WINDOW, QUALITY, cut, window
 from pose_lightning.convert.human36m_frames import FrameError, Frames, Getter
 from pose_lightning.convert.human36m_sources import Camera, action_of, read_positions
 from pose_lightning.joints import H36M_32_TO_17
@@ -49,7 +49,7 @@ class Clips:
     size: int = 224
     margin: float = 0.15
     codec: Codec = "raw"
-    quality: int = 95
+    quality: int = QUALITY
 
     def __post_init__(self) -> None:
         for name in ("frames", "stride", "every"):

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from scipy.optimize import least_squares
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import decode
+from pose_lightning.convert.crops import QUALITY, decode
 from pose_lightning.convert.human36m_clips import Clips, cut_frames, in_crop, pose_labels, square_around
 from pose_lightning.convert.human36m_sources import Camera, read_metadata
 from pose_lightning.convert.people import hash_files
@@ -164,6 +164,7 @@ def write(
     size: int = 224,
     margin: float = 0.15,
     codec: Codec = "raw",
+    quality: int = QUALITY,
 ) -> tuple[Path, dict[str, int], str]:
     """Write `target`/test.h5 with a clip of one frame for each marked photograph.
 
@@ -175,6 +176,7 @@ def write(
         size: Side of a stored frame, px.
         margin: On each side of the joints' bounding square, as a share of its side.
         codec: Of the store.
+        quality: Of its JPEG files.
 
     Returns:
         The store, its counts, and how well the cameras fit.
@@ -182,7 +184,7 @@ def write(
     Raises:
         ConvertError: If a file is missing or not in its form.
     """
-    clips = Clips(frames=1, stride=1, every=1, size=size, margin=margin, codec=codec)
+    clips = Clips(frames=1, stride=1, every=1, size=size, margin=margin, codec=codec, quality=quality)
     marked = dict(sorted(read_marks(marks).items()))
     joints = {name: read_joints(source / f"{name}.csv") for name in marked}
     lens = None if metadata is None else usual_lens(metadata)

@@ -8,8 +8,7 @@ chosen on. Finished runs are kept: the same command goes on where it was stopped
 
 Another budget can take the rates that this one chose:
 
-    python tests/bench/compare_clips.py --samples 12000 --runs runs/compare_clips_long --rates-from runs/compare_clips \
-        --presets regression_conv_lstm regression_temporal
+    python tests/bench/compare_clips.py --samples 8000 --runs runs/compare_clips_long --rates-from runs/compare_clips
 
 The people are drawn: the table says which network learns these clips from so few samples, and nothing of photographs.
 """
@@ -175,10 +174,7 @@ def main() -> None:
     if options.rates_from is None:
         run_all(candidates(presets), options.runs, options.samples, options.jobs, "tuning")
     tuned = best_rates(presets, options.rates_from or options.runs)
-    rates = {
-        preset: [tuned[preset]] if options.rates_from else sorted({source_rate(preset), tuned[preset]})
-        for preset in presets
-    }
+    rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in presets}
     cells = [Cell(preset, lr, seed) for preset in presets for lr in rates[preset] for seed in options.seeds]
     run_all(cells, options.runs, options.samples, options.jobs, "comparing")
     table = Table(title=f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen", box=None)

@@ -9,6 +9,7 @@ import simplejpeg
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pose_lightning.convert import ConvertError, human36m
+from pose_lightning.convert.__main__ import main
 from pose_lightning.convert.human36m_photographs import fit_camera, place, read_joints, read_marks, usual_lens, write
 from pose_lightning.convert.human36m_sources import Camera
 from pose_lightning.draw import contact_sheet, skeleton, write_png
@@ -215,3 +216,18 @@ def test_real_frames_go_through_the_image_path(shared_data: Path, tmp_path: Path
             skeleton(store.pixels(index)[0], points[index].astype(float), H36M.bones, colours) for index in range(5)
         ]
     write_png(tmp_path / "overlay.png", contact_sheet(pictures, columns=3))  # to look at
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--stride=2", "--skip-missing"], "--stride, --skip-missing cannot go with --marks"),
+        (["--quality=80"], "--quality 80 is that of JPEG files, but --codec is raw"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: list[str], message: str
+) -> None:
+    known = ["human36m", f"--source={tmp_path}", f"--target={tmp_path / 'out'}", f"--marks={tmp_path / 'marks.csv'}"]
+    assert main([*known, *option]) == 2
+    assert message in capsys.readouterr().err
