@@ -1,7 +1,5 @@
 """The task: what its loss divides by, and that ranks change nothing."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -97,29 +95,3 @@ def test_predictions_are_in_image_px_and_flipping_back_agrees(demo_stores: Path)
         assert batch["preds"].dtype == torch.float64
         offset = abs(batch["preds"].numpy() - center[index][:, None]) / box[index][:, None, None]
         assert offset.max() <= 0.5  # inside the person's box, whatever the network says
-
-
-def validate_in_ddp(rank: int, port: int, root: str, out: str) -> None:
-    """One of two processes of a validation: its metrics go to a file."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank), WORLD_SIZE="2")
-    os.environ["NODE_RANK"] = "0"
-    torch.set_num_threads(1)
-    found = trainer(devices=2, strategy="ddp").validate(task(), datamodule=data(Path(root)), verbose=False)
-    torch.save(found[0], Path(out) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()  # gloo's threads may abort a process that ends with them
-
-
-@pytest.mark.ddp
-def test_metrics_of_two_processes_equal_those_of_one(demo_stores: Path, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = (port, str(demo_stores), str(tmp_path))
-    torch.multiprocessing.spawn(validate_in_ddp, args=arguments, nprocs=2)  # type: ignore[attr-defined]
-    alone = trainer().validate(task(), datamodule=data(demo_stores), verbose=False)[0]
-    assert {"val/pckh", "val/loss", "val/auc"} <= set(alone)
-    for rank in range(2):
-        together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
-        for name, value in alone.items():
-            tolerance = 1e-6 if name == "val/loss" else 1e-12  # the network itself is float32
-            assert_close(torch.tensor(together[name]), torch.tensor(value), rtol=tolerance, atol=0, equal_nan=True)

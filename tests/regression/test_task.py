@@ -1,8 +1,6 @@
 """3D regression as a LightningModule: losses, targets and the doors on drawn clips."""
 
 import json
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -200,39 +198,3 @@ def test_the_doors_train_score_and_draw(
     assert of_pair["loss"] == pytest.approx(tested["loss"], rel=1e-5)
     for name in ("mpjpe", "pa_mpjpe"):
         assert of_pair["measures"][name]["value"] == pytest.approx(tested["measures"][name]["value"], rel=1e-5)
-
-
-def test_a_resumed_run_ends_with_the_same_weights(arguments: list[str], tmp_path: Path) -> None:
-    fit.main([*arguments, "--experiment=whole", "--trainer.max_epochs=2"])
-    fit.main([*arguments, "--experiment=parts", "--trainer.max_epochs=1"])
-    (parts,) = (tmp_path / "runs" / "parts").iterdir()
-    fit.main(["--resume", str(parts), "--trainer.max_epochs=2"])
-    (whole,) = (tmp_path / "runs" / "whole").iterdir()
-    first, second = (
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, parts)
-    )
-    assert first.keys() == second.keys()
-    assert [key for key in first if not torch.equal(first[key], second[key])] == []
-
-
-def validate_in_ddp(rank: int, port: int, root: str, out: str) -> None:
-    """One of two processes of a validation: its metrics go to a file."""
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), LOCAL_RANK=str(rank), WORLD_SIZE="2")
-    os.environ["NODE_RANK"] = "0"
-    torch.set_num_threads(1)
-    settings = data(Path(root), batch_size=10)
-    found = trainer(devices=2, strategy="ddp").validate(task(), datamodule=settings, verbose=False)
-    torch.save(logged(found[0]), Path(out) / f"{rank}.pt")
-    torch.distributed.destroy_process_group()  # gloo's threads may abort a process that ends with them
-
-
-@pytest.mark.ddp
-def test_metrics_of_two_processes_equal_those_of_one(demo_clip_stores: Path, tmp_path: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    arguments = (port, str(demo_clip_stores), str(tmp_path))
-    torch.multiprocessing.spawn(validate_in_ddp, args=arguments, nprocs=2)  # type: ignore[attr-defined]
-    alone = logged(trainer().validate(task(), datamodule=data(demo_clip_stores, batch_size=10), verbose=False)[0])
-    for rank in range(2):
-        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == pytest.approx(alone, rel=1e-6)
