@@ -1,7 +1,7 @@
 """Compare the clip regression presets on demo clips: equal samples seen, at the source's rate and at a tuned one.
 
 Every preset is tuned alike: one run per candidate rate with a seed of its own, judged on the validation subject. The
-source's rate and the best candidate are then run with fresh seeds and compared on the test subjects, whom nothing was
+source's rate and the best candidate are then run with fresh seeds and compared on the test subjects, whom no rate was
 chosen on. Finished runs are kept: the same command goes on where it was stopped.
 
     python tests/bench/compare_clips.py [--samples 3000] [--seeds 1 2] [--jobs 2] [--runs runs/compare_clips]
