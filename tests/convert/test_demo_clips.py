@@ -121,3 +121,11 @@ def test_drawing_photographs_again_keeps_the_clips_official_files(tmp_path: Path
     demo.draw(tmp_path, people=1, seed=1)
     assert [(official / name / "README.txt").read_text() for name in demo_clips.FOLDERS] == list(demo_clips.FOLDERS)
     assert "seed 1" in (official / "README.txt").read_text()
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path: Path) -> None:
+    performed = demo_clips.takes(1, subjects=("S1",), actions=("Walking",))[:1]
+    first, second = (demo_clips.draw(tmp_path / name, performed, seed=1) for name in ("first", "second"))
+    files = [path.relative_to(first) for path in sorted(first.rglob("*")) if path.is_file()]
+    assert {path.suffix for path in files} == {".cdf", ".mp4", ".txt", ".xml"}
+    assert [path for path in files if (first / path).read_bytes() != (second / path).read_bytes()] == []
