@@ -22,8 +22,8 @@ $(VENV)/ready: pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[convert,dev]'
 	@touch $@
 
-fit: setup ## Train, evaluate, print the table: make fit EXP=hourglass_mpii [DATA=real] [ARGS="--model.lr=1.0e-3"]
-	@$(BIN)/python -m pose_lightning.demo fit $(EXP) --data $(DATA) -- $(ARGS)
+fit: setup ## Train, evaluate, print the table: make fit EXP=hourglass_mpii [DATA=real] [FOLD=2] [ARGS="--model.lr=1.0e-3"]
+	@$(BIN)/python -m pose_lightning.demo fit $(EXP) --data $(DATA) $(if $(FOLD),--fold $(FOLD)) -- $(ARGS)
 
 evaluate: setup ## Score a run: make evaluate RUN=runs/hourglass_mpii/ID [ARGS="--flip-test --overlays 8"]
 	@test -n "$(RUN)" || { echo "say which: make evaluate RUN=runs/EXPERIMENT/ID"; exit 2; }

@@ -17,15 +17,18 @@ from pose_lightning.errors import UserError
 
 EXPERIMENTS: Final = Path("experiments")
 DEMO_DATA: Final = Path("data/demo")
+FOLDS: Final = 5
+"""Of the demo's activities, where folds are asked for."""
 
 
-def layers(experiment: str, data: str, root: Path | None = None) -> list[str]:
-    """The `--config` arguments for an experiment: itself, and its demo layer where its store is absent.
+def layers(experiment: str, data: str, root: Path | None = None, fold: int | None = None) -> list[str]:
+    """The arguments for an experiment: itself, its demo layer where its store is absent, and its fold.
 
     Args:
         experiment: Name of a file in `experiments/`.
         data: `auto`, `real` (never the demo) or `demo` (always).
         root: Where the user says the store is, in place of the experiment's own; the demo is never laid over that.
+        fold: Which fold of `train.h5` validates, where it is not `val.h5` that does.
 
     Raises:
         UserError: If there is no such experiment, or `real` was asked for and its store is absent.
@@ -38,28 +41,39 @@ def layers(experiment: str, data: str, root: Path | None = None) -> list[str]:
         raise UserError(f"DATA=demo and --data.root={root} exclude each other")
     data = data if root is None else "real"
     root = root or _root(path)
-    present = (root / "train.h5").is_file() and (root / "val.h5").is_file()
+    needed = ("train.h5", "val.h5") if fold is None else ("train.h5",)
+    present = all((root / name).is_file() for name in needed)
+    validates = [] if fold is None else [f"--data.fold={fold}"]
     if data == "demo" or (data == "auto" and not present):
-        _make_demo_data(root if not present else None, experiment, layer)
-        return [f"--config={path}", f"--config={layer}"]
+        made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None)
+        return [f"--config={path}", f"--config={layer}", *([] if fold is None else [f"--data.root={made}"]), *validates]
     if not present:
         raise UserError(
-            f"DATA={data}: {experiment} wants {root}/train.h5 and val.h5; README.md says how to convert them"
+            f"DATA={data}: {experiment} wants {' and '.join(f'{root / name}' for name in needed)}; README.md says how "
+            "to convert them"
         )
-    return [f"--config={path}"]
+    return [f"--config={path}", *validates]
 
 
 def _root(path: Path) -> Path:
     return Path(yaml.safe_load(path.read_text())["data"]["init_args"]["root"])
 
 
-def _make_demo_data(absent: Path | None, experiment: str, layer: Path) -> None:
+def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds: bool) -> Path:
+    """Draw what the demo layer reads, where it is not there; returns the folder of its stores."""
     why = f"{absent} is not there" if absent else "DATA=demo"
     print(f"*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***", flush=True)
     root = _root(layer)
-    if not ((root / "train.h5").is_file() and (root / "val.h5").is_file()):
-        make = demo.write if root.is_relative_to(DEMO_DATA / "mpii") else demo.write_clips
-        make(DEMO_DATA)
+    kind = root.relative_to(DEMO_DATA).parts[0]
+    if folds and kind != "activity":
+        raise UserError(f"FOLD: {experiment} has no folds; experiments of activities do")
+    root = DEMO_DATA / "folds" / "activity" if folds else root
+    if not all((root / name).is_file() for name in (("train.h5",) if folds else ("train.h5", "val.h5"))):
+        if kind == "activity":
+            demo.write_activities(DEMO_DATA, folds=FOLDS if folds else 0)
+        else:
+            (demo.write if kind == "mpii" else demo.write_clips)(DEMO_DATA)
+    return root
 
 
 @cli.door
@@ -71,10 +85,11 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("door", choices=["fit"])
     parser.add_argument("experiment")
     parser.add_argument("--data", choices=["auto", "real", "demo"], default="auto")
+    parser.add_argument("--fold", type=int, help="of the stores' folds, the one that validates (FOLD=2)")
     options = parser.parse_args(own)
     roots = [arg.partition("=")[2] for arg in passed if arg.startswith(("--data.root=", "--data.init_args.root="))]
     root = Path(roots[-1]) if roots else None
-    fit.main([*layers(options.experiment, options.data, root), *passed])
+    fit.main([*layers(options.experiment, options.data, root, options.fold), *passed])
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
-TASKS = {"heatmap", "regression"}
+TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors"},
     {"joints"},
@@ -18,7 +18,8 @@ LAYERS = (
     {"checkpoints", "runs"},
     {"curves"},
     {"cli"},
-    {"evaluate"},
+    {"trained"},
+    {"evaluate", "predict"},
     {"fit"},
     {"demo"},
 )

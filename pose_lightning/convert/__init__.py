@@ -1,7 +1,8 @@
-"""Official files -> stores: `python -m pose_lightning.convert mpii | lsp | human36m | clips | demo`.
+"""Official files -> stores: `python -m pose_lightning.convert mpii | lsp | human36m | clips | images | demo`.
 
 A converter module has `add_arguments(parser)` and `run(args)`. Parsers turn files into `People` (people.py), and
-crops.py cuts the persons out of their photographs and writes the store.
+crops.py cuts the persons out of their photographs and writes the store; or into `Pictures` (activities.py), which are
+stored whole.
 """
 
 from pose_lightning.errors import UserError

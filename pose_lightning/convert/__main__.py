@@ -1,4 +1,4 @@
-"""The door of the converters: `python -m pose_lightning.convert mpii | lsp | human36m | clips | demo`."""
+"""The door of the converters: `python -m pose_lightning.convert mpii | lsp | human36m | clips | images | demo`."""
 
 import argparse
 import inspect
@@ -10,7 +10,7 @@ from typing import Final
 
 import cv2
 
-from pose_lightning.convert import clips, demo, human36m, lsp, mpii
+from pose_lightning.convert import clips, demo, human36m, images, lsp, mpii
 from pose_lightning.errors import UserError
 
 HELP_WIDTH: Final = 78  # as argparse wraps on a terminal of 80 columns
@@ -25,10 +25,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     converters = parser.add_subparsers(dest="converter", required=True, metavar="CONVERTER")
     for name, module, text in (
-        ("mpii", mpii, "MPII Human Pose: the official .mat, Newell's h5, or JSON"),
+        ("mpii", mpii, "MPII Human Pose: the official .mat, Newell's h5, JSON, or activities"),
         ("lsp", lsp, "Leeds Sports Pose and its extension"),
         ("human36m", human36m, "Human3.6M: official positions, videos and cameras"),
         ("clips", clips, "Human3.6M as the course gave it: a pair of .npy files"),
+        ("images", images, "any folder of pictures with one folder per class"),
         ("demo", demo, "draw people, write them as official files, and convert these"),
     ):
         description = _wrapped(inspect.cleandoc(module.__doc__ or text))

@@ -18,18 +18,23 @@ import numpy as np
 import simplejpeg
 from scipy.io import savemat
 
-from pose_lightning.convert import ConvertError, demo_clips, mpii
+from pose_lightning.convert import ConvertError, demo_clips, mpii, mpii_activities
 from pose_lightning.convert.crops import Pixels, in_threads, print_summary
 from pose_lightning.convert.drawn import scenes
 from pose_lightning.convert.drawn.activities import ACTIVITIES
 from pose_lightning.convert.drawn.scenes import Annotation, Video
+from pose_lightning.convert.mpii_activities import ActivitySettings
+from pose_lightning.convert.splits import Shares
 
 PEOPLE: Final = 600
 """How many persons are drawn with joints by default."""
+ACTIVITY_PEOPLE: Final = 1600
+"""For the activity store: each of the twenty categories then has at least three videos."""
 ANNOTATIONS: Final = "mpii_human_pose_demo.mat"
 _HEADER: Final = b"MATLAB 5.0 MAT-file, drawn people in the form of MPII Human Pose".ljust(116)
 _EMPTY: Final = np.zeros((0, 0))
 _VALIDATION: Final = 0.2  # of the videos; a tenth of so few would leave a table of noise
+_ACTIVITY_SHARES: Final = Shares(test=0.2, validation=0.2)
 _QUALITY: Final = 92
 _README: Final = """These people are drawn, not photographed.
 
@@ -56,20 +61,26 @@ class Frame:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `convert demo`."""
     parser.add_argument(
-        "--target", type=Path, required=True, metavar="DIR", help="gets official/, mpii/, human36m/ and clips/"
+        "--target", type=Path, required=True, metavar="DIR", help="gets official/, mpii/, activity/, human36m/, clips/"
     )
-    parser.add_argument("--only", choices=["mpii", "clips"], help="draw only one of the two kinds")
+    parser.add_argument("--only", choices=["mpii", "clips", "activity"], help="draw only one of the three kinds")
     parser.add_argument(
-        "--people", type=int, default=PEOPLE, metavar="N", help=f"draw at least so many persons with joints ({PEOPLE})"
+        "--people",
+        type=int,
+        metavar="N",
+        help=f"draw at least so many persons with joints ({PEOPLE}; {ACTIVITY_PEOPLE} for the activities)",
     )
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed draws other people (0)")
 
 
 def run(args: argparse.Namespace) -> None:
     """Draw, convert and print what was written."""
-    if args.only != "clips":
-        write(args.target, people=args.people, seed=args.seed)
-    if args.only != "mpii":
+    if args.only in (None, "mpii"):
+        write(args.target, people=PEOPLE if args.people is None else args.people, seed=args.seed)
+    if args.only in (None, "activity"):
+        people = ACTIVITY_PEOPLE if args.people is None else args.people
+        write_activities(args.target, people=people, seed=args.seed)
+    if args.only in (None, "clips"):
         write_clips(args.target, seed=args.seed)
 
 
@@ -94,6 +105,33 @@ def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:
     annotations = replace(annotations, attrs={**annotations.attrs, "dataset": "demo"})
     results = mpii.write(annotations, target / "mpii", Pixels(official / "images"), synthetic=True)
     print_summary(results, ["these people are drawn, not photographed", *annotations.notes])
+
+
+def write_activities(target: Path, *, people: int = ACTIVITY_PEOPLE, seed: int = 0, folds: int = 0) -> None:
+    """Write `target`/official, unless the same is there, and the stores `target`/activity/{train,val,test}.h5.
+
+    With folds, the stores are `target`/folds/activity/{train,test}.h5 instead, beside those without.
+
+    More people than `write` draws, because the rarest of the twenty categories need them; the pictures that both draw
+    are the same.
+
+    Raises:
+        ConvertError: If `people`, `seed` or `folds` is out of range, or too few are drawn to hold any out.
+    """
+    official, stores = target / "official", target / "folds" if folds else target
+    shares = replace(_ACTIVITY_SHARES, folds=folds)
+    if not _holds(official, people, seed):
+        draw(target, people=people, seed=seed)
+    settings = ActivitySettings(official / "images", shares, dataset="demo", synthetic=True)
+    plan = mpii_activities.plan(official / ANNOTATIONS, settings, stores)
+    results = mpii_activities.write_plan(plan, settings, stores)
+    print_summary(results, ["these people are drawn, not photographed", *plan.notes])
+
+
+def _holds(official: Path, people: int, seed: int) -> bool:
+    """Whether these people are drawn already."""
+    readme = official / "README.txt"
+    return readme.is_file() and readme.read_text() == _README.format(people=people, seed=seed)
 
 
 def draw(target: Path, *, people: int, seed: int) -> Path:

@@ -38,7 +38,7 @@ FOLDERS: Final = ("human36m", "clips")
 VALIDATION: Final = "S8"
 """Held out of the training subjects; the test subjects are Human3.6M's, S9 and S11."""
 _CODEC: Final = "mpeg4"
-"""Not H.264, as the official films: libx264 was seen to read memory that nobody wrote (AVX-512), and no two of its videos
+"""Not H.264, as the official films: libx264 was seen to read memory that nobody wrote (AVX-512), so that no two videos
 are alike."""
 _QUALITY: Final = {"qmin": "2", "qmax": "2"}
 _README: Final = """These people are drawn, not filmed.

@@ -1,4 +1,4 @@
-"""MPII Human Pose (Andriluka et al., CVPR 2014) -> stores TARGET/pose/train.h5 and val.h5.
+"""MPII Human Pose (Andriluka et al., CVPR 2014) -> stores TARGET/pose/train.h5 and val.h5, and TARGET/activity/.
 
 Annotations may be the official MATLAB file, Newell's h5 files, the JSON of bearpaw's or anibali's repositories (also
 gzipped), or HRNet's JSON files; what they are is found out from their content. Give further files to be checked
@@ -11,6 +11,12 @@ against the first, or to add what it lacks:
 
 Coordinates become 0-based. Centre and scale are adjusted as Newell does it (center.y += 15 * scale, scale *= 1.25),
 unless the file's are adjusted already; the box is 200 px x the adjusted scale.
+
+--activities FILE (activities.csv or the official .mat; without FILE, the .mat among the annotations) also writes whole
+pictures with their category, activity and tags to TARGET/activity/{train,val,test}.h5; without --annotations only
+these. A class is an activity's whole name, commas included; its tags are the phrases between the commas. Frames of one
+video stay together where the .mat says which they are, else near duplicates do; or the split is Newell's, by image
+name, which it is for labels only of a csv.
 """
 
 import argparse
@@ -23,7 +29,7 @@ from typing import Any, Final
 import numpy as np
 import xxhash
 
-from pose_lightning.convert import ConvertError
+from pose_lightning.convert import ConvertError, mpii_activities
 from pose_lightning.convert.crops import Pixels, add_pixel_arguments, pixels_from, print_summary, write_split
 from pose_lightning.convert.mpii_sources import (
     Form,
@@ -320,11 +326,9 @@ def write(
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `convert mpii`."""
-    parser.add_argument(
-        "--annotations", type=Path, nargs="+", required=True, metavar="FILE", help="files of any of the forms above"
-    )
+    parser.add_argument("--annotations", type=Path, nargs="+", metavar="FILE", help="files of any of the forms above")
     parser.add_argument("--images", type=Path, metavar="DIR", help="folder of the photographs")
-    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets pose/train.h5 and pose/val.h5")
+    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets pose/ and activity/")
     parser.add_argument("--headboxes", type=Path, metavar="FILE", help="gt_valid.mat: head boxes of the val persons")
     parser.add_argument("--labels-only", action="store_true", help="write labels without pixels; needs no --images")
     parser.add_argument("--split", choices=("train", "val", "test"), help="of files that do not say which they are")
@@ -333,6 +337,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--validation", type=float, default=0.1, metavar="SHARE", help="of the videos, where no file says (0.1)"
     )
     add_pixel_arguments(parser)
+    mpii_activities.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -341,12 +346,23 @@ def run(args: argparse.Namespace) -> None:
         raise ConvertError("give either --images DIR or --labels-only")
     if args.images is not None and not args.images.is_dir():
         raise ConvertError(f"--images {args.images}: no such folder")
-    annotations = read_annotations(
-        args.annotations,
-        headboxes=args.headboxes,
-        adjusted=None if args.adjusted is None else args.adjusted == "yes",
-        split=args.split,
-        validation=args.validation,
-    )
-    results = write(annotations, args.target, pixels_from(args, args.images))
-    print_summary(results, annotations.notes)
+    if args.annotations is None and args.activities is None:
+        raise ConvertError("give --annotations FILE, --activities FILE, or both")
+    mpii_activities.check_arguments(args)
+    annotations = None
+    if args.annotations is not None:
+        annotations = read_annotations(
+            args.annotations,
+            headboxes=args.headboxes,
+            adjusted=None if args.adjusted is None else args.adjusted == "yes",
+            split=args.split,
+            validation=args.validation,
+        )
+    people = {} if annotations is None else annotations.splits
+    activities = None if args.activities is None else mpii_activities.plan_from(args, people)
+    if annotations is not None:
+        results = write(annotations, args.target, pixels_from(args, args.images))
+        print_summary(results, annotations.notes)
+    if activities is not None:
+        settings = mpii_activities.settings_from(args)
+        print_summary(mpii_activities.write_plan(activities, settings, args.target), activities.notes)

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from pose_lightning.convert import ConvertError
+from pose_lightning.convert.matlab import items_of, number_of, text_of
 from pose_lightning.convert.people import People, by_first_appearance, check_people, empty_joints, read_mat
 from pose_lightning.joints import MPII
 
@@ -110,7 +111,7 @@ def detect_form(path: Path) -> Form | Literal["list", "activities"]:
     if re.fullmatch(r"[\w.-]+\.jpe?g", first, flags=re.IGNORECASE):
         return "list"
     raise ConvertError(
-        f"--annotations {path}: not a MATLAB v5 file, Newell's HDF5, a JSON list (bearpaw's or HRNet's, plain or "
+        f"{path}: not a MATLAB v5 file, Newell's HDF5, a JSON list (bearpaw's or HRNet's, plain or "
         "gzipped), a list of image names, or activities.csv"
     )
 
@@ -358,37 +359,12 @@ def _read_hrnet(path: Path) -> _Rows:
     )
 
 
-def _items(value: Any) -> list[Any]:
-    """The elements of a MATLAB struct array, however few: scipy gives an array, a lone struct, or an empty array."""
-    if value is None:
-        return []
-    return list(value.ravel()) if isinstance(value, np.ndarray) else [value]
-
-
-def _number(value: Any) -> float | None:
-    """A scalar, whatever it is wrapped in; None where it is empty or no number."""
-    items = [item for item in _items(value) if item is not None]
-    if len(items) != 1:
-        return None
-    try:
-        number = float(items[0])
-    except (TypeError, ValueError):
-        return None
-    return number if np.isfinite(number) else None
-
-
-def _text(value: Any) -> str:
-    """Text; empty where MATLAB has an empty array."""
-    items = _items(value)
-    return str(items[0]) if len(items) == 1 and isinstance(items[0], str) else ""
-
-
 def _read_matlab(path: Path) -> tuple[_Rows, dict[str, int]]:
     """The official file: persons of training images that have joints, a centre and a scale (Newell's rule)."""
     release = read_mat(path, "RELEASE")["RELEASE"]
-    images = _items(getattr(release, "annolist", None))
-    training = _items(getattr(release, "img_train", None))
-    acts = _items(getattr(release, "act", None))
+    images = items_of(getattr(release, "annolist", None))
+    training = items_of(getattr(release, "img_train", None))
+    acts = items_of(getattr(release, "act", None))
     if not images or len(training) != len(images):
         raise ConvertError(
             f"{path}: RELEASE.annolist has {len(images)} images, RELEASE.img_train {len(training)} values"
@@ -399,14 +375,14 @@ def _read_matlab(path: Path) -> tuple[_Rows, dict[str, int]]:
     left_out = {"test_images": 0, "without_joints": 0, "without_center_or_scale": 0}
     for index, (image, train) in enumerate(zip(images, training, strict=True)):
         where = f"{path}: RELEASE.annolist({index + 1})"
-        name = _text(getattr(getattr(image, "image", None), "name", None))
+        name = text_of(getattr(getattr(image, "image", None), "name", None))
         if not name:
             raise ConvertError(f"{where}.image.name is empty")
-        if not _number(train):
+        if not number_of(train):
             left_out["test_images"] += 1
             continue
-        video = _number(getattr(image, "vididx", None))
-        for number, person in enumerate(_items(getattr(image, "annorect", None))):
+        video = number_of(getattr(image, "vididx", None))
+        for number, person in enumerate(items_of(getattr(image, "annorect", None))):
             reason = _add_person(rows, person, f"{where}.annorect({number + 1})")
             if reason:
                 left_out[reason] += 1
@@ -415,8 +391,8 @@ def _read_matlab(path: Path) -> tuple[_Rows, dict[str, int]]:
             rows.number.append(number)
             rows.video.append(-1 if video is None else int(video))
             if acts:
-                rows.tags["activity"].append(_text(getattr(acts[index], "act_name", None)))
-                rows.tags["category"].append(_text(getattr(acts[index], "cat_name", None)))
+                rows.tags["activity"].append(text_of(getattr(acts[index], "act_name", None)))
+                rows.tags["category"].append(text_of(getattr(acts[index], "cat_name", None)))
     return rows, {reason: count for reason, count in left_out.items() if count}
 
 
@@ -424,24 +400,24 @@ def _add_person(rows: _Rows, person: Any, where: str) -> str | None:
     """Add what one annorect says, or return why it cannot be used."""
     points = [
         point
-        for annotated in _items(getattr(person, "annopoints", None))
-        for point in _items(getattr(annotated, "point", None))
+        for annotated in items_of(getattr(person, "annopoints", None))
+        for point in items_of(getattr(annotated, "point", None))
     ]
     if not points:
         return "without_joints"
     position = getattr(person, "objpos", None)
-    center = [_number(getattr(position, axis, None)) for axis in ("x", "y")]
-    scale = _number(getattr(person, "scale", None))
+    center = [number_of(getattr(position, axis, None)) for axis in ("x", "y")]
+    scale = number_of(getattr(person, "scale", None))
     if scale is None or center[0] is None or center[1] is None:
         return "without_center_or_scale"
     joints, visible = empty_joints(1)
     for index, point in enumerate(points):
-        number, x, y = (_number(getattr(point, key, None)) for key in ("id", "x", "y"))
+        number, x, y = (number_of(getattr(point, key, None)) for key in ("id", "x", "y"))
         if number is None or x is None or y is None or number not in range(len(MPII)):
             raise ConvertError(f"{where}.annopoints.point({index + 1}) has id {number}, x {x}, y {y}; ids are 0 to 15")
         joints[0, int(number)] = x, y
         # Empty for most heads and necks, which Newell's and bearpaw's files call visible.
-        visible[0, int(number)] = _number(getattr(point, "is_visible", None)) != 0
+        visible[0, int(number)] = number_of(getattr(point, "is_visible", None)) != 0
     rows.joints.append(joints[0])
     rows.visible.append(visible[0])
     rows.center.append([center[0], center[1]])
@@ -451,7 +427,7 @@ def _add_person(rows: _Rows, person: Any, where: str) -> str | None:
 
 
 def _head_size(person: Any) -> float:
-    corners = [_number(getattr(person, key, None)) for key in ("x1", "y1", "x2", "y2")]
+    corners = [number_of(getattr(person, key, None)) for key in ("x1", "y1", "x2", "y2")]
     if any(corner is None for corner in corners):
         return float("nan")
     x1, y1, x2, y2 = (float(corner) for corner in corners if corner is not None)

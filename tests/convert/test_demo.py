@@ -107,6 +107,41 @@ def test_it_says_that_it_is_drawn(target: Path):
         assert attrs["dataset"] == "demo"
 
 
+def test_activities_are_drawn_once_and_whole_videos_are_held_out(tmp_path: Path):
+    demo.write_activities(tmp_path, people=50, seed=3)
+    drawn = {path: path.stat().st_mtime_ns for path in (tmp_path / "official").rglob("*")}
+    demo.write_activities(tmp_path, people=50, seed=3)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "official").rglob("*")} == drawn
+    demo.write_activities(tmp_path, people=50, seed=3, folds=3)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "official").rglob("*")} == drawn
+    assert sorted(path.name for path in (tmp_path / "folds" / "activity").iterdir()) == ["test.h5", "train.h5"]
+    with Store(tmp_path / "folds" / "activity" / "train.h5") as store:
+        assert (store.attrs["folds"], set(store.labels["fold"].tolist())) == (3, {0, 1, 2})
+    videos, names = {}, []
+    for split in ("train", "val", "test"):
+        with Store(tmp_path / "activity" / f"{split}.h5") as store:
+            assert (store.attrs["dataset"], store.attrs["synthetic"]) == ("demo", True)
+            assert store.attrs["categories"] == sorted(CATEGORIES)
+            names += store.labels["name"].tolist()
+            videos[split] = {name[:6] for name in store.labels["name"]}  # a file's name begins with its video
+            assert len(set(store.labels["group"].tolist())) == len(videos[split])
+            assert min(store.pixels(0).shape[:2]) == 320
+            kinds = {activity.name: activity.category for activity in ACTIVITIES}
+            expected = [kinds[name] for name in store.labels["activity"]]
+            assert store.labels["category"].tolist() == expected
+    assert not videos["train"] & videos["val"]
+    assert not videos["test"] & (videos["train"] | videos["val"])
+    labelled = [frame.name for frame in demo.planned(50, 3) if frame.video.labels == "all"]
+    assert sorted(names) == sorted(labelled)
+
+
+def test_every_category_is_drawn_in_several_videos():
+    shown = {frame.video.number: frame.video for frame in demo.planned(demo.ACTIVITY_PEOPLE, 0)}
+    counts = Counter(video.activity.category for video in shown.values() if video.labels == "all")
+    assert set(counts) == set(CATEGORIES)
+    assert min(counts.values()) >= 3
+
+
 def test_release_has_the_official_fields(target: Path, release: np.void):
     count = len(list((target / "official" / "images").iterdir()))
     assert release.annolist.shape == release.img_train.shape == (1, count)

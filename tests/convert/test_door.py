@@ -24,7 +24,7 @@ def annotations(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("arguments", [[], ["mpii"], ["lsp"], ["human36m"], ["clips"], ["demo"]])
+@pytest.mark.parametrize("arguments", [[], ["mpii"], ["lsp"], ["human36m"], ["clips"], ["images"], ["demo"]])
 def test_help_fits_80_columns(
     arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
