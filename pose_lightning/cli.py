@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, ParamSpec
 import pytorch_lightning as pl
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
+import pose_lightning.activity.data
+import pose_lightning.activity.task
 import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
@@ -21,6 +23,8 @@ from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 
 TASKS: Final = (
+    pose_lightning.activity.data,
+    pose_lightning.activity.task,
     pose_lightning.heatmap.data,
     pose_lightning.heatmap.task,
     pose_lightning.regression.data,
@@ -36,6 +40,9 @@ CHATTER: Final = (
     "lightning_fabric.utilities.seed",
 )
 """Loggers whose tips and notices nobody can act on."""
+
+STARTING_POINTS: Final = {"pretrained": False, "weights": None}
+"""Settings of a network that say where its weights come from, and how to say nowhere."""
 
 Arguments = ParamSpec("Arguments")
 
@@ -72,9 +79,14 @@ class Saving:
 class PoseCLI(LightningCLI):
     """Trainer, model and data module of one experiment; they are built, and nothing is run.
 
+    Attributes:
+        from_checkpoint: Whether a checkpoint will be loaded, so that nothing else is.
+
     Raises:
         SystemExit: After a message that names the key, if the arguments do not fit the constructors.
     """
+
+    from_checkpoint = False
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run has beside its trainer, model and data."""
@@ -93,6 +105,22 @@ class PoseCLI(LightningCLI):
         if self.config.experiment is None:
             files = self.config.config or []
             self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
+
+    def instantiate_classes(self) -> None:
+        """Make trainer, model and data module; of a checkpoint to come, without the weights that training started from.
+
+        The configuration, which a run keeps, still names them.
+        """
+        given = self.config
+        if self.from_checkpoint:
+            self.config = given.clone()
+            for key, value in STARTING_POINTS.items():
+                if f"model.init_args.{key}" in self.config:
+                    self.config[f"model.init_args.{key}"] = value
+        try:
+            super().instantiate_classes()
+        finally:
+            self.config = given
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer, without a logger: a run adds its own."""
@@ -121,13 +149,22 @@ class PoseCLI(LightningCLI):
         return settings
 
 
-def build(args: Sequence[str]) -> PoseCLI:
-    """Parse `args` and make the trainer, model and data module they describe."""
+class _CheckpointCLI(PoseCLI):
+    from_checkpoint = True
+
+
+def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
+    """Parse `args` and make the trainer, model and data module they describe.
+
+    Args:
+        args: As on the command line.
+        from_checkpoint: Leave out the weights that training started from: they may be gone, or need a network.
+    """
     _quieten()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return PoseCLI(
+        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,

@@ -11,7 +11,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
-from pose_lightning.store import Store
+from pose_lightning.store import Selection, Store
 
 
 class StoreDataModule(pl.LightningDataModule, ABC):
@@ -58,6 +58,18 @@ class StoreDataModule(pl.LightningDataModule, ABC):
     def store_path(self, split: str) -> Path:
         """Where a split's store is, or should be."""
         return self.root / f"{split}.h5"
+
+    def same_samples(self, split: str, other: str) -> bool:
+        """Whether two splits are the same samples."""
+        return self.store_path(split) == self.store_path(other)
+
+    def samples(self, split: str) -> Store | Selection:
+        """What `source` serves of a split, in its order: the whole store, unless a task leaves samples out.
+
+        Raises:
+            StoreError: As `store`.
+        """
+        return self.store(split)
 
     def store(self, split: str) -> Store:
         """The split's store.

@@ -1,4 +1,4 @@
-"""Pictures of poses: arrays in, pictures out (RGB uint8, height x width x 3).
+"""Pictures of poses and classes: arrays in, pictures out (RGB uint8, height x width x 3).
 
 Points are (x, y) in px of the picture, (0, 0) the centre of its top-left pixel.
 """
@@ -20,6 +20,11 @@ WHITE: Final[Colour] = (255, 255, 255)
 PINK: Final[Colour] = (255, 105, 205)
 RED: Final[Colour] = (225, 0, 0)
 BLACK: Final[Colour] = (0, 0, 0)
+GREY: Final[Colour] = (64, 64, 64)
+PANEL: Final = 340
+"""Width of the bars beside a picture, px."""
+
+BAR: Final = 10  # px high
 SHIFT: Final = 4
 """cv2 draws at sixteenths of a px when told so: whole px would move a joint by up to half of one."""
 
@@ -109,6 +114,33 @@ def strip(lines: Sequence[str], width: int) -> Picture:
         bottom = height * (place + 1) - 4
         cv2.putText(canvas, text, (4, bottom), face, scale, WHITE, thick, cv2.LINE_AA)
     return canvas
+
+
+def ranking(
+    picture: Picture, names: Sequence[str], shares: Sequence[float], caption: Sequence[str] = (), *, side: int = 320
+) -> Picture:
+    """The picture, and beside it a bar for every name, as long as its share, captions on a strip below.
+
+    Args:
+        picture: Shown with a height of `side` px, or as much less as makes it no wider than twice that.
+        names: From top to bottom; other than ASCII shows as question marks.
+        shares: Of every name, 0 to 1.
+        caption: Lines of the strip.
+        side: Px.
+    """
+    shown = _resize(picture, min(side / picture.shape[0], 2 * side / picture.shape[1]))
+    above = (side - shown.shape[0]) // 2
+    left = cv2.copyMakeBorder(shown, above, side - shown.shape[0] - above, 0, 0, cv2.BORDER_CONSTANT)
+    panel, row = np.zeros((side, PANEL, 3), dtype=np.uint8), side // max(len(names), 1)
+    for place, (name, share) in enumerate(zip(names, shares, strict=True)):
+        label = strip([f"{100 * share:.1f} %  {name}"], PANEL)
+        top = place * row + (row - label.shape[0] - BAR) // 2
+        panel[top : top + label.shape[0]] = label
+        bar = panel[top + label.shape[0] : top + label.shape[0] + BAR, 4 : PANEL - 4]
+        bar[:] = GREY
+        bar[:, : round(share * bar.shape[1])] = PINK
+    canvas = np.concatenate([np.asarray(left, dtype=np.uint8), panel], axis=1)
+    return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
 
 
 def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, gap: int = 4) -> Picture:

@@ -1,19 +1,23 @@
 """`python -m pose_lightning.evaluate`: the tables of a run, or of anyone's predictions."""
 
 import argparse
-import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-import torch
 from rich.console import Console
 
 import pose_lightning.heatmap.scoring
 import pose_lightning.regression.scoring
 from pose_lightning import cli
+from pose_lightning.activity.data import ActivityData
+from pose_lightning.activity.folds import judge_folds
+from pose_lightning.activity.predictions import predicted_target
+from pose_lightning.activity.scoring import ActivityScoring
+from pose_lightning.activity.task import ActivityClassification
+from pose_lightning.activity.truth import Target
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
@@ -22,17 +26,17 @@ from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.regression.predictions import Unit
 from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory, write_json
-from pose_lightning.scoring import Found, Outcome, Scoring
+from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
+from pose_lightning.trained import load, predict
 
-SCORING: Final[Mapping[type[Task], Scoring]] = {
-    HeatmapEstimation: pose_lightning.heatmap.scoring,
-    ClipRegression: pose_lightning.regression.scoring,
+SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
+    HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,
+    ClipRegression: lambda data: pose_lightning.regression.scoring,
+    ActivityClassification: lambda data: ActivityScoring(data.target),
 }
-
-LARGEST_BATCH: Final = 32
-"""One device predicts what several may have trained on; the batch changes nothing but the memory."""
+"""How each task's predictions are scored; a function of the data module."""
 
 
 def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = False, overlays: int = 0) -> Outcome:
@@ -44,22 +48,20 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     Raises:
         UserError: If the run has no checkpoint, or the split no store.
     """
-    built, checkpoint, step = _load(run, flip_test=flip_test)
-    data, scoring = built.datamodule, SCORING[type(built.model)]
-    if overlays and isinstance(built.model, ClipRegression):
-        raise UserError(
-            "--overlays draws poses in px; a clip's poses are relative to the pelvis and have no place there"
-        )
-    store_path = data.store_path(split)
+    built, checkpoint, step = load(run, flip_test=flip_test)
+    data = built.datamodule
+    scoring = SCORING[type(built.model)](data)
+    if overlays and not isinstance(built.model, HeatmapEstimation):
+        raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
     with ExitStack() as stack:
-        store, train = (stack.enter_context(Store(path)) for path in (store_path, data.store_path("train")))
+        store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
         print(f"evaluating {checkpoint} (step {step}) on {split}", flush=True)
-        found = _predict(built, split)
+        found = predict(built, split)
         title = f"{built.config.experiment}{', flip test' if flip_test else ''}"
         outcome = scoring.judge(found, store, train, title=title)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
-        chosen = checkpoint == run.best and store_path == data.store_path("val")
+        chosen = checkpoint == run.best and data.same_samples(split, "val")
         facts = {
             "checkpoint": checkpoint.name,
             "step": step,
@@ -69,6 +71,8 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         write_json(metrics_path, {**facts, **outcome.json})
         scoring.write_predictions(predictions_path, found, store, split=split)
         written = [metrics_path, predictions_path, *_curves(run, built)]
+        if isinstance(scoring, ActivityScoring):
+            written += scoring.write_files(run.path, outcome, suffix=suffix)
         if overlays:
             folder = run.path / f"overlays{suffix}"
             written.append(folder)
@@ -86,7 +90,7 @@ def evaluate_pair(
     Raises:
         UserError: If the run is no clip regression, or the files are not such a pair.
     """
-    built, checkpoint, step = _load(run)
+    built, checkpoint, step = load(run)
     if not isinstance(built.model, ClipRegression):
         raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
     with ExitStack() as stack:
@@ -95,44 +99,12 @@ def evaluate_pair(
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
         built.datamodule.read_from(pair)
         print(f"evaluating {checkpoint} (step {step}) on {clips}", flush=True)
-        outcome = SCORING[ClipRegression].judge(_predict(built, "test"), pair, train, title=built.config.experiment)
+        found = predict(built, "test")
+        outcome = pose_lightning.regression.scoring.judge(found, pair, train, title=built.config.experiment)
     if json is not None:
         write_json(json, {"checkpoint": checkpoint.name, "step": step, "clips": clips.name, **outcome.json})
     _print(outcome, "", [json] if json else [])
     return outcome
-
-
-def _load(run: RunDirectory, *, flip_test: bool = False) -> tuple[PoseCLI, Path, int]:
-    """What the run's configuration describes, with the weights of its best checkpoint; its path and its step."""
-    checkpoint = run.best if run.best.is_file() else run.last
-    if not checkpoint.is_file():
-        raise UserError(
-            f"{run.path} has no checkpoint; `python -m pose_lightning.fit --resume` needs one too: start anew"
-        )
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
-    built = cli.build(
-        [f"--config={run.config}", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
-    )
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
-    built.model.load_state_dict(state["state_dict"])
-    built.model.flip_test = flip_test
-    return built, checkpoint, int(state["global_step"])
-
-
-def _predict(built: PoseCLI, split: str) -> Found:
-    """What the model predicts for every sample of a split, in the store's order."""
-    data = built.datamodule
-    data.predict_split = split
-    data.batch_size = min(data.batch_size, LARGEST_BATCH)
-    batches: Any = built.trainer.predict(built.model, datamodule=data)
-    joined = {key: torch.cat([batch[key] for batch in batches]).cpu() for key in batches[0]}
-    real = joined["weight"] > 0
-    order = joined["index"][real].argsort()
-    if not torch.equal(joined["index"][real][order], torch.arange(len(order))):
-        raise AssertionError("the loader left out or repeated a sample")
-    return {
-        key: values[real][order].double().numpy() for key, values in joined.items() if key not in ("index", "weight")
-    }
 
 
 def _curves(run: RunDirectory, built: PoseCLI) -> list[Path]:
@@ -152,6 +124,7 @@ def evaluate_predictions(
     origin: int | None = None,
     published_truth: Path | None = None,
     unit: Unit | None = None,
+    target: Target | None = None,
     json: Path | None = None,
 ) -> Outcome:
     """Score predictions from a file on a store, in the store's order, and print the tables.
@@ -162,18 +135,58 @@ def evaluate_predictions(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        if store.attrs.get("kind") == "clips":
-            if origin is not None or published_truth is not None:
-                raise UserError(f"--origin and --published-truth are for pixels; {store_path} holds clips in mm")
-            outcome, facts = pose_lightning.regression.scoring.judge_file(path, store, train, unit=unit)
-        else:
-            if unit is not None:
-                raise UserError(f"--unit is for clips; {store_path} holds poses in px")
-            outcome, facts = pose_lightning.heatmap.scoring.judge_file(
-                path, store, train, origin=origin, published_truth=published_truth
-            )
+        outcome, facts = _judge_file(
+            path, store, train, origin=origin, published_truth=published_truth, unit=unit, target=target
+        )
     if json is not None:
         write_json(json, {**facts, **outcome.json})
+    _print(outcome, "", [json] if json else [])
+    return outcome
+
+
+def _judge_file(path: Path, store: Store, train: Store | None, **options: Any) -> tuple[Outcome, Mapping[str, Any]]:
+    """Score a file as the store's kind of samples is scored, with the options that go with it."""
+    kind = str(store.attrs.get("kind"))
+    judge, has = FILES.get(kind, FILES["pose"])
+    given = {key for key, value in options.items() if value is not None}
+    if foreign := [f"--{key.replace('_', '-')}" for key in options if key in given and key not in has]:
+        raise UserError(f"{', '.join(foreign)} cannot go with {store.path}, which holds {kind}")
+    return judge(path, store, train, **{key: options[key] for key in has})
+
+
+def _judge_activities(
+    path: Path, store: Store, train: Store | None, *, target: Target | None
+) -> tuple[Outcome, Mapping[str, Any]]:
+    return ActivityScoring(target or predicted_target(path, store)).judge_file(path, store, train)
+
+
+FILES: Final[Mapping[str, tuple[Callable[..., tuple[Outcome, Mapping[str, Any]]], tuple[str, ...]]]] = {
+    "pose": (pose_lightning.heatmap.scoring.judge_file, ("origin", "published_truth")),
+    "clips": (pose_lightning.regression.scoring.judge_file, ("unit",)),
+    "activity": (_judge_activities, ("target",)),
+}
+"""By the store's kind: what scores a file of predictions, and the options that go with it."""
+
+
+def evaluate_folds(runs: Sequence[RunDirectory], *, json: Path | None = None) -> Outcome:
+    """Score the predictions of one run for every fold as one, and print the spread over folds.
+
+    Raises:
+        UserError: If they are not runs of activity classification, one for every fold, or one was not evaluated.
+    """
+    data = [cli.build([f"--config={run.config}"]).datamodule for run in runs]
+    for run, each in zip(runs, data, strict=True):
+        if not isinstance(each, ActivityData) or each.fold is None:
+            raise UserError(f"{run.path} was not trained on folds (FOLD=0 and so on); several runs are those of folds")
+        if not (run.path / "predictions.h5").is_file():
+            raise UserError(f"{run.path} has no predictions.h5; run `python -m pose_lightning.evaluate {run.path}`")
+        if (each.store_path("val"), each.target) != (data[0].store_path("val"), data[0].target):
+            raise UserError(f"{run.path} has another store or target than {runs[0].path}; folds are of one store")
+    with Store(data[0].store_path("val")) as store:
+        paths = [run.path / "predictions.h5" for run in runs]
+        outcome = judge_folds(paths, store, target=data[0].target, title=runs[0].path.parent.name)
+    if json is not None:
+        write_json(json, outcome.json)
     _print(outcome, "", [json] if json else [])
     return outcome
 
@@ -189,7 +202,9 @@ def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.evaluate", description=__doc__)
-    parser.add_argument("run", nargs="?", type=Path, help="a run's directory, runs/EXPERIMENT/ID")
+    parser.add_argument(
+        "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
+    )
     parser.add_argument("--split", default="val", choices=["train", "val", "test"])
     parser.add_argument("--flip-test", action="store_true", help="average with what the mirrored image gives")
     parser.add_argument(
@@ -206,10 +221,15 @@ def _parser() -> argparse.ArgumentParser:
         help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
     )
     parser.add_argument(
+        "--target",
+        choices=get_args(Target),
+        help="what --predictions are of; default: told from the file, or from its width",
+    )
+    parser.add_argument(
         "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
     )
     parser.add_argument(
-        "--json", type=Path, metavar="OUT", help="write the scores of --predictions or --clips to a file"
+        "--json", type=Path, metavar="OUT", help="write the scores of --predictions, --clips or folds to a file"
     )
     return parser
 
@@ -222,18 +242,21 @@ def _check_options(options: argparse.Namespace) -> None:
         "--store": options.store,
         "--origin": options.origin is not None,
         "--published-truth": options.published_truth,
+        "--target": options.target,
     }
-    of_both = {"--json": options.json, "--unit": options.unit}
-    if options.predictions is not None and (options.store is None or options.run is not None):
+    to_json, unit = {"--json": options.json}, {"--unit": options.unit}
+    if options.predictions is not None and (options.store is None or options.run):
         raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
     if options.predictions is None and (options.clips is None) != (options.joints is None):
         raise UserError("--clips NPY and --joints NPY go together")
     if options.predictions is not None:
         kind, foreign = "--predictions", of_runs | of_pairs
+    elif len(options.run) > 1:
+        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | unit
     elif options.clips is not None:
         kind, foreign = "--clips", of_runs | of_files
     else:
-        kind, foreign = "a run's directory", of_files | of_both
+        kind, foreign = "a run's directory", of_files | to_json | unit
     if given := [name for name, value in foreign.items() if value]:
         raise UserError(f"{', '.join(given)} cannot go with {kind}")
 
@@ -250,15 +273,18 @@ def main(args: Sequence[str] | None = None) -> None:
             origin=options.origin,
             published_truth=options.published_truth,
             unit=options.unit,
+            target=options.target,
             json=options.json,
         )
-    elif options.run is None:
+        return
+    if not options.run:
         raise UserError("say what to score: a run's directory, or --predictions FILE --store FILE")
+    run, *others = [RunDirectory.open(path) for path in options.run]
+    if others:
+        evaluate_folds([run, *others], json=options.json)
     elif options.clips is not None:
-        run = RunDirectory.open(options.run)
         evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json)
     else:
-        run = RunDirectory.open(options.run)
         evaluate_run(run, split=options.split, flip_test=options.flip_test, overlays=options.overlays)
 
 

@@ -44,9 +44,9 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     Raises:
         UserError: If the store is missing, or the run to go on with has no checkpoint.
     """
-    built = cli.build(args)
-    built.datamodule.check()
     resumed = run is not None
+    built = cli.build(args, from_checkpoint=resumed)
+    built.datamodule.check()
     run = run or RunDirectory.create(Path(built.config.runs), built.config.experiment)
     if resumed and not run.last.is_file():
         raise UserError(

@@ -1,8 +1,8 @@
 """The LightningModule of all tasks: a loss over the global batch, an optimizer by name, and a schedule."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
@@ -37,9 +37,9 @@ class Task(pl.LightningModule, ABC):
         final: What is left of the learning rate at the end of a cosine or one-cycle schedule.
     """
 
-    monitor: ClassVar[tuple[str, Literal["min", "max"]]]
+    monitor: tuple[str, Literal["min", "max"]]
     """What `best.ckpt` follows."""
-    curves: ClassVar[Mapping[str, str]]
+    curves: Mapping[str, str]
     """Metrics to draw, and their axes' labels."""
 
     def __init__(
@@ -101,11 +101,13 @@ class Task(pl.LightningModule, ABC):
         self.log("train/loss", self.train_loss.compute() * self._parts)
         self.train_loss.reset()
 
+    def parameter_groups(self) -> Iterable[Tensor] | Iterable[dict[str, Any]]:
+        """What learns; or groups of it, where a task gives parts their own learning rates."""
+        return [each for each in self.parameters() if each.requires_grad]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer by name, and its schedule as a function of steps or samples."""
-        optimizer = make_optimizer(
-            (each for each in self.parameters() if each.requires_grad), **self.optimizer_arguments
-        )
+        optimizer = make_optimizer(self.parameter_groups(), **self.optimizer_arguments)
         schedule = Schedule(**self.schedule_arguments, total=self._schedule_total())
         samples_seen = self.trainer.datamodule.samples_seen  # type: ignore[attr-defined]
         progress = samples_seen if self.schedule_unit == "samples" else float

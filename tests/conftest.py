@@ -38,3 +38,13 @@ def demo_clip_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     performed = demo_clips.takes(1, subjects=("S1", "S8", "S9"), actions=("Walking", "Eating"))
     demo_clips.write(target, performed, seed=1)
     return target / "human36m"
+
+
+@pytest.fixture(scope="session")
+def demo_activity_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with `train.h5`, `val.h5` and `test.h5` of a few drawn activities."""
+    from pose_lightning.convert import demo  # noqa: PLC0415 - jaxtyping's hook must come before the package
+
+    target = tmp_path_factory.mktemp("demo_activities")
+    demo.write_activities(target, people=60, seed=3)
+    return target / "activity"

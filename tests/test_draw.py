@@ -125,3 +125,23 @@ def test_a_png_reads_back_as_it_was_and_nothing_else_is_left(tmp_path: Path) -> 
     assert read is not None
     assert np.array_equal(read[..., ::-1], picture)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_bar_is_as_long_as_its_share() -> None:
+    shares = [1.0, 0.5, 0.25, 0.0]
+    drawn = draw.ranking(GREY, ["running", "much too long for its place, " * 2, "cycling", "naïve"], shares)
+    assert drawn.shape == (320, 400 + draw.PANEL, 3)  # 80 x 100, enlarged to a height of 320
+    assert (drawn[:, :400] == 90).all()
+    lengths = [int((row == draw.PINK).all(axis=-1).sum()) for row in drawn]
+    full = draw.PANEL - 8
+    assert sorted(set(lengths)) == [0, full // 4, full // 2, full]
+    first = [lengths.index(length) for length in (full, full // 2, full // 4)]
+    assert first == sorted(first)
+
+
+@pytest.mark.parametrize("shape", [(10, 500, 3), (500, 10, 3), (1, 1, 3)])
+def test_a_picture_of_any_shape_stands_beside_its_bars(shape: tuple[int, int, int]) -> None:
+    drawn = draw.ranking(np.full(shape, 200, dtype=np.uint8), ["a"], [0.3], ["name.jpg"], side=100)
+    assert drawn.shape[0] == 100 + len(draw.strip(["name.jpg"], 100))
+    assert draw.PANEL < drawn.shape[1] <= draw.PANEL + 200
+    assert (drawn == 200).all(axis=-1).any()

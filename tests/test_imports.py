@@ -26,6 +26,7 @@ LAYERS = (
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
 ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
+ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
 ALLOWED["demo"] |= {"convert"}
 
 

@@ -20,6 +20,7 @@ from torch.testing import assert_close
 
 from pose_lightning import cli, evaluate, fit
 from pose_lightning.runs import RunDirectory
+from pose_lightning.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 10
@@ -77,6 +78,14 @@ CASES = {
         "val/mpjpe",
         lambda scores: scores["measures"]["mpjpe"]["value"],
     ),
+    "activity": Case(
+        "activity_xception",
+        "demo_activity_stores",
+        ("--data.input_size=64", "--model.input_size=64", "--data.batch_size=8"),
+        "val/top1",
+        lambda scores: scores["measures"]["top1"]["value"],
+        frozenset({"classes.csv", "confusion.csv", "confusion.png"}),
+    ),
 }
 
 
@@ -90,6 +99,14 @@ def stores(case: Case, request: pytest.FixtureRequest) -> Path:
     return request.getfixturevalue(case.stores)
 
 
+def classes(stores: Path) -> list[str]:
+    """The argument that fits a network to the classes of a store, where it has any."""
+    if not (stores / "train.h5").is_file():
+        return []
+    with Store(stores / "train.h5") as store:
+        return [f"--model.num_classes={len(store.attrs['categories'])}"] if "categories" in store.attrs else []
+
+
 @pytest.fixture(autouse=True)
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "disabled")
@@ -100,6 +117,7 @@ def arguments(case: Case, stores: Path, runs: Path) -> list[str]:
         f"--config={ROOT}/experiments/{case.experiment}.yaml",
         f"--config={ROOT}/experiments/demo/{case.experiment}.yaml",
         *case.small,
+        *classes(stores),
         f"--trainer.max_steps={STEPS}",
         "--trainer.max_epochs=-1",
         "--trainer.val_check_interval=1.0",

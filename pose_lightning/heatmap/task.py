@@ -1,7 +1,7 @@
 """The LightningModule of heatmap estimation."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -44,8 +44,8 @@ class HeatmapEstimation(Task):
         settings: Optimizer and schedule, as `Task` takes them.
     """
 
-    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/pckh", "max")
-    curves: ClassVar[Mapping[str, str]] = {"loss": "loss", "pckh": "PCKh@0.5, %"}
+    monitor: tuple[str, Literal["min", "max"]] = ("val/pckh", "max")
+    curves: Mapping[str, str] = {"loss": "loss", "pckh": "PCKh@0.5, %"}
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
 """The LightningModule of 3D regression."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 from jaxtyping import Float
 from torch import Tensor
@@ -57,8 +57,8 @@ class ClipRegression(Task):
         UserError: If settings contradict each other.
     """
 
-    monitor: ClassVar[tuple[str, Literal["min", "max"]]] = ("val/mpjpe", "min")
-    curves: ClassVar[Mapping[str, str]] = {"loss": "loss", "mpjpe": "MPJPE, mm"}
+    monitor: tuple[str, Literal["min", "max"]] = ("val/mpjpe", "min")
+    curves: Mapping[str, str] = {"loss": "loss", "mpjpe": "MPJPE, mm"}
 
     def __init__(
         self,

@@ -1,0 +1,1 @@
+"""Activity classification: whole pictures to what the people in them do."""

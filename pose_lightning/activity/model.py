@@ -1,0 +1,162 @@
+"""The network: a backbone's feature maps, and a head that turns them into one number per class."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pose_lightning.activity import backbones, freeze
+from pose_lightning.errors import UserError
+
+HeadName = Literal["flatten", "mlp", "flatten_dropout", "pooled"]
+
+UNTOUCHED: Final = ((0.5,) * 3, (0.5,) * 3)
+"""Mean and standard deviation where timm records none."""
+
+
+class ActivityClassifier(nn.Module):
+    """One number per class of pictures.
+
+    Args:
+        backbone: A convolutional network of timm, by its name there; its classifier is left out.
+        num_classes: Classes or tags.
+        input_size: Side of the pictures, px; a head that flattens the maps has weights for just this one.
+        pretrained: Start from timm's weights, which need a network (on the meta device there are none).
+        weights: Start from this file's instead: .safetensors or a state dict of PyTorch, under timm's names.
+        head: `flatten`: flatten and a dense layer, which report 003 found best; `mlp`: flatten, a dense layer with
+            ReLU, dropout, a dense layer; `flatten_dropout`: flatten, dropout, a dense layer; `pooled`: the maps'
+            means, dropout, a dense layer. Dense layers start as Keras': Glorot uniform, and biases of 0.
+        head_features: Width inside `mlp`.
+        dropout: Of the heads that have one.
+        drop_path: Probability that a residual branch of the backbone is left out of a training step.
+
+    Attributes:
+        backbone: From normalized pictures (b, 3, h, w) to feature maps (b, c, h2, w2).
+        head: From feature maps to numbers (b, k).
+        still: The modules of the backbone that are frozen.
+
+    Raises:
+        UserError: If timm has no such backbone or it gives no feature maps, weights cannot be had, or a setting is out
+            of range or has no meaning.
+    """
+
+    mean: Float[Tensor, "3 1 1"]
+    std: Float[Tensor, "3 1 1"]
+
+    def __init__(
+        self,
+        *,
+        backbone: str,
+        num_classes: int,
+        input_size: int = 224,
+        pretrained: bool = False,
+        weights: Path | None = None,
+        head: HeadName = "flatten",
+        head_features: int | None = None,
+        dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        _check(num_classes, head, head_features, dropout)
+        self.name, self.num_classes, self.input_size = backbone, num_classes, input_size
+        self.backbone = _backbone(backbone, pretrained=pretrained, weights=weights, drop_path=drop_path)
+        config = timm.get_pretrained_cfg(backbone)
+        mean, std = (config.mean, config.std) if config else UNTOUCHED
+        # not in the state: they belong to the backbone's name, which is a setting
+        self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
+        channels, height, width = self._map_shape()
+        features = channels if head == "pooled" else channels * height * width
+        self.head = _head(head, features, num_classes, head_features=head_features, dropout=dropout)
+        self.still: list[nn.Module] = []
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
+        """Logits of RGB pictures in [0, 1]."""
+        logits: Tensor = self.head(self.backbone(self.normalized(image)))
+        return logits
+
+    def normalized(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """The pictures as the backbone was trained to see them, by timm's record."""
+        return (image - self.mean) / self.std
+
+    def train(self, mode: bool = True) -> "ActivityClassifier":
+        """Switch between training and evaluation; what is frozen is always evaluated, batch norms above all."""
+        super().train(mode)
+        for module in self.still:
+            module.eval()
+        return self
+
+    def hold(self, names: Sequence[str]) -> None:
+        """Hold these parts of the backbone still, in their mode alone, and no others."""
+        modules = freeze.parts(self.backbone)
+        self.still = [modules[name] for name in names]
+        self.train(self.training)
+
+    def _map_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the feature maps, found by looking.
+
+        Raises:
+            UserError: If there are none.
+        """
+        self.backbone.eval()
+        zeros = torch.zeros(1, 3, self.input_size, self.input_size, device=self.mean.device)
+        try:
+            with torch.no_grad():
+                maps: Tensor = self.backbone(zeros)
+        except (RuntimeError, AssertionError) as error:  # a pool has nothing left, or the size is fixed
+            raise UserError(f"model.input_size={self.input_size} does not go with {self.name}: {error}") from error
+        finally:
+            self.backbone.train()
+        if maps.ndim != 4 or maps.shape[1] != self.backbone.num_features:
+            raise UserError(
+                f"model.backbone={self.name} gives {tuple(maps.shape[1:])} per picture and no maps, channels first; "
+                "take a convolutional network"
+            )
+        return maps.shape[1], maps.shape[2], maps.shape[3]
+
+
+def _backbone(name: str, *, pretrained: bool, weights: Path | None, drop_path: float) -> nn.Module:
+    holds_values = not torch.empty(0).is_meta
+    network = backbones.create(name, pretrained=pretrained and weights is None and holds_values, drop_path=drop_path)
+    if weights is not None and holds_values:
+        backbones.load(network, weights, name=name)
+    return network
+
+
+def _head(name: HeadName, features: int, num_classes: int, *, head_features: int | None, dropout: float) -> nn.Module:
+    layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)] if name == "pooled" else []
+    layers.append(nn.Flatten())
+    if head_features is not None:
+        layers += [nn.Linear(features, head_features), nn.ReLU()]
+    if dropout:
+        layers.append(nn.Dropout(dropout))
+    layers.append(nn.Linear(features if head_features is None else head_features, num_classes))
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+def _check(
+    num_classes: int,
+    head: HeadName,
+    head_features: int | None,
+    dropout: float,
+) -> None:
+    """Refuse what is out of range or has no meaning."""
+    if num_classes < 1:
+        raise UserError(f"model.num_classes={num_classes}; it is at least 1")
+    if (head_features is not None) != (head == "mlp"):
+        wanted = "needs model.head_features, its inner width" if head == "mlp" else "has no model.head_features"
+        raise UserError(f"model.head={head} {wanted}")
+    if head_features is not None and head_features < 1:
+        raise UserError(f"model.head_features={head_features}; it is at least 1")
+    if not 0 <= dropout < 1:
+        raise UserError(f"model.dropout={dropout} is out of range; it is from 0 to below 1")
+    if dropout and head == "flatten":
+        raise UserError(f"model.head=flatten has no dropout; set model.dropout={dropout} with flatten_dropout or mlp")

@@ -1,0 +1,151 @@
+"""Compare ways to train one backbone on a folder of photographs: all of it, parts of it, its head alone, from scratch.
+
+Every network sees the same samples in the same order; its checkpoint is chosen on the validation split and scored on
+the test split, which chose nothing. Beside them stands a linear probe: logistic regression on the frozen features of
+the same weights, its penalty chosen on the validation split. Finished runs are kept: the same command goes on where it was stopped.
+
+    python -m pose_lightning.convert images --source DIR --target data/images
+    python tests/bench/compare_freezing.py --weights tf_efficientnet_lite0.safetensors [--variants fine_tuned frozen]
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import h5py
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pose_lightning import cli, statistics
+from pose_lightning.store import Store
+
+EXPERIMENT: Final = Path("experiments/activity_images.yaml")
+VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "fine_tuned": (),
+    "all_but_last_20": ("--model.freeze.mode=all_but_last", "--model.freeze.n=20"),
+    "last_20": ("--model.freeze.mode=last", "--model.freeze.n=20"),
+    "frozen": ("--model.freeze.mode=all",),
+    "from_scratch": ("--model.weights=null",),
+}
+PENALTIES: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+
+
+def train(variant: str, weights: Path, runs: Path, more: Sequence[str]) -> tuple[Path, float | None]:
+    """Train and score one variant, unless that has been done; returns its folder and the seconds of training."""
+    folder = runs / EXPERIMENT.stem / variant
+    if not (folder / "metrics-test.json").is_file():
+        alone = {**os.environ, "WANDB_MODE": "disabled", "POSE_LIGHTNING_RUN_ID": variant}
+        last = (folder / "checkpoints" / "last.ckpt").is_file()
+        fresh = [
+            f"--config={EXPERIMENT}",
+            f"--runs={runs}",
+            f"--model.weights={weights}",
+            "--model.pretrained=false",
+            *VARIANTS[variant],
+            *more,
+        ]
+        begin = time.monotonic()
+        door = [sys.executable, "-m", "pose_lightning.fit"]
+        subprocess.run([*door, *([f"--resume={folder}"] if last else fresh)], check=True, env=alone)
+        took = time.monotonic() - begin
+        evaluate = [sys.executable, "-m", "pose_lightning.evaluate", str(folder), "--split=test"]
+        subprocess.run(evaluate, check=True, env=alone)
+        if not last:
+            (folder / "seconds.json").write_text(json.dumps(took))
+    seconds = folder / "seconds.json"
+    return folder, json.loads(seconds.read_text()) if seconds.is_file() else None
+
+
+def features(weights: Path) -> dict[str, tuple[Tensor, Tensor]]:
+    """Pooled features of the frozen backbone, and labels, by split."""
+    built = cli.build([f"--config={EXPERIMENT}", f"--model.weights={weights}", "--model.pretrained=false"])
+    network, finish = built.model.model.eval(), built.datamodule.on_after_batch_transfer
+    found = {}
+    with torch.inference_mode():
+        for split in ("train", "val", "test"):
+            rows = [
+                (network.backbone(network.normalized(batch["image"])).mean(dim=(2, 3)), batch["label"])
+                for batch in (finish(batch, 0) for batch in built.datamodule.evaluation_loader(split))
+            ]
+            found[split] = tuple(torch.cat(column) for column in zip(*rows, strict=True))
+    return found  # type: ignore[return-value]
+
+
+def probe(weights: Path) -> tuple[np.ndarray, float]:
+    """Whether logistic regression on frozen features is right about each test picture; and its penalty."""
+    found = features(weights)
+    mean, spread = found["train"][0].mean(dim=0), found["train"][0].std(dim=0) + 1e-6
+    scaled = {split: ((each - mean) / spread, labels) for split, (each, labels) in found.items()}
+    right = {}
+    for penalty in PENALTIES:
+        layer = nn.Linear(scaled["train"][0].shape[1], int(scaled["train"][1].max()) + 1)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+        search = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
+
+        def loss(layer: nn.Linear = layer, search: torch.optim.LBFGS = search, penalty: float = penalty) -> Tensor:
+            search.zero_grad()
+            value = F.cross_entropy(layer(scaled["train"][0]), scaled["train"][1])
+            value = value + penalty * layer.weight.square().sum()
+            value.backward()
+            return value
+
+        search.step(loss)
+        hits = {split: (layer(each).argmax(dim=1) == labels).double() for split, (each, labels) in scaled.items()}
+        right[penalty] = (hits["val"].mean().item(), hits["test"].numpy())
+    best = max(right, key=lambda penalty: right[penalty][0])
+    return right[best][1], best
+
+
+def interval(right: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
+    """Mean, and its 95 % interval over groups of pictures, per cent."""
+    columns = np.stack([right, np.ones_like(right)], axis=1)
+    low, high = statistics.cluster_bootstrap(columns, groups, lambda totals: totals[:, :1] / totals[:, 1:])
+    return 100 * float(right.mean()), 100 * float(low[0]), 100 * float(high[0])
+
+
+def main() -> None:
+    """Train what is missing, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/compare_freezing"))
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    parser.add_argument("more", nargs="*", help="further arguments of `fit`, after --")
+    options = parser.parse_args()
+    folders = {name: train(name, options.weights, options.runs, options.more) for name in options.variants}
+    config = cli.build([f"--config={EXPERIMENT}"]).datamodule
+    with Store(config.store_path("test")) as store:
+        groups, names = store.labels["group"], store.labels["category"]
+        classes = store.attrs["categories"]
+        truth = np.array([classes.index(name) for name in names.tolist()])
+    with Store(config.store_path("train")) as store:
+        majority = max(classes, key=store.labels["category"].tolist().count)
+    rows = {"majority class": (np.array(names == majority, float), None)}
+    rows["linear probe, frozen features"] = (probe(options.weights)[0], None)
+    for name, (folder, seconds) in folders.items():
+        with h5py.File(folder / "predictions-test.h5") as file:
+            rows[name] = ((file["preds"][()].argmax(axis=1) == truth).astype(float), seconds)
+    table = Table(title=f"top-1 of {len(truth)} test pictures, %", box=None)
+    for heading in ("", "top-1", "95 % interval", "minus probe", "95 % interval", "minutes"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    baseline = rows["linear probe, frozen features"][0]
+    for name, (right, seconds) in rows.items():
+        value, low, high = interval(right, groups)
+        more, less, most = interval(right - baseline, groups)
+        spans = [f"{low:.1f} to {high:.1f}", f"{more:.1f}", f"{less:.1f} to {most:.1f}"]
+        table.add_row(name, f"{value:.1f}", *spans, "" if seconds is None else f"{seconds / 60:.1f}")
+    Console(width=88, highlight=False).print(table)
+
+
+if __name__ == "__main__":
+    main()
