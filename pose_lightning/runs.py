@@ -32,7 +32,7 @@ class RunDirectory:
     """Where everything of one run lies.
 
     Layout: `config.yaml`, `checkpoints/{last,best}.ckpt`, `metrics.csv`, `log.txt`, `wandb/`, and after `evaluate`
-    `metrics.json`, `predictions.h5` and `overlays/`.
+    `metrics.json`, `predictions.h5`, `curves/` and `overlays/`; of activities `classes.csv` and `confusion.{csv,png}`.
     """
 
     path: Path

@@ -61,26 +61,41 @@ def cluster_bootstrap(
     sums = np.zeros((len(clusters), columns.shape[1]))
     np.add.at(sums, member, columns)
     if strata is None:
-        draws = _draws(len(clusters), resamples, seed)
+        counts = draws(len(clusters), resamples, seed)
     else:
         of_cluster = np.zeros(len(clusters), dtype=np.int64)
         of_cluster[member] = strata
         if (of_cluster[member] != strata).any():
             raise ValueError("a cluster lies in two strata")
-        draws = _stratified_draws(of_cluster, resamples, seed)
-    values = statistic(draws @ sums)
+        counts = _stratified_draws(of_cluster, resamples, seed)
+    values = statistic(counts @ sums)
+    return ends(values, clusters=len(clusters), level=level)
+
+
+def ends(values: Float64[np.ndarray, "r s"], *, clusters: int, level: float = LEVEL) -> Float64[np.ndarray, "2 s"]:
+    """Percentile intervals of statistics of resamples.
+
+    Args:
+        values: By resample and statistic; NaN where a resample has none.
+        clusters: How many there are to resample.
+        level: Covered share.
+
+    Returns:
+        Lower and upper ends; NaN where there are fewer than two clusters, or too many resamples have no value (see
+        `UNDEFINED`).
+    """
     undefined = np.isnan(values)
-    withheld = (undefined.mean(axis=0) > UNDEFINED) | (len(clusters) < 2)
-    ends = np.full((2, values.shape[1]), np.nan)
+    withheld = (undefined.mean(axis=0) > UNDEFINED) | (clusters < 2)
+    found = np.full((2, values.shape[1]), np.nan)
     tails = [(1 - level) / 2, (1 + level) / 2]
     whole = ~withheld & ~undefined.any(axis=0)
     some = ~withheld & ~whole
-    ends[:, whole] = np.quantile(values[:, whole], tails, axis=0)
-    ends[:, some] = np.nanquantile(values[:, some], tails, axis=0)  # a hundred times slower: only where it is needed
-    return ends
+    found[:, whole] = np.quantile(values[:, whole], tails, axis=0)
+    found[:, some] = np.nanquantile(values[:, some], tails, axis=0)  # a hundred times slower: only where it is needed
+    return found
 
 
-def _draws(clusters: int, resamples: int, seed: int) -> Float64[np.ndarray, "r g"]:
+def draws(clusters: int, resamples: int, seed: int) -> Float64[np.ndarray, "r g"]:
     """How often each resample draws each cluster: rows of multinomial counts that sum to `clusters`."""
     rng = np.random.default_rng(seed)
     weights = np.empty((resamples, clusters))
@@ -90,7 +105,7 @@ def _draws(clusters: int, resamples: int, seed: int) -> Float64[np.ndarray, "r g
 
 
 def _stratified_draws(strata: Int64[np.ndarray, " g"], resamples: int, seed: int) -> Float64[np.ndarray, "r g"]:
-    """As `_draws`, but one cluster less than there are from each stratum; none where it has but one."""
+    """As `draws`, but one cluster less than there are from each stratum; none where it has but one."""
     rng = np.random.default_rng(seed)
     weights = np.empty((resamples, len(strata)))
     for stratum in np.unique(strata):

@@ -238,17 +238,12 @@ def _average_precision(
     """The mean over tags, and every tag's own."""
     ranked = RankedTags(scores, has)
     clusters, member = np.unique(truth.group, return_inverse=True)
-    draws = statistics._draws(len(clusters), min(resamples, MAP_RESAMPLES), seed)
-    drawn = [ranked.average_precision(torch.from_numpy(row[member]).long()) for row in draws]
+    counts = statistics.draws(len(clusters), min(resamples, MAP_RESAMPLES), seed)
+    drawn = [ranked.average_precision(torch.from_numpy(row[member]).long()) for row in counts]
     values = 100 * torch.stack([ranked.average_precision(), *drawn])
     values = torch.cat([values.nanmean(dim=1, keepdim=True), values], dim=1)
     deviations = (values[1:] - values[1:].nanmean(dim=0)).numpy()
-    withheld = (np.isnan(deviations).mean(axis=0) > statistics.UNDEFINED) | (len(clusters) < 2)
-    ends = np.full((2, values.shape[1]), np.nan)
-    tails = [(1 - statistics.LEVEL) / 2, (1 + statistics.LEVEL) / 2]
-    if not withheld.all():
-        ends[:, ~withheld] = np.nanquantile(deviations[:, ~withheld], tails, axis=0)
-    return _estimates(values[0], ends)
+    return _estimates(values[0], statistics.ends(deviations, clusters=len(clusters)))
 
 
 def _estimates(values: Float64[Tensor, " s"], ends: Float64[np.ndarray, "2 s"]) -> list[Estimate]:

@@ -1,6 +1,7 @@
 """The LightningModule of activity classification."""
 
 import textwrap
+import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -183,6 +184,9 @@ class ActivityClassification(Task):
             how = "" if self.unfreeze_every is None else f", thawing every {self.unfreeze_every:g} {self.unfreeze_unit}"
             text = f"frozen: {len(self.frozen)} of {number} parts of {self.model.name}{how}: {', '.join(self.frozen)}"
             rank_zero_info(textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False))
+            held = len({id(each) for module in self.model.still for each in module.modules()})
+            # Lightning takes modules that do not train for a mistake; here so many are meant
+            warnings.filterwarnings("ignore", rf"Found {held} module\(s\) in eval mode at the start of training")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What learns, in groups by depth where each has its own rate."""

@@ -2,7 +2,8 @@
 
 Every network sees the same samples in the same order; its checkpoint is chosen on the validation split and scored on
 the test split, which chose nothing. Beside them stands a linear probe: logistic regression on the frozen features of
-the same weights, its penalty chosen on the validation split. Finished runs are kept: the same command goes on where it was stopped.
+the same weights, its penalty chosen on the validation split. Finished runs are kept: the same command goes on where it
+was stopped.
 
     python -m pose_lightning.convert images --source DIR --target data/images
     python tests/bench/compare_freezing.py --weights tf_efficientnet_lite0.safetensors [--variants fine_tuned frozen]
