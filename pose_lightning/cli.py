@@ -177,6 +177,10 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             run=False,
             args=list(args),
         )
+    except ValueError as error:
+        if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit
+            raise error.__cause__ from None
+        raise
     finally:
         sys.argv = argv
 

@@ -1,5 +1,6 @@
 """The LightningModule of all tasks: a loss over the global batch, an optimizer by name, and a schedule."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -79,7 +80,7 @@ class Task(pl.LightningModule, ABC):
             "decay": decay,
             "final": final,
         }
-        self.train_loss = MeanMetric(nan_strategy="disable")
+        self.train_loss = MeanMetric(nan_strategy=math.nan)  # NaN stays; "disable" drops the weights too
         self.train_loss.persistent(True)  # half an epoch's mean survives in the checkpoint
 
     @abstractmethod

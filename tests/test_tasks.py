@@ -36,6 +36,7 @@ class Case:
         small: Arguments that make it smaller still.
         metric: What the task logs of the validation split.
         measure: The same, from `metrics.json`.
+        mistake: Arguments that the network's constructor refuses.
         written: What `evaluate` writes for this task alone.
     """
 
@@ -44,6 +45,7 @@ class Case:
     small: tuple[str, ...]
     metric: str
     measure: Callable[[dict[str, Any]], float]
+    mistake: tuple[str, ...]
     written: frozenset[str] = frozenset()
 
 
@@ -61,6 +63,7 @@ CASES = {
         ),
         "val/pckh",
         lambda scores: scores["measures"]["pckh@0.5"]["mean_unweighted_14"]["value"],
+        ("--model.stacks=0",),
     ),
     "regression": Case(
         "regression_vgg_lstm",
@@ -73,10 +76,11 @@ CASES = {
             "--data.input_size=32",
             "--data.rotation=20",
             "--data.flip=0.5",
-            "--data.batch_size=4",
+            "--data.batch_size=6",
         ),
         "val/mpjpe",
         lambda scores: scores["measures"]["mpjpe"]["value"],
+        ("--model.encoder=timm:nosuch",),
     ),
     "activity": Case(
         "activity_xception",
@@ -84,6 +88,7 @@ CASES = {
         ("--data.input_size=64", "--model.input_size=64", "--data.batch_size=8"),
         "val/top1",
         lambda scores: scores["measures"]["top1"]["value"],
+        ("--model.backbone=nosuch",),
         frozenset({"classes.csv", "confusion.csv", "confusion.png"}),
     ),
 }
@@ -174,6 +179,18 @@ def test_validation_in_training_agrees_with_evaluate(case: Case, finished: RunDi
     assert case.measure(scores(finished)) == pytest.approx(best, rel=1e-6)
 
 
+def test_the_loss_of_an_epoch_weighs_every_sample_the_same(case: Case, finished: RunDirectory) -> None:
+    if case.experiment.startswith("hourglass"):
+        pytest.skip("its loss divides by labelled joints, which a run does not write down")
+    steps = [(int(row["samples"]), float(row["train/loss_step"])) for row in rows(finished) if row["train/loss_step"]]
+    logged = [(int(row["samples"]), float(row["train/loss"])) for row in rows(finished) if row["train/loss"]]
+    first = logged[0][0]
+    sizes = [after - before for (before, _), (after, _) in zip([(0, 0.0), *steps], steps, strict=False)]
+    assert len({size for size, (seen, _) in zip(sizes, steps, strict=True) if seen <= first}) == 2  # a smaller last one
+    epoch = sum(size * loss for size, (seen, loss) in zip(sizes, steps, strict=True) if seen <= first) / first
+    assert logged[0][1] == pytest.approx(epoch, rel=1e-5)
+
+
 def test_evaluate_says_the_same_again_and_so_do_the_written_predictions(
     finished: RunDirectory, stores: Path, tmp_path: Path
 ) -> None:
@@ -252,6 +269,16 @@ def test_metrics_of_two_processes_equal_those_of_one(case: Case, stores: Path, t
         together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         for name, value in alone.items():
             assert_close(torch.tensor(together[name]), torch.tensor(value), rtol=2e-6, atol=0, equal_nan=True)
+
+
+def test_a_mistake_in_a_setting_is_one_line(
+    case: Case, stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit.main([*arguments(case, stores, tmp_path / "runs"), *case.mistake])
+    assert stop.value.code == 2
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert not (tmp_path / "runs").exists()
 
 
 def test_a_missing_store_names_the_command_that_makes_it(

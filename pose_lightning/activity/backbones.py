@@ -78,8 +78,8 @@ def _check_reachable(name: str) -> None:
 def _not_fetched(name: str, error: OSError) -> UserError:
     return UserError(
         f"model.pretrained=true: the weights of {name} cannot be fetched ({error}); get them elsewhere and give "
-        "model.weights=FILE (.safetensors, or a state dict of PyTorch) with model.pretrained=false, which needs no "
-        "network"
+        "model.weights=FILE (.safetensors, or a state dict of PyTorch), which needs no network, or start from nothing "
+        "with model.pretrained=false"
     )
 
 

@@ -1,5 +1,6 @@
 """The LightningModule of activity classification."""
 
+import math
 import textwrap
 import warnings
 from collections.abc import Mapping
@@ -135,9 +136,10 @@ class ActivityClassification(Task):
         self._mean_weight = 1.0
         self.flip_test = False
         self.tags = loss != "cross_entropy"
-        self.train_top1 = MeanMetric(nan_strategy="disable")
+        # "disable" would let NaN through too, but torchmetrics 1.9 then ignores the weights
+        self.train_top1 = MeanMetric(nan_strategy=math.nan)
         self.train_top1.persistent(True)  # half an epoch's mean survives in the checkpoint
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy=math.nan)
         number = self.model.num_classes
         self.val_errors: ClassErrors | TagErrors = TagErrors(number) if self.tags else ClassErrors(number)
 

@@ -1,5 +1,6 @@
 """The LightningModule of heatmap estimation."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -71,7 +72,7 @@ class HeatmapEstimation(Task):
         self.loss = loss
         self.sigma, self.missing, self.decoding = sigma, missing, decoding
         self.flip_test = False
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_pckh = PCKh()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:

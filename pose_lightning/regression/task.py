@@ -1,5 +1,6 @@
 """The LightningModule of 3D regression."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
@@ -108,9 +109,9 @@ class ClipRegression(Task):
         self.bone_weight, self.velocity_weight = bone_weight, velocity_weight
         self.bounded = network.get("head_activation") == "sigmoid"
         self.flip_test = False
-        self.train_mpjpe = MeanMetric(nan_strategy="disable")
+        self.train_mpjpe = MeanMetric(nan_strategy=math.nan)
         self.train_mpjpe.persistent(True)  # half an epoch's mean survives in the checkpoint
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_errors = PoseErrors()
 
     def forward(self, clip: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t j 3"]:

@@ -18,7 +18,7 @@ from pose_lightning.activity.policy import COLORS, MOVES, NAMES, RandAugment, St
 from pose_lightning.errors import UserError
 
 EVERYTHING = Augmentation(
-    rotation=30, zoom=0.3, shear=10, shift=0.1, flip=0.5, random_crop=0.3, contrast=0.4, brightness=0.2, color=0.3
+    rotation=30.0, zoom=0.3, shear=10.0, shift=0.1, flip=0.5, random_crop=0.3, contrast=0.4, brightness=0.2, color=0.3
 )
 
 
@@ -113,7 +113,7 @@ def test_nothing_changes_without_a_setting() -> None:
 
 
 def test_a_setting_does_not_move_the_draws_of_another() -> None:
-    alone, together = Augmentation(rotation=30).draw(1, 2, 3), EVERYTHING.draw(1, 2, 3)
+    alone, together = Augmentation(rotation=30.0).draw(1, 2, 3), EVERYTHING.draw(1, 2, 3)
     turn = np.linalg.qr(together.linear)[0]  # zoom and shear are upper triangular
     assert abs(math.atan2(alone.linear[1, 0], alone.linear[0, 0])) == pytest.approx(
         abs(math.atan(turn[1, 0] / turn[0, 0])), abs=1e-9

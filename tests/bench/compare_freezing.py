@@ -2,8 +2,8 @@
 
 Every network sees the same samples in the same order; its checkpoint is chosen on the validation split and scored on
 the test split, which chose nothing. Beside them stands a linear probe: logistic regression on the frozen features of
-the same weights, its penalty chosen on the validation split. Finished runs are kept: the same command goes on where it
-was stopped.
+the same weights, its penalty and the pictures' size chosen on the validation split. Finished runs are kept: the same
+command goes on where it was stopped.
 
     python -m pose_lightning.convert images --source DIR --target data/images
     python tests/bench/compare_freezing.py --weights tf_efficientnet_lite0.safetensors [--variants fine_tuned frozen]
@@ -33,11 +33,12 @@ from pose_lightning.store import Store
 EXPERIMENT: Final = Path("experiments/activity_images.yaml")
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "fine_tuned": (),
+    "from_scratch": ("--model.weights=null",),
     "all_but_last_20": ("--model.freeze.mode=all_but_last", "--model.freeze.n=20"),
     "last_20": ("--model.freeze.mode=last", "--model.freeze.n=20"),
     "frozen": ("--model.freeze.mode=all",),
-    "from_scratch": ("--model.weights=null",),
 }
+SIZES: Final = (192, 224)
 PENALTIES: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
@@ -67,9 +68,10 @@ def train(variant: str, weights: Path, runs: Path, more: Sequence[str]) -> tuple
     return folder, json.loads(seconds.read_text()) if seconds.is_file() else None
 
 
-def features(weights: Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """Pooled features of the frozen backbone, and labels, by split."""
-    built = cli.build([f"--config={EXPERIMENT}", f"--model.weights={weights}", "--model.pretrained=false"])
+def features(weights: Path, size: int) -> dict[str, tuple[Tensor, Tensor]]:
+    """Pooled features of the frozen backbone from pictures of so many px, and labels, by split."""
+    sizes = [f"--model.input_size={size}", f"--data.input_size={size}"]
+    built = cli.build([f"--config={EXPERIMENT}", f"--model.weights={weights}", *sizes])
     network, finish = built.model.model.eval(), built.datamodule.on_after_batch_transfer
     found = {}
     with torch.inference_mode():
@@ -82,14 +84,22 @@ def features(weights: Path) -> dict[str, tuple[Tensor, Tensor]]:
     return found  # type: ignore[return-value]
 
 
-def probe(weights: Path) -> tuple[np.ndarray, float]:
-    """Whether logistic regression on frozen features is right about each test picture; and its penalty."""
-    found = features(weights)
+def probe(weights: Path) -> np.ndarray:
+    """Whether logistic regression on frozen features is right about each test picture.
+
+    The penalty, and the size of the pictures, are those that do best on the validation split.
+    """
+    tried = [result for size in SIZES for result in _fits(features(weights, size))]
+    return max(tried, key=lambda result: result[0])[1]
+
+
+def _fits(found: dict[str, tuple[Tensor, Tensor]]) -> list[tuple[float, np.ndarray]]:
+    """For every penalty the accuracy on the validation split, and the hits on the test split."""
     mean, spread = found["train"][0].mean(dim=0), found["train"][0].std(dim=0) + 1e-6
     scaled = {split: ((each - mean) / spread, labels) for split, (each, labels) in found.items()}
-    right = {}
+    fits = []
     for penalty in PENALTIES:
-        layer = nn.Linear(scaled["train"][0].shape[1], int(scaled["train"][1].max()) + 1)
+        layer = nn.Linear(len(mean), int(found["train"][1].max()) + 1)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
         search = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
@@ -103,9 +113,8 @@ def probe(weights: Path) -> tuple[np.ndarray, float]:
 
         search.step(loss)
         hits = {split: (layer(each).argmax(dim=1) == labels).double() for split, (each, labels) in scaled.items()}
-        right[penalty] = (hits["val"].mean().item(), hits["test"].numpy())
-    best = max(right, key=lambda penalty: right[penalty][0])
-    return right[best][1], best
+        fits.append((hits["val"].mean().item(), hits["test"].numpy()))
+    return fits
 
 
 def interval(right: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
@@ -132,7 +141,7 @@ def main() -> None:
     with Store(config.store_path("train")) as store:
         majority = max(classes, key=store.labels["category"].tolist().count)
     rows = {"majority class": (np.array(names == majority, float), None)}
-    rows["linear probe, frozen features"] = (probe(options.weights)[0], None)
+    rows["linear probe, frozen features"] = (probe(options.weights), None)
     for name, (folder, seconds) in folders.items():
         with h5py.File(folder / "predictions-test.h5") as file:
             rows[name] = ((file["preds"][()].argmax(axis=1) == truth).astype(float), seconds)
