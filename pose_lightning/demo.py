@@ -41,18 +41,21 @@ def layers(experiment: str, data: str, root: Path | None = None, fold: int | Non
         raise UserError(f"DATA=demo and --data.root={root} exclude each other")
     data = data if root is None else "real"
     root = root or _root(path)
-    needed = ("train.h5", "val.h5") if fold is None else ("train.h5",)
-    present = all((root / name).is_file() for name in needed)
+    present = (root / "train.h5").is_file() and (fold is not None or _validates(path, root))
     validates = [] if fold is None else [f"--data.fold={fold}"]
     if data == "demo" or (data == "auto" and not present):
         made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None)
         return [f"--config={path}", f"--config={layer}", *([] if fold is None else [f"--data.root={made}"]), *validates]
     if not present:
-        raise UserError(
-            f"DATA={data}: {experiment} wants {' and '.join(f'{root / name}' for name in needed)}; README.md says how "
-            "to convert them"
-        )
+        wanted = f"{root}/train.h5{'' if fold is not None else ' and val.h5'}"
+        raise UserError(f"DATA={data}: {experiment} wants {wanted}; README.md says how to convert them")
     return [f"--config={path}", *validates]
+
+
+def _validates(path: Path, root: Path) -> bool:
+    """Whether there is something to validate on; clips fall back to the test subjects, and their table says so."""
+    clips = yaml.safe_load(path.read_text())["data"]["class_path"] == "ClipData"
+    return any((root / f"{split}.h5").is_file() for split in (("val", "test") if clips else ("val",)))
 
 
 def _root(path: Path) -> Path:
@@ -76,6 +79,16 @@ def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds:
     return root
 
 
+def _given_root(args: Sequence[str]) -> Path | None:
+    """Where the user says that the stores are: `--data.root=DIR`, or the two words."""
+    roots = []
+    for place, arg in enumerate(args):
+        key, equals, value = arg.partition("=")
+        if key in ("--data.root", "--data.init_args.root"):
+            roots += [value] if equals else list(args[place + 1 : place + 2])
+    return Path(roots[-1]) if roots else None
+
+
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the launcher; what follows `--` goes on to the door."""
@@ -87,9 +100,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", choices=["auto", "real", "demo"], default="auto")
     parser.add_argument("--fold", type=int, help="of the stores' folds, the one that validates (FOLD=2)")
     options = parser.parse_args(own)
-    roots = [arg.partition("=")[2] for arg in passed if arg.startswith(("--data.root=", "--data.init_args.root="))]
-    root = Path(roots[-1]) if roots else None
-    fit.main([*layers(options.experiment, options.data, root, options.fold), *passed])
+    fit.main([*layers(options.experiment, options.data, _given_root(passed), options.fold), *passed])
 
 
 if __name__ == "__main__":

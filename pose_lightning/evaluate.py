@@ -97,6 +97,11 @@ def evaluate_pair(
         pair = stack.enter_context(ClipPair(clips, joints, unit=unit or "auto"))
         train_path = built.datamodule.store_path("train")
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
+        pair.attrs |= {
+            "dataset": clips.name,
+            "split": "",
+            "split_rule": "a pair of files, of a split that nobody named",
+        }
         built.datamodule.read_from(pair)
         print(f"evaluating {checkpoint} (step {step}) on {clips}", flush=True)
         found = predict(built, "test")
@@ -212,7 +217,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
     parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
-    parser.add_argument("--predictions", type=Path, help="score this file instead: .h5 or .mat with `preds`, or .npy")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
+    )
     parser.add_argument("--store", type=Path, help="the store that --predictions belong to")
     parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
     parser.add_argument(

@@ -87,3 +87,29 @@ def test_the_demo_is_never_laid_over_a_store_that_the_user_names(project: Path, 
     assert demo.layers("hourglass_mpii", "auto", demo_stores) == ["--config=experiments/hourglass_mpii.yaml"]
     with pytest.raises(UserError, match="elsewhere"):
         demo.layers("hourglass_mpii", "auto", Path("elsewhere"))
+
+
+@pytest.mark.parametrize("words", [["--data.root=data/human36m"], ["--data.root", "data/human36m"]])
+def test_clips_of_the_official_files_need_no_validation_split(
+    project: Path, demo_clip_stores: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    (project / "data/human36m").mkdir(parents=True)
+    for split in ("train", "test"):
+        shutil.copy(demo_clip_stores / f"{split}.h5", project / "data/human36m")
+    opened: list[list[str]] = []
+    monkeypatch.setattr(demo.fit, "main", opened.append)
+    demo.main(["fit", "regression_temporal", "--data", "auto", "--", *words])
+    assert opened == [["--config=experiments/regression_temporal.yaml", *words]]
+    with pytest.raises(UserError, match=r"hourglass_mpii wants data/human36m/train\.h5 and val\.h5"):
+        demo.layers("hourglass_mpii", "auto", Path("data/human36m"))
+
+
+def test_folds_are_those_of_activities_and_of_their_store(project: Path, demo_activity_stores: Path) -> None:
+    with pytest.raises(UserError, match="hourglass_mpii has no folds"):
+        demo.layers("hourglass_mpii", "auto", fold=1)
+    (project / "data/mpii/activity").mkdir(parents=True)
+    shutil.copy(demo_activity_stores / "train.h5", project / "data/mpii/activity")
+    assert demo.layers("activity_xception", "real", fold=2) == [
+        "--config=experiments/activity_xception.yaml",
+        "--data.fold=2",
+    ]

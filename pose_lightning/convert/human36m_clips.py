@@ -19,6 +19,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import LARGEST_WINDOW, QUALITY, cut, window
 from pose_lightning.convert.human36m_frames import FrameError, Frames, Getter
 from pose_lightning.convert.human36m_sources import Camera, action_of, read_positions
+from pose_lightning.convert.npy import SIZE_MM
 from pose_lightning.joints import H36M_32_TO_17
 from pose_lightning.store import Codec, StoreWriter
 
@@ -240,6 +241,12 @@ def _finished(item: Pending | Trouble, clips: Clips) -> tuple[np.ndarray | bytes
     name = f"{view.name}/{item.start:06d}"
     if joints[..., 2].min() <= 0:
         raise ConvertError(f"{view.positions}: {name} has a joint behind the camera; wanted mm in the world's axes")
+    extents = np.ptp(joints, axis=1).max(axis=-1)
+    if extents.min() < SIZE_MM[0] or extents.max() > SIZE_MM[1]:
+        raise ConvertError(
+            f"{view.positions}: {name} has a person {extents.min():.4g} to {extents.max():.4g} mm large; wanted mm, "
+            f"and {SIZE_MM[0]:g} to {SIZE_MM[1]:g} of them"
+        )
     points = view.camera.project(joints)
     square = square_around(points, clips)
     if square[2] > LARGEST_WINDOW:

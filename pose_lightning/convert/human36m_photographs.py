@@ -143,13 +143,19 @@ def read_marks(path: Path) -> dict[str, Float64[np.ndarray, "17 2"]]:
             for row in rows:
                 points = marks.setdefault(row["image"], np.full((len(H36M), 2), np.nan))
                 try:
-                    points[range(len(H36M)).index(int(row["joint"]))] = float(row["x"]), float(row["y"])
+                    joint = range(len(H36M)).index(int(row["joint"]))
+                    place = float(row["x"]), float(row["y"])
                 except (TypeError, ValueError) as error:
                     raise ConvertError(
                         f"{path}: line {rows.line_num} is no joint 0 to 16 with x and y: {row}"
                     ) from error
+                if not np.isnan(points[joint, 0]):
+                    raise ConvertError(f"{path}: line {rows.line_num} marks joint {joint} of {row['image']} again")
+                points[joint] = place
     except OSError as error:
         raise ConvertError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConvertError(f"{path} is no UTF-8 text ({error}); save the table as .csv in UTF-8") from error
     if not marks:
         raise ConvertError(f"{path} has no marks")
     return marks

@@ -1,6 +1,10 @@
 """Which views of Human3.6M become which clips of which store, and which are left out."""
 
-from collections.abc import Callable, Mapping, Sequence
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -27,6 +31,9 @@ DAMAGED: Final = dict.fromkeys(
 learnable-triangulation-pytorch names them Greeting-2, SittingDown-2 and Waiting-1 (mvn/datasets/human36m.py), by the
 numbers of metadata.xml's `mapping`; these are the file names there. MHFormer issue 92 lists the same files.
 """
+
+STAGING: Final = "unfinished"
+"""Folder below the target; stores of two conversions must never stand beside each other."""
 
 MOST_FRAMES_APART: Final = 10
 """By how many frames a video and its positions may differ in length; the official ones do by up to 7."""
@@ -90,8 +97,8 @@ def make_plan(
         "every": clips.every,
         "margin": clips.margin,
         "frame_rate": _rate(views) / clips.stride,
-        "split_rule": _rule(splits, complete=complete),
-        "protocol": _protocol(plan, found, official) if complete else None,
+        "split_rule": _rule(splits),
+        "protocol": _protocol(splits, plan, found, official) if complete else None,
         "joint_order": "as documented",
         "synthetic": synthetic,
         "sources": _checksums(source, [path, *dict.fromkeys(view.positions for view in views)]),
@@ -133,18 +140,20 @@ def _split(chosen: Sequence[str], validation: str | None) -> dict[str, list[str]
     }
 
 
-def _rule(splits: Mapping[str, Sequence[str]], *, complete: bool) -> str:
+def _rule(splits: Mapping[str, Sequence[str]]) -> str:
     parts = [f"{name} {' '.join(members)}" for name, members in splits.items() if members]
-    return f"subjects: {', '.join(parts)}: {'protocol 1' if complete else 'not protocol 1 as a whole'}"
+    return f"subjects: {', '.join(parts)}"
 
 
-def _protocol(plan: Plan, found: Found, official: Metadata) -> str | None:
-    """Protocol 1, or None where files are missing."""
+def _protocol(splits: Mapping[str, Sequence[str]], plan: Plan, found: Found, official: Metadata) -> str | None:
+    """Protocol 1, or None where files are missing, or the metadata do not say which there are."""
     there = {(subject, sequence) for subject, sequence, _ in found.positions}
     wanted = {(subject, sequence) for subject in (*TRAIN, *TEST) for sequence in official.sequences.get(subject, ())}
-    if plan.troubles or not wanted <= there | CORRUPT.keys():
+    silent = [subject for subject in (*TRAIN, *TEST) if not official.sequences.get(subject)]
+    if silent or plan.troubles or not wanted <= there | CORRUPT.keys():
         return None
-    return f"1 (train {' '.join(TRAIN)}, test {' '.join(TEST)})"
+    held_out = f"; {' '.join(splits['val'])} held out for validation" if splits["val"] else ""
+    return f"1 (train {' '.join(splits['train'])}{held_out}; test {' '.join(splits['test'])})"
 
 
 def _plan_subject(
@@ -240,31 +249,62 @@ def write_stores(
         plan.splits[name] = _long_enough(plan, views, clips)
     if not any(plan.splits.values()):
         raise ConvertError(f"not one sequence is as long as a clip of {clips.frames} frames, {clips.stride} apart")
-    results: dict[Path, dict[str, int]] = {}
-    for name in plan.splits:
-        store = target / f"{name}.h5"
+    _settle(plan, skip_missing=skip_missing)
+    with _alone(target) as staging:
         while True:
-            _settle(plan, skip_missing=skip_missing)
-            views = plan.splits[name]
-            if not views:
-                if store.exists():
-                    raise ConvertError(
-                        f"{store} is of an earlier conversion, and this one has no clip for it; remove it"
-                    )
-                break
-            counts = _counts(views, clips)
-            attrs = {**plan.attrs, "split": name, "dropped": plan.dropped, "counts": counts}
-            if plan.dropped and plan.attrs["protocol"]:
-                attrs["protocol"] = f"{plan.attrs['protocol']}; left out: {len(plan.dropped)} sequences or views"
             try:
-                write_split(store, views, clips, attrs, jobs=jobs, patient=skip_missing)
+                results = _write_all(plan, staging, target, clips, jobs=jobs, patient=skip_missing)
             except UndecodableError as error:
-                # Rare, and a store must know its counts before its first clip: leave them out and begin again.
+                # Rare, and every store must know what all of them leave out: begin again without these.
                 plan.troubles |= error.troubles
+                _settle(plan, skip_missing=skip_missing)
             else:
-                results[store] = counts
                 break
+        for store in results:
+            (staging / store.name).replace(store)
     return results
+
+
+def _write_all(
+    plan: Plan, staging: Path, target: Path, clips: Clips, *, jobs: int | None, patient: bool
+) -> dict[Path, dict[str, int]]:
+    """Write the stores beside their places, and return the counts by place."""
+    results: dict[Path, dict[str, int]] = {}
+    for name, views in plan.splits.items():
+        store = target / f"{name}.h5"
+        if not views:
+            if store.exists():
+                raise ConvertError(f"{store} is of an earlier conversion, and this one has no clip for it; remove it")
+            continue
+        counts = _counts(views, clips)
+        attrs = {**plan.attrs, "split": name, "dropped": plan.dropped, "counts": counts}
+        if name != "test":
+            attrs["protocol"] = None  # nothing published was measured on them
+        elif plan.dropped and plan.attrs["protocol"]:
+            attrs["protocol"] = f"{plan.attrs['protocol']}; left out: {len(plan.dropped)} sequences or views"
+        write_split(staging / store.name, views, clips, attrs, jobs=jobs, patient=patient)
+        results[store] = counts
+    return results
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[Path]:
+    """A folder below the target for stores that are not finished; one process at a time has it."""
+    target.mkdir(parents=True, exist_ok=True)
+    lock = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    staging = target / STAGING
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConvertError(f"{target} is being written by another process; wait for it or stop it") from None
+        shutil.rmtree(staging, ignore_errors=True)  # what a killed one left
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    finally:
+        os.close(lock)
 
 
 def _check_jobs(jobs: int | None) -> None:

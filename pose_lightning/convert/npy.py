@@ -13,6 +13,12 @@ from pose_lightning.joints import H36M, H36M_ROOT
 
 Unit = Literal["auto", "m", "mm"]
 
+SIZE_MM: Final = (200.0, 5000.0)
+"""A person's largest extent along an axis, whatever they do; curled up it is some 500 mm."""
+
+FACTOR: Final = 8.0
+"""Between a frame's extent and the median one's: people curl up, but no further."""
+
 EXTENT_M: Final = (0.4, 4.0)
 """Metres: a person's largest extent along an axis, in the median frame; in mm a thousand times that."""
 
@@ -49,9 +55,9 @@ class ClipPair:
                 f"{frames}: {pixels.dtype} {pixels.shape}; wanted uint8 (clips, frames, height, width, 3), values 0 to "
                 "255: convert floats back before saving"
             )
-        if poses.dtype.kind != "f" or poses.shape != (*pixels.shape[:2], len(H36M), 3):
+        if poses.dtype.kind not in "fi" or poses.shape != (*pixels.shape[:2], len(H36M), 3):
             raise ConvertError(
-                f"{joints}: {poses.dtype} {poses.shape}; wanted floats {(*pixels.shape[:2], len(H36M), 3)}, as "
+                f"{joints}: {poses.dtype} {poses.shape}; wanted numbers {(*pixels.shape[:2], len(H36M), 3)}, as "
                 f"{frames} has clips {pixels.shape}"
             )
         self.shape: tuple[int, ...] = pixels.shape[1:]
@@ -63,6 +69,7 @@ class ClipPair:
         source_unit = _tell_unit(self.joints_path, values) if unit == "auto" else unit
         if source_unit == "m":
             values *= MM_PER_M
+        _check_extents(self.joints_path, values)
         root = values[:, :, H36M_ROOT].copy()
         relative = bool(np.abs(root).max() < ROOT_TOLERANCE * _extent(values))
         values -= root[:, :, None]
@@ -172,6 +179,19 @@ def _mapped(path: Path) -> np.memmap[Any, Any]:
 def _extent(poses: np.ndarray) -> float:
     """The largest extent along an axis of the median frame's pose."""
     return float(np.median((poses.max(axis=2) - poses.min(axis=2)).max(axis=-1)))
+
+
+def _check_extents(path: Path, poses: np.ndarray) -> None:
+    """Refuse frames in which nobody can be: the median tells the unit, but a few others may have another, or none."""
+    extents = (poses.max(axis=2) - poses.min(axis=2)).max(axis=-1)
+    usual = float(np.median(extents))
+    wrong = np.argwhere((extents * FACTOR < usual) | (extents > usual * FACTOR) | (extents == 0))
+    if len(wrong):
+        clip, frame = wrong[0].tolist()
+        raise ConvertError(
+            f"{path}: clip {clip}, frame {frame}: the person is {extents[clip, frame]:.4g} mm large, in the median "
+            f"frame {usual:.4g} ({len(wrong)} are like that): are units mixed, or labels empty? Mend or remove them"
+        )
 
 
 def _tell_unit(path: Path, poses: np.ndarray) -> Literal["m", "mm"]:

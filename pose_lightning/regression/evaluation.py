@@ -276,6 +276,8 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
         + ". 3D-PCK and AUC: rooted, 150 mm and 0 to 150 mm by 5.",
         "Means over frames; by action, and their mean, rooted.",
     ]
+    if seen := notes.get("in_training"):
+        lines.insert(0, f"WARNING: {seen} of these clips were trained on, by their poses: the scores flatter.")
     if any(math.isnan(each["mpjpe"].low) for each in (*model.actions.values(), *model.subjects.values())):
         lines.append("A dash for an interval: fewer than about five sequences tell too little of it.")
     if not model.actions:
@@ -286,6 +288,8 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
             lines[-1] += " The action's mean pose knows the clip's action (privileged)."
         elif model.actions:
             lines[-1] += " None knows the clip's action: the training split does not have them all."
+    else:
+        lines.append("No baselines: there is no train.h5 that they could come from.")
     return lines
 
 

@@ -99,6 +99,8 @@ def _read(path: Path) -> tuple[np.ndarray, Unit | None, list[str] | None]:
     """The array, and the unit and the clips' names where the file records them."""
     if not path.is_file():
         raise UserError(f"no file {path}")
+    if path.suffix == ".mat":
+        raise UserError(f"{path}: MATLAB files are read for joints in px only; save clips as .npy, (n, t, 17, 3)")
     try:
         if path.suffix == ".npy":
             array = np.load(path, allow_pickle=False)

@@ -101,6 +101,9 @@ class ClipRegression(Task):
             decay=decay,
             final=final,
         )
+        for key, value in (("bone_weight", bone_weight), ("velocity_weight", velocity_weight)):
+            if not (math.isfinite(value) and value >= 0):
+                raise UserError(f"model.{key}={value} is out of range; it is a number, 0 or more")
         self.model = ClipRegressor(**network)
         if self.model.integral is not None and target_transform != "none":
             raise UserError(f"head=integral says metres; target_transform={target_transform} goes with head=mlp")

@@ -91,6 +91,8 @@ class StoreWriter:
     def __enter__(self) -> "StoreWriter":
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
+            if self.path.is_dir():
+                raise StoreError(f"{self.path} is a folder; a store is a file: remove it, or choose another target")
             self._lock = _lock(self.partial)
         except OSError as error:
             raise StoreError(f"{self.partial} cannot be written: {error.strerror}") from error

@@ -122,7 +122,7 @@ def test_files_that_are_no_such_pair_are_refused(tmp_path: Path, pair: tuple[Pat
     refused(pixels() / 255, r"other\.npy: float64.*wanted uint8", as_frames=True)
     refused(np.asfortranarray(pixels()), "Fortran order", as_frames=True)
     refused(np.array([{"a": 1}], dtype=object), "cannot be read as .npy", as_frames=True)
-    refused(poses()[:4], r"\(4, 3, 17, 3\); wanted floats \(5, 3, 17, 3\)", as_frames=False)
+    refused(poses()[:4], r"\(4, 3, 17, 3\); wanted numbers \(5, 3, 17, 3\)", as_frames=False)
     spoilt = poses()
     spoilt[2, 1, 4, 0] = np.nan
     refused(spoilt, "clip 2, frame 1: left hip is not finite", as_frames=False)
@@ -164,7 +164,8 @@ def test_frames_of_a_jpeg_store_do_not_bleed_into_each_other(tmp_path: Path, pai
 
 def test_clips_that_no_jpeg_can_hold_are_refused(tmp_path: Path) -> None:
     tall = np.zeros((1, 8193, 8, 8, 3), np.uint8)
-    paths = saved(tmp_path, tall, np.full((1, 8193, 17, 3), 1.0, np.float32))
+    people = np.repeat(np.linspace(0, 1, 17)[:, None], 3, axis=1)
+    paths = saved(tmp_path, tall, np.broadcast_to(people, (1, 8193, 17, 3)).astype(np.float32))
     with pytest.raises(ConvertError, match=r"8193 x 8 rows; a JPEG has at most 65500: take raw"):
         clips.write(*paths, tmp_path, "val", unit="m", codec="jpeg")
 
@@ -186,3 +187,18 @@ def test_clips_that_another_split_holds_are_told(
     assert "WARNING: 1 clips are in another split" in capsys.readouterr().out
     with Store(path) as store:
         assert store.attrs["counts"]["in another split"] == 1
+
+
+@pytest.mark.parametrize(
+    ("clip", "size"), [(slice(0, 2), 1000.0), (3, 0.0), (4, 1e-3)], ids=["two of them in mm", "empty", "in km"]
+)
+def test_clips_of_another_unit_than_the_median_are_refused(tmp_path: Path, clip: int | slice, size: float) -> None:
+    mixed = poses()
+    mixed[clip] *= size
+    with pytest.raises(ConvertError, match=r"clip [034], frame 0: the person is .* mm large"):
+        ClipPair(*saved(tmp_path, pixels(), mixed))
+
+
+def test_whole_numbers_are_numbers(tmp_path: Path) -> None:
+    with ClipPair(*saved(tmp_path, pixels(), (1000 * poses()).astype(np.int32))) as pair:
+        np.testing.assert_allclose(pair.labels["joints"], 1000 * poses(), atol=2)

@@ -81,7 +81,8 @@ def test_lsp_without_photographs_says_so(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_pair_of_npy_files_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames, joints = tmp_path / "videoframes_clips_valid.npy", tmp_path / "joint_3d_clips_valid.npy"
     np.save(frames, np.zeros((2, 8, 16, 16, 3), np.uint8))
-    np.save(joints, np.full((2, 8, 17, 3), 30.0))
+    person = 30.0 * np.repeat(np.linspace(0, 1, 17)[:, None], 3, axis=1)  # 30 large: neither m nor mm
+    np.save(joints, np.broadcast_to(person, (2, 8, 17, 3)))
     arguments = ["clips", f"--frames={frames}", f"--joints={joints}", f"--target={tmp_path / 'clips'}", "--split=val"]
     assert main(arguments) == 2
     assert "say `--unit m` or `--unit mm`" in capsys.readouterr().err

@@ -15,7 +15,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
-from pose_lightning.convert import ConvertError, human36m
+from pose_lightning.convert import ConvertError, human36m, human36m_plan
 from pose_lightning.convert.human36m_clips import Clips, View, pending_clips, square_around
 from pose_lightning.convert.human36m_frames import FrameError, ImageFolder, VideoFile
 from pose_lightning.convert.human36m_plan import DAMAGED, TEST, TRAIN, make_plan
@@ -229,16 +229,30 @@ def test_the_corrupt_sequence_is_always_left_out(tmp_path: Path) -> None:
         assert store.attrs["dropped"][0].startswith("S11/Directions: its video is corrupt")
 
 
+def mapping(action: str) -> str:
+    """The table of metadata.xml that names one sequence of all subjects of protocol 1."""
+    names = f"<tr><td>5</td><td>1</td>{f'<td>{action}</td>' * 7}</tr>"
+    heads = "".join(f"<td>{subject}</td>" for subject in (*TRAIN, *TEST))
+    return f"<mapping><tr><td>Action</td><td>subaction</td>{heads}</tr>{names}</mapping>"
+
+
 def test_all_seven_subjects_make_protocol_1_and_its_losses_are_told(tmp_path: Path) -> None:
-    write_metadata(tmp_path / "metadata.xml")
+    write_metadata(tmp_path / "metadata.xml", extra=mapping("Directions"))
     for subject in ("S1", "S5", "S6", "S7", "S8", "S9", "S11"):
         write_sequence(tmp_path, subject, "Directions", frames=8)
     written = human36m.write(tmp_path, tmp_path / "out", **SMALL)
     assert {path.stem: clips for path, clips in written.items()} == {"test": 4, "train": 20}
-    with Store(tmp_path / "out" / "train.h5") as store:
-        expected = "1 (train S1 S5 S6 S7 S8, test S9 S11); left out: 1 sequences or views"
+    with Store(tmp_path / "out" / "test.h5") as store:
+        expected = "1 (train S1 S5 S6 S7 S8; test S9 S11); left out: 1 sequences or views"
         assert store.attrs["protocol"] == expected
-        assert store.attrs["split_rule"] == "subjects: test S9 S11, train S1 S5 S6 S7 S8: protocol 1"
+        assert store.attrs["split_rule"] == "subjects: test S9 S11, train S1 S5 S6 S7 S8"
+    human36m.write(tmp_path, tmp_path / "held", validation="S8", **SMALL)
+    protocols = {}
+    for split in ("train", "val", "test"):
+        with Store(tmp_path / "held" / f"{split}.h5") as store:
+            protocols[split] = store.attrs["protocol"]
+    assert protocols["train"] is protocols["val"] is None  # nothing published was measured on them
+    assert protocols["test"].startswith("1 (train S1 S5 S6 S7; S8 held out for validation; test S9 S11)")
     human36m.write(tmp_path, tmp_path / "drawn", dataset="demo", synthetic=True, **SMALL)
     with Store(tmp_path / "drawn" / "test.h5") as store:
         assert store.attrs["protocol"] is None
@@ -380,19 +394,17 @@ def test_a_difference_in_length_is_told(alone: Path) -> None:
 
 def test_the_protocol_is_named_only_where_no_file_is_missing(tmp_path: Path) -> None:
     """The sequence Greeting of the seven subjects, all that the table in metadata.xml names."""
-    names = f"<tr><td>5</td><td>1</td>{'<td>Greeting</td>' * 7}</tr>"
-    heads = "".join(f"<td>{subject}</td>" for subject in (*TRAIN, *TEST))
-    table = f"<mapping><tr><td>Action</td><td>subaction</td>{heads}</tr>{names}</mapping>"
-    write_metadata(tmp_path / "metadata.xml", extra=table)
-    world = body(0)
+    write_metadata(tmp_path / "metadata.xml")
     for subject in (*TRAIN, *TEST):
-        write_cdf(tmp_path / subject / "D3_Positions" / "Greeting.cdf", world)
+        write_cdf(tmp_path / subject / "D3_Positions" / "Greeting.cdf", body(0))
         for camera in CAMERAS:
             write_images(tmp_path / subject / f"Greeting.{camera}", (1, FRAMES))
-    assert make_plan(tmp_path, Clips()).attrs["protocol"] == "1 (train S1 S5 S6 S7 S8, test S9 S11)"
+    assert make_plan(tmp_path, Clips()).attrs["protocol"] is None  # nobody says that this is all
+    write_metadata(tmp_path / "metadata.xml", extra=mapping("Greeting"))
+    assert make_plan(tmp_path, Clips()).attrs["protocol"] == "1 (train S1 S5 S6 S7 S8; test S9 S11)"
     assert make_plan(tmp_path, Clips(), subjects=["S1", "S11"]).attrs["protocol"] is None
     (tmp_path / "S5" / "D3_Positions" / "Greeting.cdf").unlink()
-    write_cdf(tmp_path / "S5" / "D3_Positions" / "Walking.cdf", world)
+    write_cdf(tmp_path / "S5" / "D3_Positions" / "Walking.cdf", body(0))
     assert make_plan(tmp_path, Clips()).attrs["protocol"] is None
 
 
@@ -604,3 +616,33 @@ def test_clips_draw_only_the_frames_they_need() -> None:
     starts = [pending.start for pending in pending_clips(view, np.ones((400, 17, 3)), clips)]
     assert starts == list(range(0, 385, 8))
     assert most <= 12
+
+
+@pytest.mark.parametrize("factor", [1e-3, 0.1, 0.0])
+def test_positions_in_another_unit_are_refused(alone: Path, tmp_path: Path, factor: float) -> None:
+    path = alone / "S9" / "MyPoseFeatures" / "D3_Positions" / "Walking 1.cdf"
+    world = read_positions(path)
+    middle = world.mean(axis=(0, 1), keepdims=True)
+    path.unlink()
+    write_cdf(path, middle + factor * (world - middle))  # the person alone, so that the camera still sees them
+    with pytest.raises(ConvertError, match=r"has a person .* mm large; wanted mm"):
+        human36m.write(alone, tmp_path / "out", **SMALL)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_failed_conversion_leaves_the_earlier_one_whole(
+    official: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    human36m.write(official, tmp_path / "out", validation="S1", **SMALL)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    written = human36m_plan.write_split
+
+    def interrupted(store: Path, *rest: Any, **more: Any) -> None:
+        if store.stem == "test":
+            raise KeyboardInterrupt
+        written(store, *rest, **more)
+
+    monkeypatch.setattr(human36m_plan, "write_split", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        human36m.write(official, tmp_path / "out", validation="S1", **SMALL)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
-from pose_lightning.regression import evaluation, table
+from pose_lightning.regression import evaluation, scoring, table
 from pose_lightning.regression.baselines import MEAN_POSE, baselines
 from pose_lightning.regression.evaluation import ACTION_POSE, Truth, clip_errors, score, to_json
 from pose_lightning.regression.predictions import read_predictions, write_predictions
@@ -196,8 +196,8 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "test.h5"
 
 
-def write_store(path: Path, **attrs: object) -> None:
-    labels = truth()
+def write_store(path: Path, seed: int = 0, **attrs: object) -> None:
+    labels = truth(seed=seed)
     with StoreWriter(path, codec=None, attrs={**ATTRS, **attrs}) as writer:
         for index, name in enumerate(labels.names):
             row = {"name": name, "subject": SUBJECTS[index], "action": ACTIONS[index], "sequence": f"s{index // 2}"}
@@ -300,3 +300,15 @@ def test_foreign_arrays_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         read_predictions(tmp_path / "none.h5", wanted, labels.names)
     with pytest.raises(UserError, match="no file"):
         read_predictions(tmp_path / "absent.npy", wanted, labels.names)
+
+
+def test_clips_that_were_trained_on_are_told(tmp_path: Path) -> None:
+    write_store(tmp_path / "train.h5")
+    write_store(tmp_path / "same.h5")
+    write_store(tmp_path / "fresh.h5", seed=2)
+    for name, seen in (("same", 6), ("fresh", 0)):
+        with Store(tmp_path / "train.h5") as train, Store(tmp_path / f"{name}.h5") as store:
+            found = {"preds": np.array(store.labels["joints"], np.float64), "loss": np.zeros(6)}
+            outcome = scoring.judge(found, store, train, title="model")
+        assert outcome.json["notes"]["in_training"] == seen
+        assert ("6 of these clips were trained on" in " ".join(outcome.json["definitions"])) == bool(seen)
