@@ -1,8 +1,9 @@
 """Compare the clip regression presets on demo clips: equal samples seen, at the source's rate and at a tuned one.
 
-Every preset is tuned alike: one run per candidate rate with a seed of its own, judged on the validation subject. The
-source's rate and the best candidate are then run with fresh seeds and compared on the test subjects, whom no rate was
-chosen on. Finished runs are kept: the same command goes on where it was stopped.
+Every preset is tuned alike: one run per candidate rate with a seed of its own, judged on the validation subject; there
+are three candidates, and more until the best is not the largest or smallest. The source's rate and the best candidate
+are then run with fresh seeds and compared on the test subjects, whom no rate was chosen on. All see frames of the same
+size. Finished runs are kept: the same command goes on where it was stopped.
 
     python tests/bench/compare_clips.py [--samples 3000] [--seeds 1 2] [--jobs 2] [--runs runs/compare_clips]
 
@@ -19,7 +20,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,8 +40,12 @@ from pose_lightning.store import Store
 EXPERIMENTS: Final = Path("experiments")
 DEMO: Final = Path("data/demo")
 TUNING_SEED: Final = 100
-FACTORS: Final = (0.3, 3.0)
-"""Candidate rates over the source's, which is a candidate too."""
+FACTOR: Final = 3.0
+"""Between neighbouring candidate rates; the source's is the first."""
+MOST: Final = 6
+"""Candidates of a preset."""
+SIZE: Final = 32
+"""Side of the frames, px, whatever the demo layers have."""
 PRESETS: Final = (
     "regression_vgg_lstm",
     "regression_conv_lstm",
@@ -72,8 +77,8 @@ def setting(preset: str, section: str, key: str) -> float:
 
 
 def source_rate(preset: str) -> float:
-    """The rate of the experiment, which the demo layers of the reports' presets leave alone."""
-    return setting(preset, "model", "lr")
+    """The rate of the experiment itself."""
+    return float(yaml.safe_load((EXPERIMENTS / f"{preset}.yaml").read_text())["model"]["init_args"]["lr"])
 
 
 def run(cell: Cell, runs: Path, samples: int) -> None:
@@ -93,6 +98,8 @@ def run(cell: Cell, runs: Path, samples: int) -> None:
             f"--runs={runs}",
             f"--seed_everything={cell.seed}",
             f"--model.lr={cell.lr}",
+            f"--model.input_size={SIZE}",
+            f"--data.input_size={SIZE}",
             f"--trainer.max_steps={steps}",
             "--trainer.max_epochs=-1",
             f"--trainer.val_check_interval={max(1, steps // 4)}",
@@ -125,16 +132,29 @@ def run_all(cells: Sequence[Cell], runs: Path, samples: int, jobs: int, title: s
             progress.advance(task)
 
 
-def candidates(presets: Sequence[str]) -> list[Cell]:
-    """The runs among which a preset's rate is chosen: the source's rate and its multiples."""
-    return [Cell(preset, source_rate(preset) * factor, TUNING_SEED) for preset in presets for factor in (1.0, *FACTORS)]
+def tried(preset: str, runs: Path) -> dict[float, float]:
+    """The candidate rates that were run, ascending, and their MPJPE on the validation subject."""
+    found: dict[float, float] = {}
+    for folder in (runs / preset).glob(f"lr*-seed{TUNING_SEED}"):
+        if (folder / "metrics.json").is_file():
+            found[float(folder.name[2:].partition("-")[0])] = mpjpe(folder, "val")
+    return dict(sorted(found.items()))
 
 
-def best_rates(presets: Sequence[str], runs: Path) -> dict[str, float]:
-    """Each preset's rate with the lowest MPJPE on the validation subject."""
-    return {
-        preset: min(candidates([preset]), key=lambda cell: mpjpe(cell.folder(runs), "val")).lr for preset in presets
-    }
+def upcoming(preset: str, runs: Path) -> list[Cell]:
+    """The candidates to run next: the source's rate and its neighbours, then beyond an end where that is the best."""
+    done = tried(preset, runs)
+    rates = [float(f"{source_rate(preset) * factor:.3g}") for factor in (1 / FACTOR, 1.0, FACTOR)]
+    if set(rates) <= set(done):
+        ends, best = (min(done), max(done)), best_rate(done)
+        beyond = best / FACTOR if best == ends[0] else best * FACTOR
+        rates = [float(f"{beyond:.3g}")] if best in ends and len(done) < MOST else []
+    return [Cell(preset, rate, TUNING_SEED) for rate in rates if rate not in done]
+
+
+def best_rate(done: Mapping[float, float]) -> float:
+    """The rate with the lowest error."""
+    return min(done, key=lambda rate: done[rate])
 
 
 def clip_errors(folders: Sequence[Path], store: Path) -> np.ndarray:
@@ -171,15 +191,18 @@ def main() -> None:
     if not (root / "test.h5").is_file():
         demo.write_clips(DEMO)
     presets = options.presets
-    if options.rates_from is None:
-        run_all(candidates(presets), options.runs, options.samples, options.jobs, "tuning")
-    tuned = best_rates(presets, options.rates_from or options.runs)
+    while options.rates_from is None:
+        cells = [cell for preset in presets for cell in upcoming(preset, options.runs)]
+        if not cells:
+            break
+        run_all(cells, options.runs, options.samples, options.jobs, "tuning")
+    tuned = {preset: best_rate(tried(preset, options.rates_from or options.runs)) for preset in presets}
     rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in presets}
     cells = [Cell(preset, lr, seed) for preset in presets for lr in rates[preset] for seed in options.seeds]
     run_all(cells, options.runs, options.samples, options.jobs, "comparing")
     table = Table(title=f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen", box=None)
     table.add_column("preset")
-    for heading in ("rate", "", "mean", "95 % interval", "by seed"):
+    for heading in ("batch", "rate", "", "mean", "95 % interval", "by seed"):
         table.add_column(heading, justify="right" if heading != "" else "left")
     errors = {}
     for preset in presets:
@@ -193,13 +216,18 @@ def main() -> None:
             kinds = [name for name, rate in (("source", source_rate(preset)), ("tuned", tuned[preset])) if rate == lr]
             seeds = " ".join(f"{value:.1f}" for value in values)
             span = f"{low:.1f} to {high:.1f}"
-            table.add_row(preset.removeprefix("regression_"), f"{lr:g}", ", ".join(kinds), f"{mean:.1f}", span, seeds)
+            batch = f"{setting(preset, 'data', 'batch_size'):g}"
+            table.add_row(
+                preset.removeprefix("regression_"), batch, f"{lr:g}", ", ".join(kinds), f"{mean:.1f}", span, seeds
+            )
     baselines = json.loads(
         (Cell(presets[0], tuned[presets[0]], options.seeds[0]).folder(options.runs) / "metrics-test.json").read_text()
     )["baselines"]
     for baseline in baselines:
         each = baseline["measures"]["mpjpe"]
-        table.add_row(baseline["title"], "", "", f"{each['value']:.1f}", f"{each['low']:.1f} to {each['high']:.1f}", "")
+        table.add_row(
+            baseline["title"], "", "", "", f"{each['value']:.1f}", f"{each['low']:.1f} to {each['high']:.1f}", ""
+        )
     console = Console(width=80, highlight=False)
     console.print(table)
     first, *others = sorted(presets, key=lambda preset: errors[preset].mean())
