@@ -9,6 +9,9 @@ DATA ?= auto
 # OpenMP's threads spin while they wait: on a busy machine they take the core that they wait for. So many turns do.
 export GOMP_SPINCOUNT ?= 20000
 
+# A worker for each core; the tests of a file share what they have trained, so they stay together.
+PARALLEL := -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help setup fit evaluate test test-all lint bench clean
 
@@ -30,10 +33,10 @@ evaluate: setup ## Score a run: make evaluate RUN=runs/hourglass_mpii/ID [ARGS="
 	@$(BIN)/python -m pose_lightning.evaluate $(RUN) $(ARGS)
 
 test: setup lint ## Lint, types and every test that is not slow
-	@$(BIN)/python -m pytest -q -m "not slow and not gpu" $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not gpu" $(ARGS)
 
 test-all: setup lint ## Every test
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check .
