@@ -74,7 +74,7 @@ def features(weights: Path, size: int) -> dict[str, tuple[Tensor, Tensor]]:
     built = cli.build([f"--config={EXPERIMENT}", f"--model.weights={weights}", *sizes])
     network, finish = built.model.model.eval(), built.datamodule.on_after_batch_transfer
     found = {}
-    with torch.inference_mode():
+    with torch.no_grad():
         for split in ("train", "val", "test"):
             rows = [
                 (network.backbone(network.normalized(batch["image"])).mean(dim=(2, 3)), batch["label"])
@@ -133,7 +133,7 @@ def main() -> None:
     parser.add_argument("more", nargs="*", help="further arguments of `fit`, after --")
     options = parser.parse_args()
     folders = {name: train(name, options.weights, options.runs, options.more) for name in options.variants}
-    config = cli.build([f"--config={EXPERIMENT}"]).datamodule
+    config = cli.build([f"--config={EXPERIMENT}"], from_checkpoint=True).datamodule
     with Store(config.store_path("test")) as store:
         groups, names = store.labels["group"], store.labels["category"]
         classes = store.attrs["categories"]
