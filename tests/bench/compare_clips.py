@@ -44,8 +44,8 @@ FACTOR: Final = 3.0
 """Between neighbouring candidate rates; the source's is the first."""
 MOST: Final = 6
 """Candidates of a preset."""
-SIZE: Final = 32
-"""Side of the frames, px, whatever the demo layers have."""
+SIZE: Final = 64
+"""Side of the frames, px, whatever the demo layers have; report 002's network takes no less."""
 FRAMES: Final = 4
 """Of a clip, the first ones: half the time of eight."""
 PRESETS: Final = (
