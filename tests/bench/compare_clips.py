@@ -142,7 +142,7 @@ def tried(preset: str, runs: Path) -> dict[float, float]:
     found: dict[float, float] = {}
     for folder in (runs / preset).glob(f"lr*-seed{TUNING_SEED}"):
         if (folder / "metrics.json").is_file():
-            found[float(folder.name[2:].partition("-")[0])] = mpjpe(folder, "val")
+            found[float(folder.name.removeprefix("lr").removesuffix(f"-seed{TUNING_SEED}"))] = mpjpe(folder, "val")
     return dict(sorted(found.items()))
 
 
