@@ -18,6 +18,7 @@ import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
+from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.checkpoints import AtomicCheckpointIO
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
@@ -161,6 +162,7 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
         from_checkpoint: Leave out the weights that training started from: they may be gone, or need a network.
     """
     _quieten()
+    keep_freed_memory()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:

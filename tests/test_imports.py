@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
-    {"errors"},
+    {"errors", "allocator"},
     {"joints"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store"},
     {"loader"},
