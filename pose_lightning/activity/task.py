@@ -47,6 +47,8 @@ class ActivityClassification(Task):
         unfreeze_unit: What that counts: epochs, or training samples seen.
         layer_decay: Each stage of the backbone learns at this factor of the rate of the next one; the head at the full
             rate.
+        backbone_rate: Factor of the whole backbone's rate, beside `layer_decay`: a head that starts from nothing needs
+            a larger rate than what is only to be fine-tuned.
         optimizer: See `Task`, as all that follows.
         lr: Learning rate.
         momentum: Momentum of SGD and RMSprop.
@@ -79,6 +81,7 @@ class ActivityClassification(Task):
         unfreeze_every: float | None = None,
         unfreeze_unit: Literal["epochs", "samples"] = "epochs",
         layer_decay: float = 1.0,
+        backbone_rate: float = 1.0,
         optimizer: OptimizerName = "adam",
         lr: float = 1e-3,
         momentum: float | None = None,
@@ -116,6 +119,11 @@ class ActivityClassification(Task):
         )
         if not 0 < layer_decay <= 1:
             raise UserError(f"model.layer_decay={layer_decay} is out of range; it is above 0 and at most 1")
+        if not 0 < backbone_rate <= 1:
+            raise UserError(
+                f"model.backbone_rate={backbone_rate} is out of range; it is above 0 and at most 1 (freeze.mode=all "
+                "stands still)"
+            )
         if unfreeze_every is not None and (unfreeze_every <= 0 or freeze.mode == "none"):
             raise UserError(
                 f"model.unfreeze_every={unfreeze_every} with freeze.mode={freeze.mode}; it is above 0, and goes with a "
@@ -124,7 +132,8 @@ class ActivityClassification(Task):
         self.model = ActivityClassifier(**network)
         self.loss, self.label_smoothing = loss, label_smoothing
         self.class_weights, self.effective_beta, self.pos_weights = class_weights, effective_beta, pos_weights
-        self.layer_decay, self.unfreeze_every, self.unfreeze_unit = layer_decay, unfreeze_every, unfreeze_unit
+        self.layer_decay, self.backbone_rate = layer_decay, backbone_rate
+        self.unfreeze_every, self.unfreeze_unit = unfreeze_every, unfreeze_unit
         self.frozen = freeze.choose(list(parts(self.model.backbone)))
         self._thawing = [] if unfreeze_every is None else thawing(self.model.backbone, self.frozen)
         if unfreeze_every is None:
@@ -191,22 +200,22 @@ class ActivityClassification(Task):
             warnings.filterwarnings("ignore", rf"Found {held} module\(s\) in eval mode at the start of training")
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """What learns, in groups by depth where each has its own rate."""
-        if self.layer_decay == 1:
+        """What learns, in groups where parts have their own rates: by depth, the head last."""
+        if self.layer_decay == self.backbone_rate == 1:
             return [{"params": [each for each in self.parameters() if each.requires_grad]}]
-        depth = depths(self.model.backbone)
+        named = list(self.model.backbone.named_parameters())
+        # without layer_decay the backbone is one stage, and timm need not say how to cut it
+        depth = depths(self.model.backbone) if self.layer_decay < 1 else dict.fromkeys((name for name, _ in named), 0)
         stages = max(depth.values()) + 1
         groups: dict[int, list[Tensor]] = {stage: [] for stage in range(stages + 1)}
-        for name, parameter in self.model.backbone.named_parameters():
+        for name, parameter in named:
             groups[depth[name]].append(parameter)
         groups[stages] = list(self.model.head.parameters())
         learning = {stage: [each for each in group if each.requires_grad] for stage, group in groups.items()}
         lr = self.optimizer_arguments["lr"]
-        return [
-            {"params": group, "lr": lr * self.layer_decay ** (stages - stage)}
-            for stage, group in learning.items()
-            if group
-        ]
+        rates = {stage: lr * self.backbone_rate * self.layer_decay ** (stages - stage) for stage in range(stages)}
+        rates[stages] = lr
+        return [{"params": group, "lr": rates[stage]} for stage, group in learning.items() if group]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Thaw what is to learn by now."""

@@ -218,6 +218,13 @@ def test_the_optimizer_has_the_groups_and_the_schedule_keeps_their_ratio(root: P
     assert rates == [pytest.approx(1e-3 * 0.25 * 0.5**n) for n in (5, 4, 3, 2, 1, 0)]
 
 
+def test_the_backbone_learns_at_its_own_rate() -> None:
+    groups = task(backbone_rate=0.1).parameter_groups()
+    assert [group["lr"] for group in groups] == [pytest.approx(1e-4), 1e-3]
+    both = task(backbone_rate=0.1, layer_decay=0.5).parameter_groups()
+    assert [group["lr"] for group in both] == [pytest.approx(1e-4 * 0.5**n) for n in (5, 4, 3, 2, 1)] + [1e-3]
+
+
 def test_stages_thaw_one_after_the_other(root: Path) -> None:
     watch = Watch(lambda model: {key.split(".")[0] for key in moved(model)})
     model = task(freeze=Freeze("all"), unfreeze_every=1, optimizer="adamw", weight_decay=0.1)
@@ -312,6 +319,7 @@ def test_data_that_the_network_does_not_fit_is_refused(
     [
         ({"loss": "bce", "label_smoothing": 0.1}, "label_smoothing"),
         ({"layer_decay": 1.5}, "layer_decay"),
+        ({"backbone_rate": 0.0}, "backbone_rate"),
         ({"unfreeze_every": 2.0}, "mode that freezes"),
         ({"freeze": Freeze("last", 31)}, "30 parts"),
     ],
