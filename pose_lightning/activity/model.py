@@ -33,9 +33,6 @@ class ActivityClassifier(nn.Module):
         head_features: Width inside `mlp`.
         dropout: Of the heads that have one.
         drop_path: Probability that a residual branch of the backbone is left out of a training step.
-        standardize: Bring each feature to mean 0 and variance 1 before the (last) dense layer, by a batch norm without
-            scale and shift; features of one backbone differ many times in spread, and a dense layer on them learns
-            slowly otherwise. Source: He et al., Masked Autoencoders, CVPR 2022, appendix A.1, linear probing.
 
     Attributes:
         backbone: From normalized pictures (b, 3, h, w) to feature maps (b, c, h2, w2).
@@ -62,7 +59,6 @@ class ActivityClassifier(nn.Module):
         head_features: int | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
-        standardize: bool = False,
     ) -> None:
         super().__init__()
         _check(num_classes, head, head_features, dropout)
@@ -75,15 +71,18 @@ class ActivityClassifier(nn.Module):
         self.register_buffer("std", torch.tensor(std).reshape(3, 1, 1), persistent=False)
         channels, height, width = self._map_shape()
         features = channels if head == "pooled" else channels * height * width
-        self.head = _head(
-            head, features, num_classes, head_features=head_features, dropout=dropout, standardize=standardize
-        )
+        self.head = _head(head, features, num_classes, head_features=head_features, dropout=dropout)
         self.still: list[nn.Module] = []
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
         """Logits of RGB pictures in [0, 1]."""
         logits: Tensor = self.head(self.backbone(self.normalized(image)))
         return logits
+
+    def features(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b f"]:
+        """What the last dense layer sees of RGB pictures in [0, 1]."""
+        seen: Tensor = self.head[:-1](self.backbone(self.normalized(image)))
+        return seen
 
     def normalized(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """The pictures as the backbone was trained to see them, by timm's record."""
@@ -134,24 +133,15 @@ def _backbone(name: str, *, pretrained: bool, weights: Path | None, drop_path: f
 
 
 def _head(
-    name: HeadName,
-    features: int,
-    num_classes: int,
-    *,
-    head_features: int | None,
-    dropout: float,
-    standardize: bool,
-) -> nn.Module:
+    name: HeadName, features: int, num_classes: int, *, head_features: int | None, dropout: float
+) -> nn.Sequential:
     layers: list[nn.Module] = [nn.AdaptiveAvgPool2d(1)] if name == "pooled" else []
     layers.append(nn.Flatten())
     if head_features is not None:
         layers += [nn.Linear(features, head_features), nn.ReLU()]
-    width = features if head_features is None else head_features
-    if standardize:
-        layers.append(nn.BatchNorm1d(width, affine=False))
     if dropout:
         layers.append(nn.Dropout(dropout))
-    layers.append(nn.Linear(width, num_classes))
+    layers.append(nn.Linear(features if head_features is None else head_features, num_classes))
     for layer in layers:
         if isinstance(layer, nn.Linear):
             nn.init.xavier_uniform_(layer.weight)

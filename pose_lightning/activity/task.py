@@ -13,6 +13,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from pose_lightning.activity import loss as losses
+from pose_lightning.activity import probe
 from pose_lightning.activity.freeze import Freeze, depths, parts, thawing
 from pose_lightning.activity.loss import ClassWeights, LossName, PosWeights
 from pose_lightning.activity.model import ActivityClassifier
@@ -49,6 +50,10 @@ class ActivityClassification(Task):
             rate.
         backbone_rate: Factor of the whole backbone's rate, beside `layer_decay`: a head that starts from nothing needs
             a larger rate than what is only to be fine-tuned.
+        probe_penalty: Start the head as a logistic regression on the features of the training pictures, not augmented,
+            with this penalty (see `activity.probe.fit`), so that the backbone is not moved by what a random head asks
+            of it. None starts from random weights. Source: Kumar et al., Fine-Tuning can Distort Pretrained Features
+            and Underperform Out-of-Distribution, ICLR 2022.
         optimizer: See `Task`, as all that follows.
         lr: Learning rate.
         momentum: Momentum of SGD and RMSprop.
@@ -82,6 +87,7 @@ class ActivityClassification(Task):
         unfreeze_unit: Literal["epochs", "samples"] = "epochs",
         layer_decay: float = 1.0,
         backbone_rate: float = 1.0,
+        probe_penalty: float | None = None,
         optimizer: OptimizerName = "adam",
         lr: float = 1e-3,
         momentum: float | None = None,
@@ -124,6 +130,11 @@ class ActivityClassification(Task):
                 f"model.backbone_rate={backbone_rate} is out of range; it is above 0 and at most 1 (freeze.mode=all "
                 "stands still)"
             )
+        if probe_penalty is not None and (probe_penalty < 0 or loss != "cross_entropy" or network.get("head") == "mlp"):
+            raise UserError(
+                f"model.probe_penalty={probe_penalty} with loss={loss} and head={network.get('head')}; it is 0 or "
+                "more, and goes with cross_entropy and a head of one dense layer: flatten, flatten_dropout or pooled"
+            )
         if unfreeze_every is not None and (unfreeze_every <= 0 or freeze.mode == "none"):
             raise UserError(
                 f"model.unfreeze_every={unfreeze_every} with freeze.mode={freeze.mode}; it is above 0, and goes with a "
@@ -134,6 +145,7 @@ class ActivityClassification(Task):
         self.class_weights, self.effective_beta, self.pos_weights = class_weights, effective_beta, pos_weights
         self.layer_decay, self.backbone_rate = layer_decay, backbone_rate
         self.unfreeze_every, self.unfreeze_unit = unfreeze_every, unfreeze_unit
+        self.probe_penalty = probe_penalty
         self.frozen = freeze.choose(list(parts(self.model.backbone)))
         self._thawing = [] if unfreeze_every is None else thawing(self.model.backbone, self.frozen)
         if unfreeze_every is None:
@@ -198,6 +210,16 @@ class ActivityClassification(Task):
             held = len({id(each) for module in self.model.still for each in module.modules()})
             # Lightning takes modules that do not train for a mistake; here so many are meant
             warnings.filterwarnings("ignore", rf"Found {held} module\(s\) in eval mode at the start of training")
+
+    def on_train_start(self) -> None:
+        """Start the head as a linear probe; a resumed run has that behind it."""
+        if self.probe_penalty is None or self.trainer.global_step:
+            return
+        features, labels = probe.training_features(self.model, self.trainer)
+        weight, bias = probe.fit(features, labels, classes=self.model.num_classes, penalty=self.probe_penalty)
+        with torch.no_grad():
+            for parameter, start in zip(self.model.head[-1].parameters(), (weight, bias), strict=True):
+                parameter.copy_(self.trainer.strategy.broadcast(start))  # ranks may differ in the last bit
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """What learns, in groups where parts have their own rates: by depth, the head last."""

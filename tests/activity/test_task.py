@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
 
+from pose_lightning.activity import probe
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.freeze import Freeze, parts
 from pose_lightning.activity.task import ActivityClassification
@@ -225,6 +226,21 @@ def test_the_backbone_learns_at_its_own_rate() -> None:
     assert [group["lr"] for group in both] == [pytest.approx(1e-4 * 0.5**n) for n in (5, 4, 3, 2, 1)] + [1e-3]
 
 
+@pytest.mark.parametrize("limit", [None, 6])
+def test_the_head_starts_as_a_probe_of_the_training_pictures(root: Path, limit: int | None) -> None:
+    settings: dict[str, Any] = {"head": "pooled", "freeze": Freeze("all"), "lr": 1e-12}
+    model = task(**settings, probe_penalty=0.01)
+    module = data(root, limit_samples=limit, flip=1.0)
+    trainer(max_steps=1).fit(model, datamodule=module)
+    model.eval()
+    with torch.inference_mode():
+        batches = [module.on_after_batch_transfer(batch, 0) for batch in data(root).evaluation_loader("train")]
+        features = torch.cat([model.model.features(batch["image"]) for batch in batches])[:limit]
+    weight, bias = probe.fit(features.clone(), torch.tensor(NUMBERS)[:limit], classes=3, penalty=0.01)
+    assert_close(model.model.head[-1].weight.detach(), weight, atol=1e-5, rtol=1e-4)
+    assert_close(model.model.head[-1].bias.detach(), bias, atol=1e-5, rtol=1e-4)
+
+
 def test_stages_thaw_one_after_the_other(root: Path) -> None:
     watch = Watch(lambda model: {key.split(".")[0] for key in moved(model)})
     model = task(freeze=Freeze("all"), unfreeze_every=1, optimizer="adamw", weight_decay=0.1)
@@ -264,7 +280,8 @@ def run(folder: Path, root: Path, steps: int, make: Callable[[], ActivityClassif
 @pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
 def test_a_resumed_run_equals_an_undisturbed_one(root: Path, tmp_path: Path, ema: bool) -> None:
     def make() -> ActivityClassification:
-        return task(freeze=Freeze("all_but_last", 12), unfreeze_every=2, class_weights="effective", layer_decay=0.8)
+        settings = {"unfreeze_every": 2, "class_weights": "effective", "layer_decay": 0.8, "probe_penalty": 0.1}
+        return task(freeze=Freeze("all_but_last", 12), **settings)
 
     undisturbed = run(tmp_path / "whole", root, 10, make, ema)
     for steps in (4, 10):  # three batches an epoch: stopped within the second
@@ -321,6 +338,9 @@ def test_data_that_the_network_does_not_fit_is_refused(
         ({"layer_decay": 1.5}, "layer_decay"),
         ({"backbone_rate": 0.0}, "backbone_rate"),
         ({"unfreeze_every": 2.0}, "mode that freezes"),
+        ({"probe_penalty": -1.0}, "probe_penalty"),
+        ({"probe_penalty": 0.1, "loss": "bce"}, "probe_penalty"),
+        ({"probe_penalty": 0.1, "head": "mlp", "head_features": 4}, "probe_penalty"),
         ({"freeze": Freeze("last", 31)}, "30 parts"),
     ],
 )

@@ -205,7 +205,8 @@ def main() -> None:
     rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in presets}
     cells = [Cell(preset, lr, seed) for preset in presets for lr in rates[preset] for seed in options.seeds]
     run_all(cells, options.runs, options.samples, options.jobs, "comparing")
-    table = Table(title=f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen", box=None)
+    title = f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen"
+    table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("preset")
     for heading in ("batch", "rate", "", "mean", "95 % interval", "by seed"):
         table.add_column(heading, justify="right" if heading != "" else "left")
