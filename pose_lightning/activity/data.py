@@ -40,6 +40,9 @@ class ActivityData(StoreDataModule):
         batch_size: Pictures per optimizer step, over all devices and accumulation.
         target: What is learned: one of the `category` or `activity` names, or any number of `tags`.
         input_size: Side of the network's input, px.
+        evaluation_size: Side outside training; None is `input_size`. Random crops show things larger than the whole
+            picture does, so that a larger one is often better there. Source: Touvron et al., Fixing the train-test
+            resolution discrepancy, NeurIPS 2019.
         fit: What it shows of a picture: the `crop` of a square over the shorter side, the picture `squash`ed to a
             square, or a square over the longer side, `pad`ded with black.
         crop_share: Share of that part's sides that is shown, about its middle: what timm calls `crop_pct`.
@@ -77,6 +80,7 @@ class ActivityData(StoreDataModule):
         *,
         target: Target = "category",
         input_size: int = 224,
+        evaluation_size: int | None = None,
         fit: FitName = "crop",
         crop_share: float = 1.0,
         fold: int | None = None,
@@ -113,7 +117,8 @@ class ActivityData(StoreDataModule):
             limit_samples=limit_samples,
         )
         self.target, self.fold, self.shuffle = target, fold, shuffle
-        self.framing = Framing(input_size, fit, crop_share)
+        self.training_framing = Framing(input_size, fit, crop_share)
+        self.framing = Framing(evaluation_size or input_size, fit, crop_share)
         self.changes = RandomChanges(
             augmentation=Augmentation(
                 rotation=rotation,
@@ -134,14 +139,19 @@ class ActivityData(StoreDataModule):
 
     @property
     def input_size(self) -> int:
-        """Side of the network's input, px."""
+        """Side of the network's input in training, px."""
+        return self.training_framing.input_size
+
+    @property
+    def evaluation_size(self) -> int:
+        """Side of the network's input outside training, px."""
         return self.framing.input_size
 
     def source(self, split: str, augment: bool) -> ActivitySource:
         """The pictures of a split, augmented or not; `augment` also limits their number."""
         pictures = self._training_samples() if augment else self.samples(split)
-        changes = self.changes if augment else None
-        return ActivitySource(with_pixels(pictures), self.target, self.framing, changes, self.seed)
+        framing, changes = (self.training_framing, self.changes) if augment else (self.framing, None)
+        return ActivitySource(with_pixels(pictures), self.target, framing, changes, self.seed)
 
     def prepare(self, picture: Picture) -> UInt8[np.ndarray, "s s 3"]:
         """What the network sees of a picture outside training; times 1/255, it is a batch's `image`."""

@@ -8,6 +8,7 @@ import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pose_lightning.activity import backbones, freeze
 from pose_lightning.errors import UserError
@@ -33,11 +34,14 @@ class ActivityClassifier(nn.Module):
         head_features: Width inside `mlp`.
         dropout: Of the heads that have one.
         drop_path: Probability that a residual branch of the backbone is left out of a training step.
+        freeze_statistics: Keep the means and variances of all batch norms of the backbone as they came, while their
+            scales and shifts learn: those of a small batch are noisy.
 
     Attributes:
         backbone: From normalized pictures (b, 3, h, w) to feature maps (b, c, h2, w2).
         head: From feature maps to numbers (b, k).
         still: The modules of the backbone that are frozen.
+        any_size: Whether pictures may have another size than `input_size`.
 
     Raises:
         UserError: If timm has no such backbone or it gives no feature maps, weights cannot be had, or a setting is out
@@ -59,6 +63,7 @@ class ActivityClassifier(nn.Module):
         head_features: int | None = None,
         dropout: float = 0.0,
         drop_path: float = 0.0,
+        freeze_statistics: bool = False,
     ) -> None:
         super().__init__()
         _check(num_classes, head, head_features, dropout)
@@ -72,6 +77,9 @@ class ActivityClassifier(nn.Module):
         channels, height, width = self._map_shape()
         features = channels if head == "pooled" else channels * height * width
         self.head = _head(head, features, num_classes, head_features=head_features, dropout=dropout)
+        self.any_size = head == "pooled"
+        norms = [each for each in self.backbone.modules() if isinstance(each, _BatchNorm)]
+        self._norms = norms if freeze_statistics else []
         self.still: list[nn.Module] = []
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
@@ -91,9 +99,14 @@ class ActivityClassifier(nn.Module):
     def train(self, mode: bool = True) -> "ActivityClassifier":
         """Switch between training and evaluation; what is frozen is always evaluated, batch norms above all."""
         super().train(mode)
-        for module in self.still:
+        for module in self.evaluated:
             module.eval()
         return self
+
+    @property
+    def evaluated(self) -> list[nn.Module]:
+        """The modules that are never in training mode."""
+        return [*self.still, *self._norms]
 
     def hold(self, names: Sequence[str]) -> None:
         """Hold these parts of the backbone still, in their mode alone, and no others."""

@@ -189,6 +189,11 @@ class ActivityClassification(Task):
             raise UserError(
                 f"data.input_size is {data.input_size} and model.input_size {self.model.input_size}; give both the same"
             )
+        if data.evaluation_size != data.input_size and not self.model.any_size:
+            raise UserError(
+                f"data.evaluation_size={data.evaluation_size} is not data.input_size={data.input_size}: a head that "
+                "flattens the maps has weights for one size; take model.head=pooled"
+            )
         if (data.target == "tags") != self.tags:
             wanted = "bce or asymmetric" if data.target == "tags" else "cross_entropy"
             raise UserError(f"model.loss={self.loss} does not go with data.target={data.target}; take {wanted}")
@@ -207,7 +212,7 @@ class ActivityClassification(Task):
             how = "" if self.unfreeze_every is None else f", thawing every {self.unfreeze_every:g} {self.unfreeze_unit}"
             text = f"frozen: {len(self.frozen)} of {number} parts of {self.model.name}{how}: {', '.join(self.frozen)}"
             rank_zero_info(textwrap.fill(text, 100, subsequent_indent="  ", break_on_hyphens=False))
-            held = len({id(each) for module in self.model.still for each in module.modules()})
+        if held := len({id(each) for module in self.model.evaluated for each in module.modules()}):
             # Lightning takes modules that do not train for a mistake; here so many are meant
             warnings.filterwarnings("ignore", rf"Found {held} module\(s\) in eval mode at the start of training")
 

@@ -24,21 +24,26 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from pose_lightning import cli, statistics
+from pose_lightning.activity import probe
 from pose_lightning.store import Store
 
 EXPERIMENT: Final = Path("experiments/activity_images.yaml")
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "fine_tuned": (),
-    "from_scratch": ("--model.weights=null",),
+    "from_scratch": (
+        "--model.weights=null",
+        "--model.freeze_statistics=false",
+        "--model.probe_penalty=null",
+        "--model.lr=1.0e-3",
+    ),
     "all_but_last_20": ("--model.freeze.mode=all_but_last", "--model.freeze.n=20"),
     "last_20": ("--model.freeze.mode=last", "--model.freeze.n=20"),
     "frozen": ("--model.freeze.mode=all",),
 }
-SIZES: Final = (192, 224)
+SIZES: Final = (192, 224, 256)
 PENALTIES: Final = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 
 
@@ -70,21 +75,21 @@ def train(variant: str, weights: Path, runs: Path, more: Sequence[str]) -> tuple
 
 def features(weights: Path, size: int) -> dict[str, tuple[Tensor, Tensor]]:
     """Pooled features of the frozen backbone from pictures of so many px, and labels, by split."""
-    sizes = [f"--model.input_size={size}", f"--data.input_size={size}"]
+    sizes = [f"--data.evaluation_size={size}"]
     built = cli.build([f"--config={EXPERIMENT}", f"--model.weights={weights}", *sizes])
     network, finish = built.model.model.eval(), built.datamodule.on_after_batch_transfer
     found = {}
     with torch.no_grad():
         for split in ("train", "val", "test"):
             rows = [
-                (network.backbone(network.normalized(batch["image"])).mean(dim=(2, 3)), batch["label"])
+                (network.features(batch["image"]), batch["label"])
                 for batch in (finish(batch, 0) for batch in built.datamodule.evaluation_loader(split))
             ]
             found[split] = tuple(torch.cat(column) for column in zip(*rows, strict=True))
     return found  # type: ignore[return-value]
 
 
-def probe(weights: Path) -> np.ndarray:
+def probed(weights: Path) -> np.ndarray:
     """Whether logistic regression on frozen features is right about each test picture.
 
     The penalty, and the size of the pictures, are those that do best on the validation split.
@@ -95,25 +100,12 @@ def probe(weights: Path) -> np.ndarray:
 
 def _fits(found: dict[str, tuple[Tensor, Tensor]]) -> list[tuple[float, np.ndarray]]:
     """For every penalty the accuracy on the validation split, and the hits on the test split."""
-    mean, spread = found["train"][0].mean(dim=0), found["train"][0].std(dim=0) + 1e-6
-    scaled = {split: ((each - mean) / spread, labels) for split, (each, labels) in found.items()}
+    seen, labels = found["train"]
     fits = []
     for penalty in PENALTIES:
-        layer = nn.Linear(len(mean), int(found["train"][1].max()) + 1)
-        nn.init.zeros_(layer.weight)
-        nn.init.zeros_(layer.bias)
-        search = torch.optim.LBFGS(layer.parameters(), max_iter=200, line_search_fn="strong_wolfe")
-
-        def loss(layer: nn.Linear = layer, search: torch.optim.LBFGS = search, penalty: float = penalty) -> Tensor:
-            search.zero_grad()
-            value = F.cross_entropy(layer(scaled["train"][0]), scaled["train"][1])
-            value = value + penalty * layer.weight.square().sum()
-            value.backward()
-            return value
-
-        search.step(loss)
-        hits = {split: (layer(each).argmax(dim=1) == labels).double() for split, (each, labels) in scaled.items()}
-        fits.append((hits["val"].mean().item(), hits["test"].numpy()))
+        weight, bias = probe.fit(seen, labels, classes=int(labels.max()) + 1, penalty=penalty)
+        hits = {split: ((each @ weight.T + bias).argmax(dim=1) == truth) for split, (each, truth) in found.items()}
+        fits.append((hits["val"].double().mean().item(), hits["test"].double().numpy()))
     return fits
 
 
@@ -141,7 +133,7 @@ def main() -> None:
     with Store(config.store_path("train")) as store:
         majority = max(classes, key=store.labels["category"].tolist().count)
     rows = {"majority class": (np.array(names == majority, float), None)}
-    rows["linear probe, frozen features"] = (probe(options.weights), None)
+    rows["linear probe, frozen features"] = (probed(options.weights), None)
     for name, (folder, seconds) in folders.items():
         with h5py.File(folder / "predictions-test.h5") as file:
             rows[name] = ((file["preds"][()].argmax(axis=1) == truth).astype(float), seconds)
