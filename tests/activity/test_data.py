@@ -62,6 +62,15 @@ def epoch(loader: Any) -> dict[str, Tensor]:
     return {key: torch.cat([batch[key] for batch in batches]) for key in ("image", "target", "label", "index")}
 
 
+def test_pictures_can_be_larger_in_evaluation(root: Path) -> None:
+    module = data(root, evaluation_size=2 * SIZE)
+    assert epoch(module.train_dataloader())["image"].shape[1:3] == (SIZE, SIZE)
+    shown = epoch(module.val_dataloader())["image"]
+    assert shown.shape[1:3] == (2 * SIZE, 2 * SIZE)
+    assert torch.equal(shown, epoch(data(root, input_size=2 * SIZE).val_dataloader())["image"])
+    assert (module.input_size, module.evaluation_size) == (SIZE, 2 * SIZE)
+
+
 def filled(source: ActivitySource, index: int, epoch: int) -> dict[str, np.ndarray]:
     buffers = source.allocate(1)
     source.fill(buffers, 0, index, epoch)

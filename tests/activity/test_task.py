@@ -191,6 +191,17 @@ def test_what_is_frozen_is_the_same_to_the_last_bit_after_training(root: Path, f
     assert any("running_mean" in key and key.rpartition(".")[0] in model.frozen for key in before) == bool(model.frozen)
 
 
+@pytest.mark.parametrize("settings", [{}, {"freeze": Freeze("all"), "unfreeze_every": 1}])
+def test_the_statistics_alone_can_be_frozen(root: Path, settings: dict[str, Any]) -> None:
+    model = task(freeze_statistics=True, optimizer="adamw", **settings)
+    before = state(model.model.backbone)
+    trainer(max_epochs=6).fit(model, datamodule=data(root))
+    after = state(model.model.backbone)
+    same = {key for key in before if torch.equal(before[key], after[key])}
+    assert same == {key for key in before if "running_" in key or "num_batches" in key}
+    assert any("running_mean" in key for key in same)
+
+
 def test_what_is_frozen_is_listed_at_the_start(root: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = task(freeze=Freeze("last", 2))
     with caplog.at_level("INFO", logger="pytorch_lightning"):
@@ -320,6 +331,7 @@ def test_checkpoints_hold_the_averaged_weights(root: Path, tmp_path: Path) -> No
         ({"num_classes": 4}, {}, r"num_classes is 4.*set model\.num_classes=3"),
         ({}, {"target": "activity"}, r"set model\.num_classes=6"),
         ({}, {"input_size": 32}, r"data\.input_size is 32"),
+        ({}, {"evaluation_size": 96}, r"model\.head=pooled"),
         ({"num_classes": 2}, {"target": "tags"}, "take bce or asymmetric"),
         ({"loss": "bce"}, {}, "take cross_entropy"),
     ],
