@@ -174,10 +174,10 @@ def test_repeated_training_is_covered_in_95_of_100_whatever_varies(
     seeds: int, own: float, sample: float, rest: float
 ) -> None:
     rng = np.random.default_rng(10)
-    trials = [repeated(rng, seeds, own=own, sample=sample, rest=rest) for _ in range(2000 if seeds > 5 else 6000)]
-    ends = np.array([each.interval(resamples=500) for each in trials])
+    trials = [repeated(rng, seeds, own=own, sample=sample, rest=rest) for _ in range(5000)]
+    ends = np.array([each.interval(resamples=200) for each in trials])
     assert 0.935 <= ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean() <= 0.965
-    assert np.mean([each.p_value() < 0.05 for each in trials]) <= 0.056
+    assert np.mean([each.p_value() < 0.05 for each in trials]) < 0.06
 
 
 def test_an_interval_that_knew_only_one_of_seeds_and_samples_would_not_cover() -> None:
