@@ -1,4 +1,4 @@
-"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells; `... compare DIR`: only compare.
+"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells; `compare DIR`: only compare.
 
 Where somebody is logged in to a W&B server the sweep is registered there, and agents of W&B take its trials. Otherwise,
 or with --storage, Optuna keeps them. Trials that are finished are never run again.
@@ -9,7 +9,6 @@ import importlib
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
+from pose_lightning.runs import revision
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp
@@ -101,18 +101,6 @@ def _layers(file: SweepFile, data: str) -> list[str]:
     return demo.layers(file.experiment, data, None if root is None else Path(str(root)))
 
 
-def _revision() -> str | None:
-    """The git revision of the program, with `+` after it where files differ from it."""
-    try:
-        told = [
-            subprocess.run(["git", *words], capture_output=True, text=True, check=True).stdout.strip()  # noqa: S607
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        ]
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return told[0] + ("+" if told[1] else "")
-
-
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
     for name, least in (("count", 1), ("retry", 0), ("timeout", 0)):
         value = getattr(options, name)
@@ -167,7 +155,7 @@ def _run(file: SweepFile, study: Study, make: Command, places: Sequence[Any], op
         choose=lambda: list(results.chosen(results.read_sweep(study.folder), file)),
         limits=Limits(count=options.count, retry=options.retry, timeout=options.timeout),
         engine=options.sampler,
-        revision=_revision(),
+        revision=revision(),
         shared=options.join,
     )
     return runner.run()

@@ -294,7 +294,8 @@ class Runner:
         failures = entry.failures + (state == "failed")
         again = state == "failed" and failures <= self.limits.retry
         self._record(process, state, error=error)
-        self.study.report(entry, history)
+        if self.file.early_terminate is not None:
+            self.study.report(entry, history)
         if state == "waiting" or again:
             self.study.release(entry, failures=failures, seconds=process.seconds)
         else:

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-import torch
-
 from pose_lightning.errors import UserError
 
 ON_A_CPU: Final = 2
@@ -51,6 +49,8 @@ def cores() -> int:
 
 def _gpus() -> list[str]:
     """What CUDA_VISIBLE_DEVICES calls the GPUs that this process sees."""
+    import torch  # noqa: PLC0415 - seconds of start-up, for one number
+
     count = torch.cuda.device_count()
     named = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
     return named[:count] if named else [str(index) for index in range(count)]

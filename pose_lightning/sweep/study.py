@@ -7,36 +7,26 @@ that is run again gets a successor, and where two runners made one at once, the 
 runner left undone, the next one does, and doing it twice changes nothing.
 """
 
-import difflib
 import json
 import secrets
 import socket
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Self, TypeVar
 
 import optuna
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from pose_lightning.errors import UserError
-from pose_lightning.runs import write_json
 from pose_lightning.sweep.files import Cell, SweepFile
+from pose_lightning.sweep.keeping import database, place, refuse_other, texts, write_about
 from pose_lightning.sweep.locks import locked
 
 State = Literal["waiting", "running", "complete", "failed", "diverged", "pruned", "lost"]
 """Of a trial; `lost` is one whose runner is gone, and which has a successor, or will have."""
-
-TRIES: Final = 10
-"""Of opening a database that another process is just filling with tables."""
-
-BUSY: Final = 60
-"""Seconds to wait for SQLite while another process writes."""
 
 _ENDED: Final = {
     "complete": TrialState.COMPLETE,
@@ -88,14 +78,6 @@ def host() -> str:
     return f"{socket.gethostname()}-{boot.read_text()[:8] if boot.is_file() else 'boot'}"
 
 
-def texts(file: SweepFile, layers: Sequence[str]) -> dict[str, str]:
-    """What a sweep depends on, by path: the sweep file, the layers laid over each other, and the recipes."""
-    named = [Path(each.removeprefix("--config=")) for each in layers if each.startswith("--config=")]
-    spec = file.parameters.get("config", {})
-    recipes = [Path(str(each)) for each in [*spec.get("values", []), *([file.fixed.get("config")])] if each]
-    return {file.path.name: file.text, **{str(path): path.read_text() for path in [*named, *recipes] if path.is_file()}}
-
-
 class Study:
     """A sweep's trials, as all its runners see them.
 
@@ -107,7 +89,7 @@ class Study:
 
     def __init__(self, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
         self.folder, self.study, self.storage = folder, study, storage
-        self.place = _place(folder)
+        self.place = place(folder)
         self.host = host()
         self._runner, self._beats = secrets.token_hex(4), 0
 
@@ -128,21 +110,24 @@ class Study:
         with locked(folder / "study.lock"):
             now = texts(file, layers)
             if (kept := folder / "sweep.yaml").is_file():
-                _same(folder, {file.path.name: kept.read_text()}, {file.path.name: file.text})
-            opened = _storage(storage, folder)
+                refuse_other(folder, {file.path.name: kept.read_text()}, {file.path.name: file.text})
+            opened = database(storage, folder)
             study = optuna.create_study(
                 study_name=folder.name, storage=opened, direction=file.goal, load_if_exists=True
             )
             known = study.user_attrs
             if "texts" in known:
-                _same(folder, known["texts"], now)
+                refuse_other(folder, known["texts"], now)
             else:
                 study.set_user_attr("token", secrets.token_hex(4))
                 study.set_user_attr("texts", now)
-            _write(kept, file.text)
-            if not (folder / "study.json").is_file():
-                write_json(folder / "study.json", _about(file, folder.name, layers))
+            write_about(file, folder, layers)
         return cls(folder, study, opened)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.storage.remove_session()
+        self.storage.engine.dispose()
 
     @property
     def token(self) -> str:
@@ -190,14 +175,14 @@ class Study:
             self._add(cell.name, file.seeds[0], cell.values, params, file.distributions())
             return True
 
-    def again(self, entry: Entry, *, failures: int | None = None) -> None:
+    def again(self, entry: Entry) -> None:
         """Add a successor of a trial that failed or was lost, unless it has one."""
         with locked(self.folder / "study.lock"):
             if any(trial.user_attrs.get("after") == entry.id for trial in self._trials()):
                 return
             old = self.storage.get_trial(entry.id)
-            kept = {"attempts": entry.attempts, "failures": entry.failures if failures is None else failures}
-            told = {**kept, "seconds": entry.seconds, "after": entry.id}
+            ended = {"failures": entry.failures, "seconds": entry.seconds}
+            told = {"attempts": entry.attempts, "ended": ended, "after": entry.id}
             self._add(entry.cell, entry.seed, entry.values, old.params, old.distributions, **told)
 
     def claim(self, entry: Entry, slot: int) -> Entry | None:
@@ -241,17 +226,18 @@ class Study:
 
     def release(self, entry: Entry, *, failures: int, seconds: float) -> None:
         """Let the trial wait again, to be gone on with."""
-        if self._set(entry, failures=failures, seconds=seconds):
+        if self._set(entry, ended={"failures": failures, "seconds": seconds}):
             self._end(entry, TrialState.WAITING, None)
 
     def finish(self, entry: Entry, state: State, *, value: float | None, failures: int, seconds: float) -> None:
         """End the trial; it never changes again."""
-        if self._set(entry, outcome=state, failures=failures, seconds=seconds):
+        if self._set(entry, ended={"outcome": state, "failures": failures, "seconds": seconds}):
             self._end(entry, _ENDED[state], value)
 
     def lose(self, entry: Entry) -> None:
         """Give up a trial whose runner is gone, and let a successor wait; of many runners, one does it."""
-        if self._set(entry, outcome="lost") and self._end(entry, TrialState.FAIL, None):
+        ended = {"outcome": "lost", "failures": entry.failures, "seconds": entry.seconds}
+        if self._set(entry, ended=ended) and self._end(entry, TrialState.FAIL, None):
             self.again(entry)
 
     def settle(self, key: str, make: Callable[[], Result]) -> Result:
@@ -299,8 +285,9 @@ class Study:
 
 def _entry(trial: FrozenTrial) -> Entry:
     told = trial.user_attrs
+    last = told.get("ended", {})
     states: dict[TrialState, State] = {TrialState.WAITING: "waiting", TrialState.RUNNING: "running"}
-    ended: State = "complete" if trial.state == TrialState.COMPLETE else told.get("outcome", "failed")
+    ended: State = "complete" if trial.state == TrialState.COMPLETE else last.get("outcome", "failed")
     return Entry(
         id=trial._trial_id,
         number=trial.number,
@@ -309,90 +296,12 @@ def _entry(trial: FrozenTrial) -> Entry:
         values=told["values"],
         state=states.get(trial.state, ended),
         attempts=told.get("attempts", 0),
-        failures=told.get("failures", 0),
+        failures=last.get("failures", 0),
         holder=told.get("holder", {}),
         value=trial.value if trial.state == TrialState.COMPLETE else None,
         history=tuple(trial.intermediate_values[step] for step in sorted(trial.intermediate_values)),
-        seconds=told.get("seconds", 0.0),
+        seconds=last.get("seconds", 0.0),
     )
-
-
-def _storage(url: str | None, folder: Path) -> RDBStorage:
-    """The database, with its tables.
-
-    Raises:
-        UserError: If it cannot be opened.
-    """
-    from sqlalchemy.engine import make_url  # noqa: PLC0415 - after optuna, which imports it lazily
-    from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
-
-    if url is None:
-        url = f"sqlite:///{folder / 'study.db'}"
-        settings: dict[str, Any] = {"connect_args": {"timeout": BUSY}}
-    else:
-        settings = {"pool_pre_ping": True}
-        if url.startswith(("postgresql://", "postgres://")):
-            url = f"postgresql+psycopg://{url.partition('://')[2]}"
-    try:
-        shown = make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError as error:
-        raise UserError(f"--storage is no database's URL, such as postgresql://user@host/name: {error}") from None
-    for left in reversed(range(TRIES)):
-        try:
-            return RDBStorage(url, engine_kwargs=settings)
-        except ImportError as error:
-            raise UserError(f"--storage {shown}: no driver ({error}); pip install 'pose_lightning[cluster]'") from None
-        except (SQLAlchemyError, StorageInternalError) as error:
-            if not left:
-                raise UserError(f"--storage {shown} cannot be opened: {error}") from None
-            time.sleep(0.5)  # another runner may be making the tables
-    raise AssertionError("the last try returns or raises")
-
-
-def _place(folder: Path) -> str:
-    """What names this folder, whichever machine mounts it."""
-    path = folder / "place"
-    with locked(folder / "study.lock"):
-        if not path.is_file():
-            _write(path, secrets.token_hex(8))
-    return path.read_text()
-
-
-def _write(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
-def _about(file: SweepFile, name: str, layers: Sequence[str]) -> dict[str, Any]:
-    return {
-        "name": name,
-        "experiment": file.experiment,
-        "demo": name != file.name,
-        "kind": file.kind,
-        "metric": file.metric,
-        "goal": file.goal,
-        "sweep_file": str(file.path),
-        "layers": list(layers),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _same(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse to go on with a study whose files were others.
-
-    Raises:
-        UserError: With the difference.
-    """
-    lines: list[str] = []
-    for path in sorted({*before, *now}):
-        then, new = before.get(path, "").splitlines(), now.get(path, "").splitlines()
-        lines += difflib.unified_diff(then, new, f"{path} of the study", f"{path} now", lineterm="", n=1)
-    if lines:
-        raise UserError(
-            f"{folder} was begun with other files; set them back, or move the folder away (with --storage, drop its "
-            "study too) to begin anew:\n" + "\n".join(lines)
-        )
 
 
 def describe(entry: Entry) -> str:

@@ -1,6 +1,7 @@
 """One trial: a run's directory, a lock, and the process that has it."""
 
 import csv
+import json
 import math
 import os
 import shutil
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning.runs import write_json
+from pose_lightning.sweep.keeping import write
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State
@@ -92,7 +93,7 @@ class TrialFolder:
         """Write trial.json."""
         told = {"error": None, "log_end": [], "peak_memory_bytes": None} | told
         head = {"sweep": sweep, "cell": entry.cell, "seed": entry.seed, "values": dict(entry.values), "state": state}
-        write_json(self.path / "trial.json", {**head, **told})
+        write(self.path / "trial.json", json.dumps({**head, **told}, indent=2, allow_nan=False) + "\n")
 
     def end_strays(self) -> None:
         """Kill what is left of a trial whose first process is gone, such as the ranks of a group; on Linux only."""

@@ -5,6 +5,7 @@ As a script it is a runner: `stubs.py FOLDER SWEEP_YAML STORAGE LOGS SETTINGS_JS
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,15 @@ def sweep_file(folder: Path, text: str = GRID, name: str = "stubs") -> SweepFile
     path = folder / f"{name}.yaml"
     path.write_text(text)
     return SweepFile.read(path)
+
+
+OPENED: list[Study] = []
+"""Studies whose databases are closed after the test."""
+
+
+def open_study(file: SweepFile, folder: Path, storage: str | None = None) -> Study:
+    OPENED.append(Study.open(file, folder, layers=[], storage=storage))
+    return OPENED[-1]
 
 
 def score(rate: float, seed: int, steps: int) -> float:
@@ -62,14 +72,43 @@ def runner(
     return Runner(file, study, command, slots=places, screen=screen, limits=Limits(**limits), **given)
 
 
+def start(folder: Path, file: SweepFile, logs: Path, *, storage: str = "", **settings: Any) -> "subprocess.Popen[str]":
+    """A runner in a process of its own."""
+    told = {"steps": 20, "pause": 0.05} | settings
+    command = [sys.executable, __file__, str(folder), str(file.path), storage, str(logs), json.dumps(told)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def told(logs: Path) -> dict[str, list[str]]:
+    """What each trial's processes said, in order."""
+    return {path.stem: path.read_text().split("\n")[:-1] for path in sorted(logs.glob("*.log"))}
+
+
+def assert_each_ran_once(study: Study, logs: Path, *, trials: int, steps: int = 20) -> None:
+    """Every trial ended once, never ran twice at once, and its score is that of an undisturbed one."""
+    entries = study.entries()
+    assert len(entries) == trials
+    said = told(logs)
+    for entry in entries:
+        assert (entry.state, entry.value) == ("complete", score(entry.values["model.lr"], entry.seed, steps))
+        lines = said.pop(f"{entry.cell}-{entry.seed}")
+        assert lines.count("end") == 1, lines
+        assert not {"DOUBLE", "NOT CLEAR"} & set(lines), lines
+        kept = json.loads((study.folder / "trials" / entry.cell / str(entry.seed) / "trial.json").read_text())
+        assert kept["state"] == "complete"
+    assert not said
+
+
 def main() -> None:
     folder, path, storage, logs, settings = sys.argv[1:]
     told = json.loads(settings)
     file = SweepFile.read(Path(path))
-    study = Study.open(file, Path(folder), layers=[], storage=storage or None)
+    study = open_study(file, Path(folder), storage or None)
+    print("ready", flush=True)
     command = stub(Path(logs), steps=told.pop("steps"), pause=told.pop("pause"))
-    if not runner(file, study, command, stream=sys.stdout, **told).run():
-        raise SystemExit(130)
+    finished = runner(file, study, command, stream=sys.stdout, **told).run()
+    study.close()
+    raise SystemExit(0 if finished else 130)
 
 
 if __name__ == "__main__":

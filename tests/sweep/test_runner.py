@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
+from stubs import GRID, open_study, runner, score, stub, sweep_file, told
 
 from pose_lightning.errors import UserError
-from pose_lightning.sweep.study import Study
-from stubs import GRID, runner, score, stub, sweep_file
 
 
 @pytest.fixture
@@ -21,17 +20,13 @@ def logs(tmp_path: Path) -> Path:
     return tmp_path / "logs"
 
 
-def told(logs: Path) -> dict[str, list[str]]:
-    return {path.stem: path.read_text().split("\n")[:-1] for path in sorted(logs.glob("*.log"))}
-
-
 def record(folder: Path, trial: str) -> dict[str, object]:
     return json.loads((folder / "trials" / trial / "trial.json").read_text())
 
 
 def test_every_trial_of_a_grid_runs_once(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path)
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     assert runner(file, study, stub(logs)).run()
     assert told(logs) == {f"lr={rate}-{seed}": ["start", "end"] for rate in (1.0, 2.0, 3.0) for seed in (1, 2)}
     assert [(entry.seed, entry.cell) for entry in study.entries()] == [
@@ -49,7 +44,7 @@ def test_every_trial_of_a_grid_runs_once(tmp_path: Path, logs: Path) -> None:
 def test_finished_trials_are_never_run_again(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path)
     for _ in range(2):
-        study = Study.open(file, tmp_path / "sweep", layers=[])
+        study = open_study(file, tmp_path / "sweep")
         assert runner(file, study, stub(logs)).run()
     assert all(lines == ["start", "end"] for lines in told(logs).values())
 
@@ -57,7 +52,7 @@ def test_finished_trials_are_never_run_again(tmp_path: Path, logs: Path) -> None
 def test_count_limits_what_one_runner_starts(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path)
     for count in (1, 4, 6):
-        study = Study.open(file, tmp_path / "sweep", layers=[])
+        study = open_study(file, tmp_path / "sweep")
         assert runner(file, study, stub(logs), limits={"count": 3}).run()
         assert len(told(logs)) == min(6, {1: 3, 4: 6, 6: 6}[count])
     assert all(lines == ["start", "end"] for lines in told(logs).values())
@@ -65,7 +60,7 @@ def test_count_limits_what_one_runner_starts(tmp_path: Path, logs: Path) -> None
 
 def test_a_failed_trial_is_a_row_with_its_error_and_the_end_of_its_log(tmp_path: Path, logs: Path) -> None:
     file, stream = sweep_file(tmp_path), io.StringIO()
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     assert runner(file, study, stub(logs, mishaps={"lr=2.0 1": "fail"}), stream=stream).run()
     states = {(entry.cell, entry.seed): entry.state for entry in study.entries()}
     assert states.pop(("lr=2.0", 1)) == "failed"
@@ -82,7 +77,7 @@ def test_retry_runs_a_failed_trial_again(tmp_path: Path, logs: Path, at_once: bo
     file = sweep_file(tmp_path)
     mishaps = {"lr=2.0 1": "fail once", "lr=3.0 2": "fail"}
     for retry in [1] if at_once else [0, 1]:
-        study = Study.open(file, tmp_path / "sweep", layers=[])
+        study = open_study(file, tmp_path / "sweep")
         assert runner(file, study, stub(logs, mishaps=mishaps), limits={"retry": retry}).run()
     states = {(entry.cell, entry.seed): (entry.state, entry.attempts) for entry in study.entries()}
     assert states["lr=2.0", 1] == ("complete", 2)
@@ -94,7 +89,7 @@ def test_retry_runs_a_failed_trial_again(tmp_path: Path, logs: Path, at_once: bo
 
 def test_a_trial_without_end_is_stopped_and_failed(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path, GRID.replace("[1.0, 2.0, 3.0]", "[1.0]").replace("[1, 2]", "[1]"))
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     slow = stub(logs, steps=1000, pause=0.05, mishaps={"lr=1.0 1": "stubborn"})
     assert runner(file, study, slow, limits={"timeout": 0.5, "grace": 0.2}).run()
     kept = record(tmp_path / "sweep", "lr=1.0/1")
@@ -103,7 +98,7 @@ def test_a_trial_without_end_is_stopped_and_failed(tmp_path: Path, logs: Path) -
 
 def test_a_diverged_trial_says_so(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path)
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     outcome = lambda path: "diverged" if path.parts[-2:] == ("lr=3.0", "1") else "complete"  # noqa: E731
     assert runner(file, study, stub(logs), outcome=outcome).run()
     assert {(entry.cell, entry.seed) for entry in study.entries() if entry.state == "diverged"} == {("lr=3.0", 1)}
@@ -113,7 +108,7 @@ def test_a_diverged_trial_says_so(tmp_path: Path, logs: Path) -> None:
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_sweep_loses_nothing(tmp_path: Path, logs: Path, times: int) -> None:
     file = sweep_file(tmp_path)
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     first = runner(file, study, stub(logs, steps=20, pause=0.05))
 
     def press() -> None:
@@ -139,10 +134,10 @@ def test_an_interrupted_sweep_loses_nothing(tmp_path: Path, logs: Path, times: i
 
 
 def test_a_changed_sweep_file_is_refused_with_the_difference(tmp_path: Path) -> None:
-    Study.open(sweep_file(tmp_path), tmp_path / "sweep", layers=[])
+    open_study(sweep_file(tmp_path), tmp_path / "sweep")
     changed = sweep_file(tmp_path, GRID.replace("3.0]", "4.0]"))
     with pytest.raises(UserError, match=r"(?s)-  model\.lr.*3\.0.*\+  model\.lr.*4\.0"):
-        Study.open(changed, tmp_path / "sweep", layers=[])
+        open_study(changed, tmp_path / "sweep")
 
 
 TUNED = GRID.replace("[1, 2]", "[1, 2, 100]")
@@ -150,7 +145,7 @@ TUNED = GRID.replace("[1, 2]", "[1, 2, 100]")
 
 def test_a_tuned_sweep_compares_chosen_cells_on_fresh_seeds(tmp_path: Path, logs: Path) -> None:
     file = sweep_file(tmp_path, TUNED)
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     asked: list[list[str]] = []
 
     def choose() -> list[str]:
@@ -179,7 +174,7 @@ parameters:
 @pytest.mark.parametrize(("method", "engine"), [("random", "tpe"), ("bayes", "tpe"), ("bayes", "gp")])
 def test_a_search_ends_at_its_cap(tmp_path: Path, logs: Path, method: str, engine: str) -> None:
     file = sweep_file(tmp_path, SEARCH.replace("METHOD", method))
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     assert runner(file, study, stub(logs, pause=0.0), engine=engine).run()
     entries = study.entries()
     assert len({entry.cell for entry in entries}) == len(entries) == 12
@@ -189,7 +184,7 @@ def test_a_search_ends_at_its_cap(tmp_path: Path, logs: Path, method: str, engin
 def test_hyperband_stops_what_is_not_among_the_best(tmp_path: Path, logs: Path) -> None:
     text = GRID.replace("[1, 2]", "[1]") + "early_terminate: {type: hyperband, min_iter: 2, eta: 3}\n"
     file = sweep_file(tmp_path, text)
-    study = Study.open(file, tmp_path / "sweep", layers=[])
+    study = open_study(file, tmp_path / "sweep")
     assert runner(file, study, stub(logs, steps=30, pause=0.03), slots=1).run()
     states = {entry.cell: entry.state for entry in study.entries()}
     assert states == {"lr=1.0": "complete", "lr=2.0": "pruned", "lr=3.0": "pruned"}
