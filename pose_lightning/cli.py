@@ -4,7 +4,7 @@ import functools
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, ParamSpec
@@ -44,7 +44,7 @@ CHATTER: Final = (
 )
 """Loggers whose tips and notices nobody can act on."""
 
-BUDGETED: Final = {"max_steps": -1, "val_check_interval": 1.0, "check_val_every_n_epoch": 1}
+BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interval": None, "check_val_every_n_epoch": 1}
 """What a budget of samples sets of the trainer, beside `max_epochs`."""
 
 STARTING_POINTS: Final = {"pretrained": False, "weights": None}
@@ -196,6 +196,11 @@ class _CheckpointCLI(PoseCLI):
     from_checkpoint = True
 
 
+class _ParsedCLI(PoseCLI):
+    def instantiate_classes(self) -> None:
+        """Nothing: settings were asked for, not what they describe."""
+
+
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """Parse `args` and make the trainer, model and data module they describe.
 
@@ -204,12 +209,21 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             word, also where a sweep's agent puts a YAML behind it.
         from_checkpoint: Leave out the weights that training started from: they may be gone, or need a network.
     """
-    _quieten()
     keep_freed_memory()
+    return _make(_CheckpointCLI if from_checkpoint else PoseCLI, args)
+
+
+def parse(args: Sequence[str]) -> dict[str, Any]:
+    """Every setting that `args` come to, by its short dotted name; nothing is built."""
+    return _make(_ParsedCLI, args).flat()
+
+
+def _make(kind: type[PoseCLI], args: Sequence[str]) -> PoseCLI:
+    _quieten()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
+        return kind(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,

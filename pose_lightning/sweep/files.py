@@ -19,6 +19,9 @@ from pose_lightning.sweep.schema import OPENING, SEED
 TUNING: Final = 100
 """Seeds from here on are for choosing rates; those below are for comparing what was chosen."""
 
+DEMO_SIZED: Final = ("budget.", "model.warmup", "model.milestones", "model.step_every", "model.schedule_total")
+"""Fixed parameters that count samples: a demo layer has its own."""
+
 LONGEST: Final = 100
 """Characters of a cell's name, before what tells long names apart."""
 
@@ -171,9 +174,9 @@ class SweepFile:
         return {name: space.decode(spec, drawn[name]) for name, spec in self.parameters.items()}
 
     def _fixed(self, layers: Sequence[str]) -> dict[str, Any]:
-        """The fixed parameters; a demo layer has the budget of its own size."""
+        """The fixed parameters; a demo layer has a budget and a schedule of its own size."""
         demo = sum(each.startswith("--config=") for each in layers) > 1
-        return {name: value for name, value in self.fixed.items() if not (demo and name.startswith("budget."))}
+        return {name: value for name, value in self.fixed.items() if not (demo and name.startswith(DEMO_SIZED))}
 
 
 def _readable(value: Any, *, stem: bool) -> tuple[str, bool]:
