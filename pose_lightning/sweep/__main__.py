@@ -12,19 +12,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
 from pose_lightning.runs import revision
+from pose_lightning.sweep import results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.runner import Command, Limits, Runner
-from pose_lightning.sweep.slots import slots
+from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
 
-INTERRUPTED = 130
+INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
@@ -73,7 +74,11 @@ def arguments(
     return [
         *file.arguments(entry.values, entry.seed, layers),
         f"--run_dir={folder}",
-        "--checkpoint.evaluate=last",
+        *(
+            []
+            if any(flag.startswith("--checkpoint.evaluate=") for flag in file.flags)
+            else ["--checkpoint.evaluate=last"]
+        ),
         f"--wandb.id={safe}",
         f"--wandb.group={name}",
         f"--wandb.sweep={name}",
@@ -98,7 +103,7 @@ def _layers(file: SweepFile, data: str) -> list[str]:
     """The experiment, and its demo layer where its store is absent."""
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
-    return demo.layers(file.experiment, data, None if root is None else Path(str(root)))
+    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True)
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
@@ -121,49 +126,70 @@ def sweep(options: argparse.Namespace) -> int:
     places = slots(options.slots, options.devices_per_trial)
     if options.dry_run:
         return _print_commands(file, layers, folder, name, options)
-    if options.storage is None and not options.join and (server := _server()).available():
-        server.run(file, layers=layers, slots=len(places), count=options.count, project=options.project)
-        return 0
     if not options.resume and (folder / "study.json").exists():
         raise UserError(f"{folder} holds a sweep; go on with it (--resume), or move it away")
+    rest = _on_server(file, layers, folder, options)
+    if rest == "interrupted":
+        return _interrupted(folder)
     study = Study.open(file, folder, layers=layers, storage=options.storage)
-    alone = None if options.join else grasp(folder / "runner.lock")
-    if alone is None and not options.join:
-        raise UserError(f"a runner is at work in {folder}; help it with --join")
     try:
-        with_token = command(file, layers, devices=options.devices_per_trial, token=study.token, name=name)
-        finished = _run(file, study, with_token, places, options)
+        if rest != "elsewhere" and not _run(file, study, layers, places, options):
+            return _interrupted(folder)
+        return _end(study)
+    finally:
+        study.close()
+
+
+def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: argparse.Namespace) -> str:
+    """Let a W&B server hand out the trials, where there is one; returns where the rest belongs."""
+    if options.storage is not None or options.join or not server.available():
+        return "here"
+    return server.run(
+        file,
+        layers=layers,
+        slots=options.slots,
+        count=options.count,
+        project=options.project,
+        devices=options.devices_per_trial,
+        folder=folder,
+    )
+
+
+def _interrupted(folder: Path) -> int:
+    print(f"interrupted; the same command goes on with {folder}", flush=True)
+    return INTERRUPTED
+
+
+def _run(
+    file: SweepFile, study: Study, layers: Sequence[str], places: Sequence[Slot], options: argparse.Namespace
+) -> bool:
+    """Run what is left on this machine; false if it was interrupted."""
+    alone = None if options.join else grasp(study.folder / "runner.lock")
+    if alone is None and not options.join:
+        raise UserError(f"a runner is at work in {study.folder}; help it with --join")
+    make = command(file, layers, devices=options.devices_per_trial, token=study.token, name=study.folder.name)
+    try:
+        return Runner(
+            file,
+            study,
+            make,
+            slots=places,
+            screen=Screen(f"{study.folder.name} ({file.kind})", file.metric),
+            outcome=results.outcome,
+            choose=lambda: results.chosen(results.read_sweep(study.folder), file),
+            limits=Limits(count=options.count, retry=options.retry, timeout=options.timeout),
+            engine=options.sampler,
+            revision=revision(),
+            shared=options.join,
+        ).run()
     finally:
         if alone is not None:
             os.close(alone)
-    if not finished:
-        print(f"interrupted; the same command goes on with {folder}", flush=True)
-        return INTERRUPTED
-    return _end(study, folder)
 
 
-def _run(file: SweepFile, study: Study, make: Command, places: Sequence[Any], options: argparse.Namespace) -> bool:
-    results = importlib.import_module("pose_lightning.sweep.results")
-    title = f"{study.folder.name} ({file.kind})"
-    runner = Runner(
-        file,
-        study,
-        make,
-        slots=places,
-        screen=Screen(title, file.metric),
-        outcome=results.outcome,
-        choose=lambda: list(results.chosen(results.read_sweep(study.folder), file)),
-        limits=Limits(count=options.count, retry=options.retry, timeout=options.timeout),
-        engine=options.sampler,
-        revision=revision(),
-        shared=options.join,
-    )
-    return runner.run()
-
-
-def _end(study: Study, folder: Path) -> int:
+def _end(study: Study) -> int:
     """Say what is missing, and compare what is there."""
-    entries = study.entries()
+    entries, folder = study.entries(), study.folder
     failed = [entry for entry in entries if entry.state == "failed"]
     waiting = [entry for entry in entries if entry.state in ("waiting", "running")]
     elsewhere = [entry for entry in entries if entry.holder and entry.holder["place"] != study.place]
@@ -175,13 +201,9 @@ def _end(study: Study, folder: Path) -> int:
         print(
             f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them"
         )
-    if any(entry.state == "complete" for entry in entries):
+    if any(folder.glob("trials/*/*/metrics.json")):
         importlib.import_module("pose_lightning.sweep.compare").main([str(folder)])
     return 1 if failed else 0
-
-
-def _server() -> Any:
-    return importlib.import_module("pose_lightning.sweep.server")
 
 
 def _print_commands(

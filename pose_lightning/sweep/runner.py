@@ -264,7 +264,7 @@ class Runner:
 
     def _start(self, entry: Entry, folder: TrialFolder, slot: Slot, lock: int) -> Process:
         folder.end_strays()
-        if folder.finished:  # it outlived its runner, or the study was lost
+        if folder.finished or folder.settled:  # it outlived its runner, or a W&B server had it, or the study was lost
             return Process(entry, folder, slot, lock, [], entry.seconds)
         resume = folder.resumable
         if not resume:
@@ -290,7 +290,8 @@ class Runner:
         """Say in the study and in trial.json how a trial ended."""
         entry, folder = process.entry, process.folder
         history = folder.history(self.file.metric)
-        state, error = self._judge(process, history)
+        found = None if process.command or folder.finished else folder.settled
+        state, error = (found, "as it was found") if found else self._judge(process, history)
         failures = entry.failures + (state == "failed")
         again = state == "failed" and failures <= self.limits.retry
         self._record(process, state, error=error)
@@ -309,6 +310,7 @@ class Runner:
             self.screen.say("\n".join(f"    {line}" for line in folder.end_of_log()))
 
     def _judge(self, process: Process, history: Sequence[float]) -> tuple[State, str | None]:
+        """How it ended, and why."""
         path, finished = process.folder.path, process.folder.finished
         if process.status == 0 and (process.stopped is None or finished):
             if self.outcome(path) == "diverged":

@@ -181,9 +181,8 @@ class Study:
             if any(trial.user_attrs.get("after") == entry.id for trial in self._trials()):
                 return
             old = self.storage.get_trial(entry.id)
-            ended = {"failures": entry.failures, "seconds": entry.seconds}
-            told = {"attempts": entry.attempts, "ended": ended, "after": entry.id}
-            self._add(entry.cell, entry.seed, entry.values, old.params, old.distributions, **told)
+            kept = {key: old.user_attrs[key] for key in ("attempts", "ended") if key in old.user_attrs}
+            self._add(entry.cell, entry.seed, entry.values, old.params, old.distributions, **kept, after=entry.id)
 
     def claim(self, entry: Entry, slot: int) -> Entry | None:
         """Take a waiting trial; None if another runner was faster. Ask for its folder's lock first."""

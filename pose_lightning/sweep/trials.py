@@ -55,6 +55,13 @@ class TrialFolder:
         return (self.path / "metrics.json").is_file()
 
     @property
+    def settled(self) -> State | None:
+        """How it ended without being finished, for good, as trial.json has it: `pruned` or `diverged`."""
+        path = self.path / "trial.json"
+        state = json.loads(path.read_text())["state"] if path.is_file() else None
+        return state if state in ("pruned", "diverged") else None
+
+    @property
     def resumable(self) -> bool:
         """Whether the run can be gone on with."""
         return (self.path / "config.yaml").is_file() and (self.path / "checkpoints" / "last.ckpt").is_file()
