@@ -13,7 +13,7 @@ export GOMP_SPINCOUNT ?= 20000
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fit evaluate test test-all lint bench clean
+.PHONY: help setup fit sweep evaluate test test-all lint bench clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ $(VENV)/ready: pyproject.toml
 
 fit: setup ## Train, evaluate, print the table: make fit EXP=hourglass_mpii [DATA=real] [FOLD=2] [ARGS="--model.lr=1.0e-3"]
 	@$(BIN)/python -m pose_lightning.demo fit $(EXP) --data $(DATA) $(if $(FOLD),--fold $(FOLD)) -- $(ARGS)
+
+sweep: setup ## Run a sweep and compare its cells: make sweep EXP=hourglass_optim [DATA=real] [DEVICES=4] [ARGS="--slots 2 --dry-run"]
+	@$(BIN)/python -m pose_lightning.sweep sweeps/$(EXP).yaml --data $(DATA) $(if $(DEVICES),--devices-per-trial $(DEVICES)) $(ARGS)
 
 evaluate: setup ## Score a run: make evaluate RUN=runs/hourglass_mpii/ID [ARGS="--flip-test --overlays 8"]
 	@test -n "$(RUN)" || { echo "say which: make evaluate RUN=runs/EXPERIMENT/ID"; exit 2; }

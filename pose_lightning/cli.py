@@ -4,13 +4,13 @@ import functools
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, ParamSpec
 
 import pytorch_lightning as pl
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import pose_lightning.activity.data
 import pose_lightning.activity.task
@@ -19,6 +19,8 @@ import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
 from pose_lightning.allocator import keep_freed_memory
+from pose_lightning.arguments import arrange, names
+from pose_lightning.budget import Budget
 from pose_lightning.checkpoints import AtomicCheckpointIO
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
@@ -42,6 +44,9 @@ CHATTER: Final = (
 )
 """Loggers whose tips and notices nobody can act on."""
 
+BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interval": None, "check_val_every_n_epoch": 1}
+"""What a budget of samples sets of the trainer, beside `max_epochs`."""
+
 STARTING_POINTS: Final = {"pretrained": False, "weights": None}
 """Settings of a network that say where its weights come from, and how to say nowhere."""
 
@@ -55,21 +60,32 @@ class Tracking:
     Args:
         mode: `auto` is `WANDB_MODE` of the environment, or else online when logged in to W&B and offline otherwise.
         project: The W&B project.
+        id: The W&B run's id (default: the name of the run's directory).
+        group: The W&B group (default: the sweep, or else the experiment).
+        sweep: The sweep that the run is a trial of.
+        cell: Which combination of the sweep's parameters it is.
     """
 
     mode: Literal["auto", "online", "offline", "disabled"] = "auto"
     project: str = "pose_lightning"
+    id: str | None = None
+    group: str | None = None
+    sweep: str | None = None
+    cell: str | None = None
 
 
 @dataclass
 class Saving:
-    """When checkpoints are written; the best one is chosen by the task's own metric.
+    """When checkpoints are written, and which one is scored; the best one is chosen by the task's own metric.
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
+        evaluate: Which one is scored, by `fit` at its end and by `evaluate`. The best was chosen on the validation
+            split: comparisons on that split take the last.
     """
 
     every_n_steps: int = 500
+    evaluate: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
         """Refuse an interval of no steps."""
@@ -95,17 +111,41 @@ class PoseCLI(LightningCLI):
             "--experiment", type=str | None, help="name of the run's directory (default: the first YAML)"
         )
         parser.add_argument("--runs", type=str, default="runs", help="directory of all runs")
+        parser.add_argument("--run_dir", type=Path | None, help="the run's directory, in place of RUNS/EXPERIMENT/ID")
         parser.add_argument("--tags", type=list[str], default=[], help="W&B tags")
         parser.add_class_arguments(Tracking, "wandb")
         parser.add_class_arguments(Saving, "checkpoint")
+        parser.add_class_arguments(Budget, "budget")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.set_defaults({"trainer.enable_model_summary": False})  # a table of submodules that says little
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and know which settings were flags."""
+        self._flags = names(args if isinstance(args, list) else [])
+        super().parse_arguments(parser, args)
+
     def before_instantiate_classes(self) -> None:
-        """Name the experiment after its first YAML where it has no name."""
+        """Name the experiment after its first YAML where it has no name; set the trainer's limits by the budget."""
         if self.config.experiment is None:
             files = self.config.config or []
             self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
+        if self.config.budget.max_samples is not None:
+            self._apply_budget()
+
+    def _apply_budget(self) -> None:
+        """An epoch of the trainer is a part of the budget."""
+        network = self.config.model.init_args
+        if network.get("unfreeze_every") is not None and network.get("unfreeze_unit") == "epochs":
+            raise UserError("budget.max_samples knows no epochs; set model.unfreeze_unit=samples, or no unfreeze_every")
+        limits = {**BUDGETED, "max_epochs": self.config.budget.validations}
+        for key in (*limits, "limit_train_batches"):
+            if f"trainer.{key}" in self._flags:
+                raise UserError(
+                    f"--trainer.{key} and budget.max_samples={self.config.budget.max_samples} exclude each other: the "
+                    "budget sets the trainer's limits; --budget.max_samples=null leaves them to the trainer"
+                )
+        for key, value in limits.items():
+            self.config.trainer[key] = value
 
     def instantiate_classes(self) -> None:
         """Make trainer, model and data module; of a checkpoint to come, without the weights that training started from.
@@ -122,6 +162,7 @@ class PoseCLI(LightningCLI):
             super().instantiate_classes()
         finally:
             self.config = given
+        self.datamodule.budget = self.config_init.budget
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """The trainer, without a logger: a run adds its own."""
@@ -139,6 +180,7 @@ class PoseCLI(LightningCLI):
         """The resolved configuration as YAML; the parser takes it back unchanged."""
         config = self.config.clone()
         config.pop("config", None)
+        config.run_dir = None  # another run of the same settings has a directory of its own
         return self.parser.dump(config, skip_none=False)
 
     def flat(self) -> dict[str, Any]:
@@ -154,19 +196,34 @@ class _CheckpointCLI(PoseCLI):
     from_checkpoint = True
 
 
+class _ParsedCLI(PoseCLI):
+    def instantiate_classes(self) -> None:
+        """Nothing: settings were asked for, not what they describe."""
+
+
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """Parse `args` and make the trainer, model and data module they describe.
 
     Args:
-        args: As on the command line.
+        args: As on the command line. YAMLs are read before any flag, wherever they stand: a flag always has the last
+            word, also where a sweep's agent puts a YAML behind it.
         from_checkpoint: Leave out the weights that training started from: they may be gone, or need a network.
     """
-    _quieten()
     keep_freed_memory()
+    return _make(_CheckpointCLI if from_checkpoint else PoseCLI, args)
+
+
+def parse(args: Sequence[str]) -> dict[str, Any]:
+    """Every setting that `args` come to, by its short dotted name; nothing is built."""
+    return _make(_ParsedCLI, args).flat()
+
+
+def _make(kind: type[PoseCLI], args: Sequence[str]) -> PoseCLI:
+    _quieten()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
+        return kind(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,
@@ -177,7 +234,7 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             seed_everything_default=1,
             parser_kwargs={"usage": USAGE},
             run=False,
-            args=list(args),
+            args=arrange(args),
         )
     except ValueError as error:
         if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit

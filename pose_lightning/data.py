@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
+from pose_lightning.budget import Budget, StreamPlan, StreamSource
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
 from pose_lightning.store import Selection, Store
@@ -49,6 +50,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         self.num_threads, self.ring_depth = num_threads, ring_depth
         self.verify, self.seed, self.limit_samples = verify, seed, limit_samples
         self.predict_split = "test"
+        self.budget = Budget()
         self._sources: dict[tuple[str, bool], Source] = {}
 
     @abstractmethod
@@ -119,8 +121,11 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         """The training split, shuffled, from the trainer's position on."""
         self._check_batch_size()
         source = self._source("train", augment=True)
+        if self.budget.max_samples is not None:
+            source = StreamSource(source, self._plan())
         position = partial(self._position, self._accumulate)
-        return RingLoader(source, self._plan(), position=position, accumulate=self._accumulate, **self._settings)
+        plan = self._epoch()
+        return RingLoader(source, plan, position=position, accumulate=self._accumulate, **self._settings)
 
     def val_dataloader(self) -> RingLoader:
         """The validation split, every sample once."""
@@ -141,12 +146,17 @@ class StoreDataModule(pl.LightningDataModule, ABC):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of an epoch, without `limit_train_batches`."""
-        return self._plan().batches
+        """Optimizer steps of what the trainer calls an epoch, without `limit_train_batches`."""
+        return self._epoch().batches
+
+    @property
+    def samples_per_pass(self) -> int:
+        """Training samples of one pass over the data: an epoch, under a budget too."""
+        return self._plan().length
 
     def samples_seen(self, step: int) -> int:
         """Samples that training has seen after `step` optimizer steps: the last batch of an epoch may be smaller."""
-        plan = self._plan()
+        plan = self._epoch()
         batches = plan.batches
         if self.trainer is not None and math.isfinite(self.trainer.num_training_batches):  # limit_train_batches
             batches = min(batches, math.ceil(self.trainer.num_training_batches / self._accumulate))
@@ -160,6 +170,8 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             "accumulate_grad_batches": self._accumulate,
             "seed": self.seed,
             "training samples": self._plan().length,
+            "budget.max_samples": self.budget.max_samples,
+            "budget.validations": self.budget.validations,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -171,7 +183,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
             return
         for key, value in self.state_dict().items():
-            if value != state_dict[key]:
+            if value != state_dict.get(key, value):
                 raise UserError(
                     f"the checkpoint was made with {key} {state_dict[key]}, this run has {value}: it would not go on "
                     f"with the samples that are left; resume with {key} {state_dict[key]}"
@@ -202,9 +214,16 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         return self._sources[split, augment]
 
     def _plan(self) -> BatchPlan:
-        """The plan of training."""
+        """The plan of one pass over the training split."""
         length = len(self._source("train", augment=True))
         return BatchPlan(min(length, self.limit_samples or length), self.batch_size, self.seed, shuffle=True)
+
+    def _epoch(self) -> BatchPlan:
+        """The plan of what the trainer calls an epoch: a pass, or a part of the budget."""
+        if self.budget.max_samples is None:
+            return self._plan()
+        steps = self.budget.steps(self.batch_size)
+        return StreamPlan(steps * self.batch_size, self.batch_size, self.seed, shuffle=False)
 
     def _check_batch_size(self) -> None:
         devices = self._settings["world_size"]

@@ -21,14 +21,17 @@ FOLDS: Final = 5
 """Of the demo's activities, where folds are asked for."""
 
 
-def layers(experiment: str, data: str, root: Path | None = None, fold: int | None = None) -> list[str]:
-    """The arguments for an experiment: itself, its demo layer where its store is absent, and its fold.
+def layers(
+    experiment: str, data: str, root: Path | None = None, fold: int | None = None, *, sweep: bool = False
+) -> list[str]:
+    """The arguments for an experiment: itself, its demo layers where its store is absent, and its fold.
 
     Args:
         experiment: Name of a file in `experiments/`.
         data: `auto`, `real` (never the demo) or `demo` (always).
         root: Where the user says the store is, in place of the experiment's own; the demo is never laid over that.
         fold: Which fold of `train.h5` validates, where it is not `val.h5` that does.
+        sweep: Lay over the demo layer the one for the trials of a sweep, which are many and so are smaller.
 
     Raises:
         UserError: If there is no such experiment, or `real` was asked for and its store is absent.
@@ -45,7 +48,9 @@ def layers(experiment: str, data: str, root: Path | None = None, fold: int | Non
     validates = [] if fold is None else [f"--data.fold={fold}"]
     if data == "demo" or (data == "auto" and not present):
         made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None)
-        return [f"--config={path}", f"--config={layer}", *([] if fold is None else [f"--data.root={made}"]), *validates]
+        smaller = [f"--config={EXPERIMENTS / 'demo' / 'sweeps' / path.name}"] if sweep else []
+        elsewhere = [] if fold is None else [f"--data.root={made}"]
+        return [f"--config={path}", f"--config={layer}", *smaller, *elsewhere, *validates]
     if not present:
         wanted = f"{root}/train.h5{'' if fold is not None else ' and val.h5'}"
         raise UserError(f"DATA={data}: {experiment} wants {wanted}; README.md says how to convert them")

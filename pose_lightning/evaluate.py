@@ -42,8 +42,8 @@ SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
 def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = False, overlays: int = 0) -> Outcome:
     """Score a run's best checkpoint on a split of its data, print the tables and write them into the run's directory.
 
-    Writes `metrics.json`, `predictions.h5`, `curves/` and, where asked for, `overlays/`; for another split than `val`,
-    `metrics-SPLIT.json` and so on.
+    Writes `metrics.json`, `predictions.h5`, `samples.h5`, `curves/` and, where asked for, `overlays/`; for another
+    split than `val`, `metrics-SPLIT.json` and so on.
 
     Raises:
         UserError: If the run has no checkpoint, or the split no store.
@@ -70,7 +70,9 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         }
         write_json(metrics_path, {**facts, **outcome.json})
         scoring.write_predictions(predictions_path, found, store, split=split)
-        written = [metrics_path, predictions_path, *_curves(run, built)]
+        samples_path = run.path / f"samples{suffix}.h5"
+        scoring.sample_scores(found, store).write(samples_path, step=step, flip_test=flip_test, split=split)
+        written = [metrics_path, predictions_path, samples_path, *_curves(run, built)]
         if isinstance(scoring, ActivityScoring):
             written += scoring.write_files(run.path, outcome, suffix=suffix)
         if overlays:

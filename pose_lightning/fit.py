@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytorch_lightning as pl
 import torch
@@ -18,7 +18,7 @@ from pose_lightning import cli, evaluate
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
-from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger
+from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 """What may change when a run is resumed; anything else would make it another run."""
@@ -47,13 +47,14 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     resumed = run is not None
     built = cli.build(args, from_checkpoint=resumed)
     built.datamodule.check()
-    run = run or RunDirectory.create(Path(built.config.runs), built.config.experiment)
+    run = run or _new_run(built)
     if resumed and not run.last.is_file():
         raise UserError(
             f"{run.path} has no {run.last.relative_to(run.path)}: it was stopped before its first; start anew"
         )
     if not resumed and getattr(rank_zero_only, "rank", 0) == 0 and run.config.exists():
         raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
+    built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.id
     rank_zero_only(run.write_config)(built.dump())
     trainer, model = built.trainer, built.model
     size = sum(parameter.numel() for parameter in model.parameters())
@@ -69,6 +70,16 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
             logger.finalize("success" if trainer.state.finished else "failed")
         _finish_wandb()
     return run, built
+
+
+def _new_run(built: PoseCLI) -> RunDirectory:
+    """The directory of a run that begins; of a trial that was stopped before its first checkpoint, the same again."""
+    if built.config.run_dir is None:
+        return RunDirectory.create(Path(built.config.runs), built.config.experiment)
+    run = RunDirectory.at(built.config.run_dir)
+    if not run.last.is_file():
+        rank_zero_only(run.clear)()
+    return run
 
 
 def _checkpoints(built: PoseCLI, run: RunDirectory) -> RunCheckpoints:
@@ -90,19 +101,38 @@ def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
     offline = mode == "offline"
     if offline:
         rank_zero_info(f"W&B: offline; `wandb sync {run.path}/wandb/offline-run-*` uploads it")
+    given, agent = built.config.wandb, os.environ.get("WANDB_SWEEP_ID")
+    sweep = given.sweep or agent
+    place = (sweep or built.config.experiment, given.cell, run.id)
     tracked = RunWandbLogger(
         run,
         file,
         seen,
         mode=mode,
-        project=built.config.wandb.project,
-        name=f"{built.config.experiment}/{run.id}",
-        group=built.config.experiment,
+        tracked=None if agent else given.id or run.id,
+        project=given.project,
+        name="/".join(part for part in place if part),
+        group=given.group or sweep or built.config.experiment,
         tags=sorted(tags),
-        config=built.flat(),
+        config={**built.flat(), **_columns(built, sweep)},
         settings=wandb.Settings(silent=offline),
     )
     return [*loggers, tracked]
+
+
+def _columns(built: PoseCLI, sweep: str | None) -> dict[str, Any]:
+    """What a dashboard groups and plots by, under short names."""
+    network, data = built.config.model.init_args, built.config.data.init_args
+    return {
+        "experiment": built.config.experiment,
+        "optimizer": network.optimizer,
+        "lr": network.lr,
+        "batch_size": data.batch_size,
+        "seed": built.config.seed_everything,
+        "sweep": sweep,
+        "cell": built.config.wandb.cell,
+        "revision": revision(),
+    }
 
 
 def _wandb_mode(mode: str) -> str:
@@ -128,7 +158,10 @@ def _finish_wandb() -> None:
 
 def _budget(args: Sequence[str], config: Path) -> list[str]:
     """The arguments of a resumed run: its own configuration, and at most a larger budget."""
-    old = yaml.safe_load(config.read_text())["trainer"]
+    settings = yaml.safe_load(config.read_text())
+    old = settings["trainer"]
+    if args and (settings.get("budget") or {}).get("max_samples") is not None:
+        raise UserError(f"{args[0]}: the run has a budget of samples and ends there; start another for more")
     for arg in args:
         key, _, value = arg.removeprefix("--").partition("=")
         if not arg.startswith("--") or key not in BUDGET or not value:

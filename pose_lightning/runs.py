@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import secrets
+import subprocess
 import warnings
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Mapping
@@ -50,7 +51,12 @@ class RunDirectory:
             raise UserError(f"the launcher's processes must agree on a run: set {RUN_ID} to a new name for all of them")
         else:
             name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        run = cls(runs / experiment / name)
+        return cls.at(runs / experiment / name)
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """A directory that the caller names; it may hold other files."""
+        run = cls(path)
         run.checkpoints.mkdir(parents=True, exist_ok=True)
         return run
 
@@ -82,7 +88,7 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """The directory's name, which is the W&B run's id too."""
+        """The directory's name, which is the W&B run's id too where it has no other."""
         return self.path.name
 
     @property
@@ -104,6 +110,11 @@ class RunDirectory:
     def best(self) -> Path:
         """The checkpoint with the best monitored metric."""
         return self.checkpoints / "best.ckpt"
+
+    def clear(self) -> None:
+        """Forget a run that was stopped before its first checkpoint; what else lies in its directory stays."""
+        for name in ("metrics.csv", "log.txt", "config.yaml"):
+            (self.path / name).unlink(missing_ok=True)
 
     def write_config(self, text: str) -> None:
         """Write the configuration, whole or not at all."""
@@ -227,16 +238,26 @@ class RunWandbLogger(WandbLogger):
     """A W&B run that lives in the run's directory, with samples seen as the axis of every metric.
 
     Args:
-        run: The run; its id becomes the W&B id, so that a resumed run goes on under it.
+        run: The run.
+        tracked: The W&B run's id, under which a resumed run goes on; None leaves it to the agent of a W&B server's
+            sweep, and the project too.
         file: Decides which steps are fresh.
         samples_seen: Training samples behind a number of optimizer steps.
         settings: Further arguments of `wandb.init`.
     """
 
     def __init__(
-        self, run: RunDirectory, file: MetricsFile, samples_seen: Callable[[int], int], **settings: Any
+        self,
+        run: RunDirectory,
+        file: MetricsFile,
+        samples_seen: Callable[[int], int],
+        *,
+        tracked: str | None,
+        **settings: Any,
     ) -> None:
-        super().__init__(save_dir=run.path, version=run.id, **settings)
+        super().__init__(save_dir=run.path, version=tracked, **settings)
+        if tracked is None:
+            self._wandb_init["project"] = None
         self._wandb_init.pop("anonymous")  # which wandb has dropped, and warns about
         self.file, self.samples_seen = file, samples_seen
         self._axis_defined = False
@@ -255,6 +276,21 @@ class RunWandbLogger(WandbLogger):
             self._axis_defined = True
         counters = {"samples": self.samples_seen(done), "epoch": metrics.get("epoch", 0), "trainer/global_step": done}
         self.experiment.log({**fresh, **counters})
+
+
+def revision() -> str | None:
+    """The git commit of this code, with `+` where files differ from it; None where it is no checkout."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], cwd=root, check=True, capture_output=True, text=True).stdout.strip()  # noqa: S607
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}+" if changes else commit
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -3,13 +3,73 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol, Self
 
+import h5py
 import numpy as np
+from jaxtyping import Float64, Int64
 from rich.console import RenderableType
+
+from pose_lightning.errors import UserError
+
+LAYOUT: Final = 1
+"""Version of the layout of samples.h5."""
 
 Found = Mapping[str, np.ndarray]
 """What `predict_step` returned for every sample of a split, in the store's order: `preds` (n, ...) and others."""
+
+
+Part = tuple[Float64[np.ndarray, "n c"], Float64[np.ndarray, "n c"]]
+"""Per sample, numerators and counts; the score is the mean over columns of their sums' ratio."""
+
+
+@dataclass(frozen=True, eq=False)
+class SampleScores:
+    """What each sample adds to every score that is made of sums, so that runs compare sample by sample.
+
+    In a run's directory, `samples.h5`.
+
+    Attributes:
+        names: Of the samples.
+        groups: Samples with the same number share an image, a video or a sequence.
+        parts: By the score's name as it is logged, without the split: `pckh`, `mpjpe`, `top1`.
+    """
+
+    names: tuple[str, ...]
+    groups: Int64[np.ndarray, " n"]
+    parts: Mapping[str, Part]
+
+    def write(self, path: Path, **facts: Any) -> None:
+        """Write them, whole or not at all, with facts such as the checkpoint's step."""
+        partial = path.with_name(path.name + ".partial")
+        with h5py.File(partial, "w") as file:
+            file.attrs.update({"layout": LAYOUT, **facts})
+            file.create_dataset("name", data=list(self.names), dtype=h5py.string_dtype())
+            file["group"] = self.groups
+            for metric, (numerators, counts) in self.parts.items():
+                for name, values in (("numerators", numerators), ("counts", counts)):
+                    file.create_dataset(f"{metric}/{name}", data=np.asarray(values, np.float64), compression="gzip")
+        partial.replace(path)
+
+    @classmethod
+    def read(cls, path: Path, metric: str) -> tuple[Self, dict[str, Any]] | None:
+        """One score's parts, and the facts; None where the file has no such score.
+
+        Raises:
+            UserError: If the file cannot be read.
+        """
+        try:
+            with h5py.File(path) as file:
+                facts = dict(file.attrs)
+                if facts.get("layout") != LAYOUT:
+                    raise UserError(f"{path}: layout {facts.get('layout')}, wanted {LAYOUT}; evaluate the run again")
+                if metric not in file:
+                    return None
+                part = (file[f"{metric}/numerators"][()], file[f"{metric}/counts"][()])
+                names = tuple(file["name"].asstr()[()].tolist())
+                return cls(names, file["group"][()].astype(np.int64), {metric: part}), facts
+        except (OSError, KeyError) as error:
+            raise UserError(f"{path} cannot be read ({error}); evaluate the run again") from error
 
 
 @dataclass(frozen=True)
@@ -35,3 +95,6 @@ class Scoring(Protocol):
 
     def write_predictions(self, path: Path, found: Found, store: Any, *, split: str) -> None:
         """Write the predictions, whole or not at all."""
+
+    def sample_scores(self, found: Found, store: Any) -> SampleScores:
+        """What each sample adds to the logged scores."""

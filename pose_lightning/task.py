@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric
 
@@ -83,6 +85,17 @@ class Task(pl.LightningModule, ABC):
         self.train_loss = MeanMetric(nan_strategy=math.nan)  # NaN stays; "disable" drops the weights too
         self.train_loss.persistent(True)  # half an epoch's mean survives in the checkpoint
 
+    def on_train_start(self) -> None:
+        """Say once if batch norm makes the run depend on the number of devices."""
+        devices = self.trainer.world_size
+        if devices > 1 and any(_learns_alone(module) for module in self.modules()):
+            size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
+            rank_zero_warn(
+                f"batch norm takes its statistics from one device's {size // self._parts} of a batch's {size} samples, "
+                f"so this is another optimisation than on any other number of devices than {devices}; on GPUs, "
+                "--trainer.sync_batchnorm=true joins them"
+            )
+
     @abstractmethod
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The loss summed over this process's share of the batch, and what the *global* batch divides it by."""
@@ -94,7 +107,7 @@ class Task(pl.LightningModule, ABC):
         self.train_loss.update(mean.detach(), count)
         # DDP averages over ranks and Lightning divides by the accumulation: undo both, divide once, by the global count
         loss = mean * self._parts
-        self.log("train/loss_step", loss, prog_bar=True)
+        self.log("train/loss_step", loss, prog_bar=True, sync_dist=True)  # their mean is the global batch's loss
         return loss
 
     def on_train_epoch_end(self) -> None:
@@ -140,3 +153,10 @@ class Task(pl.LightningModule, ABC):
             steps = min(end for end in ends if end > 0)
             self.schedule_total = float(data.samples_seen(steps) if self.schedule_unit == "samples" else steps)
         return self.schedule_total
+
+
+def _learns_alone(module: nn.Module) -> bool:
+    """Whether this is a batch norm that takes its statistics from one device, now or once it has thawed."""
+    if not isinstance(module, _BatchNorm) or isinstance(module, nn.SyncBatchNorm):
+        return False
+    return module.training or any(parameter.requires_grad for parameter in module.parameters())

@@ -17,9 +17,11 @@ LARGEST_BATCH: Final = 32
 
 
 def load(run: RunDirectory, *, flip_test: bool = False) -> tuple[PoseCLI, Path, int]:
-    """What the run's configuration describes, with the weights of its best checkpoint; its path and its step."""
-    checkpoint = run.best if run.best.is_file() else run.last
-    if not checkpoint.is_file():
+    """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
+
+    That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`.
+    """
+    if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
             f"{run.path} has no checkpoint; `python -m pose_lightning.fit --resume` needs one too: start anew"
         )
@@ -28,6 +30,8 @@ def load(run: RunDirectory, *, flip_test: bool = False) -> tuple[PoseCLI, Path, 
         [f"--config={run.config}", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"],
         from_checkpoint=True,
     )
+    best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
+    checkpoint = run.best if best or not run.last.is_file() else run.last
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     built.model.load_state_dict(state["state_dict"])
     built.model.flip_test = flip_test

@@ -36,6 +36,14 @@ def test_an_absent_store_lays_the_demo_over_and_says_so(
     assert len(said.splitlines()) == 1
 
 
+def test_trials_of_a_sweep_are_smaller_and_only_in_the_demo(project: Path, demo_stores: Path) -> None:
+    lay(demo_stores, project / "data/demo/mpii/pose")
+    smaller = "--config=experiments/demo/sweeps/hourglass_mpii.yaml"
+    assert demo.layers("hourglass_mpii", "auto", sweep=True) == [*demo.layers("hourglass_mpii", "auto"), smaller]
+    lay(demo_stores, project / "data/mpii/pose")
+    assert demo.layers("hourglass_mpii", "auto", sweep=True) == ["--config=experiments/hourglass_mpii.yaml"]
+
+
 def test_a_store_that_is_there_is_used(project: Path, demo_stores: Path) -> None:
     lay(demo_stores, project / "data/mpii/pose")
     assert demo.layers("hourglass_mpii", "auto") == ["--config=experiments/hourglass_mpii.yaml"]

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
-from pose_lightning import cli, fit
+from pose_lightning import cli, evaluate, fit, trained
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
 from pose_lightning.runs import RUN_ID, RunDirectory, RunWandbLogger
@@ -130,6 +131,108 @@ def test_short_names_reach_the_constructors(tmp_path: Path) -> None:
 def test_the_seed_reaches_the_order_of_samples(tmp_path: Path) -> None:
     assert cli.build([EXPERIMENT[0], "--seed_everything=7"]).datamodule.seed == 7
     assert yaml.safe_load(Path(EXPERIMENT[0].partition("=")[2]).read_text())["seed_everything"] == 1
+
+
+BUDGET = ["--budget.max_samples=60", "--budget.validations=3", "--model.warmup=6", "--trainer.log_every_n_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def trial(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
+    """A run in a directory that somebody else has made, with a budget, scored at its last step."""
+    os.environ["WANDB_MODE"] = "disabled"
+    folder = tmp_path_factory.mktemp("trials") / "adam" / "1"
+    folder.mkdir(parents=True)
+    (folder / "trial.json").write_text("{}")
+    more = [f"--data.root={demo_stores}", f"--run_dir={folder}", "--checkpoint.evaluate=last"]
+    assert fit.fit([*EXPERIMENT, *SMALL, *BUDGET, *more]) == folder
+    return RunDirectory(folder)
+
+
+def test_a_budget_validates_evenly_and_ends_with_the_last_part(trial: RunDirectory) -> None:
+    validated = [(int(row["step"]), int(row["samples"])) for row in rows(trial) if row["val/pckh"]]
+    assert validated == [(3, 18), (6, 36), (9, 54)]  # 20 samples are 3 batches of 6
+    assert len([row for row in rows(trial) if row["train/loss_step"]]) == 9
+
+
+def test_the_last_checkpoint_is_scored_where_the_run_says_so(trial: RunDirectory) -> None:
+    assert json.loads((trial.path / "metrics.json").read_text())["step"] == 9
+    best = torch.load(trial.best, weights_only=True)["global_step"]
+    evaluate.main([str(trial.path)])
+    assert json.loads((trial.path / "metrics.json").read_text())["checkpoint"] == "last.ckpt"
+    assert trained.load(trial)[2] == 9
+    config = trial.config.read_text()
+    trial.write_config(config.replace("evaluate: last", "evaluate: best"))
+    assert trained.load(trial)[2] == best
+    trial.write_config(config)
+
+
+def test_a_named_directory_keeps_what_lies_in_it_and_is_resumed_but_not_used_twice(
+    trial: RunDirectory, demo_stores: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = rows(trial)
+    assert fit.fit(["--resume", str(trial.path)]) == trial.path
+    assert rows(trial) == before
+    again = [*EXPERIMENT, *SMALL, *BUDGET, f"--data.root={demo_stores}", f"--run_dir={trial.path}"]
+    for arguments, reason in (
+        (again, "holds a run"),
+        ([*again[:-1], f"--config={trial.config}", "--trainer.max_steps=7"], "exclude each other"),
+        (["--resume", str(trial.path), "--trainer.max_epochs=9"], "has a budget of samples and ends there"),
+    ):
+        with pytest.raises(SystemExit):
+            fit.main(arguments)
+        assert reason in capsys.readouterr().err
+    assert (trial.path / "trial.json").read_text() == "{}"
+    assert yaml.safe_load(trial.config.read_text())["run_dir"] is None  # the config makes another run elsewhere
+
+
+def test_a_trial_that_was_stopped_before_its_first_checkpoint_starts_over(
+    trial: RunDirectory, demo_stores: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "config.yaml").write_text("half of it")
+    (tmp_path / "metrics.csv").write_text("step,samples,epoch,train/loss_step\n1,6,0,99.0\n")
+    more = [f"--data.root={demo_stores}", f"--run_dir={tmp_path}", "--checkpoint.evaluate=last"]
+    fit.fit([*EXPERIMENT, *SMALL, *BUDGET, *more])
+    assert rows(RunDirectory(tmp_path)) == rows(trial)
+
+
+def test_a_budget_knows_no_epochs(tmp_path: Path) -> None:
+    activity = f"--config={ROOT}/experiments/activity_xception.yaml"
+    with pytest.raises(UserError, match="unfreeze_unit=samples"):
+        cli.build([activity, "--budget.max_samples=60", "--model.unfreeze_every=1"])
+    with pytest.raises(UserError, match=r"trainer\.max_epochs and budget\.max_samples=60 exclude"):
+        cli.build([activity, "--budget.max_samples=60", "--trainer.max_epochs=3"])
+
+
+def test_a_flag_has_the_last_word_wherever_the_yamls_stand(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("model: {init_args: {optimizer: adam, lr: 0.5}}\ndata: {init_args: {batch_size: 4}}\n")
+    flat = cli.build(["--data.batch_size=2", EXPERIMENT[0], "--model={'lr': 0.25}", "--config", str(recipe)]).flat()
+    assert (flat["model.optimizer"], flat["model.lr"], flat["data.batch_size"]) == ("adam", 0.25, 2)
+    assert flat["experiment"] == "hourglass_mpii"
+
+
+def test_the_dashboard_has_flat_columns_and_the_sweeps_names(demo_stores: Path, tmp_path: Path) -> None:
+    tracking = ["--wandb.mode=offline", "--wandb.id=abc-1", "--wandb.sweep=study", "--wandb.cell=sgd"]
+    built = cli.build([EXPERIMENT[0], f"--data.root={demo_stores}", "--seed_everything=4", *tracking])
+    tracked = fit._loggers(built, RunDirectory.at(tmp_path / "sgd" / "4"))[1]
+    assert isinstance(tracked, RunWandbLogger)
+    assert (tracked.version, tracked._wandb_init["group"]) == ("abc-1", "study")
+    assert tracked._wandb_init["name"] == "study/sgd/4"
+    config = tracked._wandb_init["config"]
+    assert config["model.lr"] == config["lr"] == 2.5e-4
+    short = ("optimizer", "batch_size", "seed", "experiment", "sweep", "cell")
+    assert [config[key] for key in short] == ["rmsprop", 8, 4, "hourglass_mpii", "study", "sgd"]
+    assert config["revision"] is None or len(config["revision"].removesuffix("+")) == 40
+
+
+def test_the_agent_of_a_server_names_the_run(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
+    built = cli.build([EXPERIMENT[0], f"--data.root={demo_stores}", "--wandb.mode=offline"])
+    tracked = fit._loggers(built, RunDirectory.at(tmp_path))[1]
+    assert isinstance(tracked, RunWandbLogger)
+    assert (tracked.version, tracked._wandb_init["project"], tracked._wandb_init["group"]) == (None, None, "s1")
 
 
 def test_the_tracked_run_has_the_runs_own_id_and_says_demo(demo_stores: Path, tmp_path: Path) -> None:

@@ -12,16 +12,19 @@ LAYERS = (
     {"joints"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store"},
     {"loader"},
+    {"budget"},
     {"data"},
     {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs"},
     {"curves"},
+    {"arguments"},
     {"cli"},
     {"trained"},
     {"evaluate", "predict"},
     {"fit"},
     {"demo"},
+    {"sweep"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
 ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}

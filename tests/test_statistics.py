@@ -3,7 +3,7 @@ import pytest
 import scipy.stats
 from jaxtyping import Float64
 
-from pose_lightning.statistics import cluster_bootstrap
+from pose_lightning.statistics import Repeated, cluster_bootstrap, holm, ratio_influences
 
 
 def ratio(totals: Float64[np.ndarray, "r 2"]) -> Float64[np.ndarray, "r 1"]:
@@ -157,3 +157,125 @@ def test_a_stratum_of_one_cluster_gives_no_interval() -> None:
 def test_a_cluster_in_two_strata_is_refused() -> None:
     with pytest.raises(ValueError, match="two strata"):
         cluster_bootstrap(with_ones(np.arange(4.0)), np.array([0, 0, 1, 1]), ratio, strata=np.array([0, 1, 1, 1]))
+
+
+def repeated(rng: np.random.Generator, seeds: int, *, own: float, sample: float, rest: float) -> Repeated:
+    """A number that is 0 in truth: scores of clusters with parts of the seed, of the sample and of both."""
+    scores = own * rng.normal(size=(seeds, 1)) + sample * rng.normal(size=40) + rest * rng.normal(size=(seeds, 40))
+    values = scores.mean(axis=1)
+    return Repeated(values, scores - values[:, None])
+
+
+@pytest.mark.parametrize("seeds", [3, 6])
+@pytest.mark.parametrize(
+    ("own", "sample", "rest"), [(1.0, 0.0, 0.0), (0.1, 0.0, 1.0), (0.1, 1.0, 0.2), (0.1, 1.0, 1.0), (0.3, 1.0, 1.0)]
+)
+def test_repeated_training_is_covered_in_95_of_100_whatever_varies(
+    seeds: int, own: float, sample: float, rest: float
+) -> None:
+    rng = np.random.default_rng(10)
+    trials = [repeated(rng, seeds, own=own, sample=sample, rest=rest) for _ in range(5000)]
+    ends = np.array([each.interval(resamples=200) for each in trials])
+    assert 0.935 <= ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).mean() <= 0.965
+    assert np.mean([each.p_value() < 0.05 for each in trials]) < 0.06
+
+
+def test_an_interval_that_knew_only_one_of_seeds_and_samples_would_not_cover() -> None:
+    rng = np.random.default_rng(11)
+    trials = [repeated(rng, 5, own=0.2, sample=1.0, rest=1.0) for _ in range(500)]
+    of_seeds = [Repeated(each.values, np.zeros((5, 0))).interval() for each in trials]
+    of_samples = [Repeated(each.values[:1], each.influences[:1]).interval() for each in trials]
+    for ends in (of_seeds, of_samples):
+        assert np.mean([low <= 0 <= high for low, high in ends]) < 0.93
+
+
+def test_without_samples_it_is_the_paired_t_test() -> None:
+    first, second = np.array([3.0, 5.5, 4.0]), np.array([2.0, 5.0, 1.0])
+    difference = Repeated(first, np.zeros((3, 0))) - Repeated(second, np.zeros((3, 0)))
+    expected = scipy.stats.ttest_rel(first, second)
+    assert difference.p_value() == pytest.approx(expected.pvalue)
+    assert difference.interval() == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_variances_of_seeds_and_samples_by_hand() -> None:
+    # Scores [[1, 3], [5, 7]] by seed and cluster: means 2 and 6; clusters' means 3 and 5; nothing is left of both.
+    number = Repeated(np.array([2.0, 6.0]), np.array([[-1.0, 1.0], [-1.0, 1.0]]))
+    assert number.value == 4.0
+    assert number.seed_variance == pytest.approx(8 / 2)
+    assert number.sample_variance == pytest.approx(2 / 2)
+    # Scores [[1, 3], [7, 5]]: the clusters' means are equal, and all of their spread is left of both.
+    assert Repeated(np.array([2.0, 6.0]), np.array([[-1.0, 1.0], [1.0, -1.0]])).sample_variance == 0.0
+
+
+def test_one_seed_has_the_interval_of_its_samples_and_no_p_value() -> None:
+    scores = np.array([1.0, 2.0, 6.0, 3.0])
+    number = Repeated(scores[:1] * 0 + 3.0, (scores - 3.0)[None])
+    expected = scipy.stats.t.interval(0.95, 3, loc=3.0, scale=scores.std(ddof=1) / 2)
+    assert number.interval() == pytest.approx(expected)
+    assert np.isnan(number.p_value())
+    assert np.isnan(Repeated(np.ones(1), np.zeros((1, 0))).interval()).all()
+
+
+def test_differences_that_do_not_vary_are_no_proof() -> None:
+    assert np.isnan(Repeated(np.full(3, 0.5), np.zeros((3, 0))).p_value())
+
+
+def test_six_seeds_have_a_lopsided_interval_where_their_values_are() -> None:
+    low, high = Repeated(np.array([0.0, 0.0, 0.0, 0.0, 0.0, 6.0]), np.zeros((6, 0))).interval()
+    assert high - 1.0 > 1.0 - low
+
+
+def test_signs_flip_by_hand() -> None:
+    assert Repeated(np.arange(1.0, 7.0), np.zeros((6, 0))).sign_flip_p_value() == 2 / 64
+    # Of the 64 patterns, those at least as far from 0 as 1 + 2 + 3 + 4 + 5 - 6 = 9: all but the sums of -7 to 7.
+    signs = np.array(np.meshgrid(*[[-1, 1]] * 6)).reshape(6, -1)
+    expected = (abs(np.arange(1, 7) @ signs) >= 9).mean()
+    flipped = Repeated(np.array([1.0, 2.0, 3.0, 4.0, 5.0, -6.0]), np.zeros((6, 0)))
+    assert flipped.sign_flip_p_value() == expected
+    assert np.isnan(Repeated(np.arange(1.0, 6.0), np.zeros((5, 0))).sign_flip_p_value())
+
+
+def test_more_seeds_than_can_be_enumerated_flip_at_random() -> None:
+    exact = Repeated(np.linspace(-1, 1.6, 12), np.zeros((12, 0))).sign_flip_p_value()
+    padded = Repeated(np.append(np.linspace(-1, 1.6, 12), 0.0), np.zeros((13, 0))).sign_flip_p_value()
+    assert padded == pytest.approx(exact, abs=0.03)
+
+
+def test_differences_of_other_seeds_or_samples_are_refused() -> None:
+    with pytest.raises(ValueError, match="seeds and clusters differ"):
+        Repeated(np.ones(3), np.zeros((3, 4))) - Repeated(np.ones(3), np.zeros((3, 5)))
+
+
+def test_influences_are_what_a_little_more_weight_moves() -> None:
+    rng = np.random.default_rng(12)
+    groups = np.array([7, 7, 2, 5, 5, 5, 9])
+    counts = rng.integers(0, 3, size=(7, 3)).astype(float) + np.array([1.0, 1.0, 0.0])
+    counts[:, 2] = 0.0
+    numerators = counts * rng.normal(size=(7, 3))
+    value, influences = ratio_influences(numerators, counts, groups)
+
+    def mean(weights: Float64[np.ndarray, " n"]) -> float:
+        return float(((weights @ numerators)[:2] / (weights @ counts)[:2]).mean())
+
+    assert value == pytest.approx(mean(np.ones(7)))
+    for place, group in enumerate([2, 5, 7, 9]):
+        heavier = 1 + 1e-6 * (groups == group)
+        assert influences[place] / 4 == pytest.approx((mean(heavier) - value) / 1e-6, abs=1e-5)
+    assert influences.sum() == pytest.approx(0.0, abs=1e-12)
+
+
+def test_nothing_counted_has_no_mean() -> None:
+    value, influences = ratio_influences(np.zeros((3, 2)), np.zeros((3, 2)), np.array([1, 1, 4]))
+    assert np.isnan(value)
+    assert influences.tolist() == [0.0, 0.0]
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+
+
+def test_holm_does_not_count_tests_that_could_not_be_made() -> None:
+    adjusted = holm([float("nan"), 0.02, 0.03])
+    assert np.isnan(adjusted[0])
+    assert adjusted[1:] == pytest.approx([0.04, 0.04])

@@ -18,6 +18,7 @@ from pose_lightning.activity.truth import Target, Truth
 from pose_lightning.errors import UserError
 from pose_lightning.metrics import classes as metrics
 from pose_lightning.metrics.classes import BINS, ClassErrors, RankedTags, TagErrors
+from pose_lightning.scoring import Part
 
 BY_CLASS: Final = ("precision", "recall", "f1")
 """What is told of every class; of a tag also `ap`, average precision."""
@@ -121,6 +122,38 @@ def score(
         confusion=None if tags else confusion(preds, truth),
         loss=loss,
     )
+
+
+def sample_parts(preds: Float64[np.ndarray, "n k"], truth: Truth) -> dict[str, Part]:
+    """What every picture adds to what `ClassErrors` or `TagErrors` computes, by its names.
+
+    Not to `ece` and `weighted_f1`, which are no mean of ratios. Neither is `map`: there a picture's number is the value
+    and by how much more weight of the picture would move it, so that their mean is the value.
+    """
+    check(preds, truth, "predictions")
+    scores, has = torch.from_numpy(np.ascontiguousarray(preds)), torch.from_numpy(truth.has)
+    tags, count = truth.target == "tags", len(truth.classes)
+    columns = (_tag_columns if tags else _class_columns)(scores, has)
+    hits, support, predicted, rest = torch.tensor_split(columns, (count, 2 * count, 3 * count), dim=1)
+    one, occurs = torch.ones(len(has), 1, dtype=torch.float64), (support.sum(dim=0) > 0).double()
+    found = {"macro_f1": (200 * hits, (support + predicted) * occurs)}
+    if tags:
+        moved = 100 * metrics.average_precision_influences(scores, has)
+        found |= {
+            "map": (100 * RankedTags(scores, has).average_precision().nanmean() + moved[:, None], one),
+            "micro_f1": (200 * hits.sum(dim=1, keepdim=True), (support + predicted).sum(dim=1, keepdim=True)),
+            "subset_accuracy": (100 * rest[:, 1:2], one),
+            "element_accuracy": (100 * rest[:, 2:3], one),
+            "hamming_loss": (100 * (1 - rest[:, 2:3]), one),
+        }
+    else:
+        found |= {
+            "top1": (100 * hits.sum(dim=1, keepdim=True), one),
+            "top5": (100 * rest[:, 0:1], one),
+            "balanced": (100 * hits, support),
+            "nll": (rest[:, 1:2], one),
+        }
+    return {name: (above.numpy(), below.numpy()) for name, (above, below) in found.items()}
 
 
 def check(preds: np.ndarray, truth: Truth, title: str) -> None:

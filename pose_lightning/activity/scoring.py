@@ -10,7 +10,7 @@ import numpy as np
 from pose_lightning.activity import baselines, confusion, evaluation, predictions, report, table
 from pose_lightning.activity.evaluation import Estimate, Score
 from pose_lightning.activity.truth import Pictures, Target, Truth
-from pose_lightning.scoring import Found, Outcome
+from pose_lightning.scoring import Found, Outcome, SampleScores
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,13 @@ class ActivityScoring:
         predictions.write_predictions(
             path, found["preds"], truth.names, truth.classes, target=self.target, store=store.path, split=split
         )
+
+    def sample_scores(self, found: Found, store: Pictures) -> SampleScores:
+        """What every picture adds to the logged scores; pictures of one video, or nearly the same, are one group."""
+        truth = Truth.from_store(store, self.target)
+        loss = found["loss"][:, None]
+        parts = {**evaluation.sample_parts(found["preds"], truth), "loss": (loss, np.ones_like(loss))}
+        return SampleScores(truth.names, truth.group, parts)
 
     def write_files(self, folder: Path, outcome: Outcome, *, suffix: str = "") -> list[Path]:
         """Write what a table has no room for: `classes.csv`, and for classes `confusion.csv` and `confusion.png`.

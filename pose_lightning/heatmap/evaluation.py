@@ -20,6 +20,7 @@ from pose_lightning import statistics
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
+from pose_lightning.scoring import Part
 from pose_lightning.store import Store
 
 UNITS: Final[Mapping[str, str]] = {
@@ -285,6 +286,30 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
             "labelled joints (privileged), and takes joints that its neighbour lacks from the mean pose."
         )
     return lines
+
+
+def sample_parts(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> dict[str, Part]:
+    """What every person adds to what `metrics.PCKh` computes, by its names."""
+    sums, scored, everything = _measure(preds, truth), list(metrics.SCORED_14), list(metrics.ALL_16)
+    half = sums["pckh@0.5"]
+    strict = half.numerators if half.strict is None else half.strict
+    unweighted = {"pckh": half, "pckh_0.1": sums["pckh@0.1"], "auc": sums["pckh_auc"]}
+    weighted = {
+        "pckh_weighted": (half.numerators, half.counts, scored),
+        "pckh_16": (strict, half.counts, everything),
+        "pckh_visible": (sums["pckh@0.5_visible"].numerators, sums["pckh@0.5_visible"].counts, scored),
+        "pckh_occluded": (sums["pckh@0.5_occluded"].numerators, sums["pckh@0.5_occluded"].counts, scored),
+    }
+    return {
+        **{
+            name: (part.numerators[:, scored].numpy(), part.counts[:, scored].numpy())
+            for name, part in unweighted.items()
+        },
+        **{
+            name: (above[:, joints].sum(dim=1, keepdim=True).numpy(), below[:, joints].sum(dim=1, keepdim=True).numpy())
+            for name, (above, below, joints) in weighted.items()
+        },
+    }
 
 
 def _tensors(*arrays: np.ndarray) -> list[Tensor]:

@@ -7,7 +7,7 @@ import numpy as np
 from pose_lightning.heatmap import evaluation, overlays, predictions, table
 from pose_lightning.heatmap.baselines import baselines
 from pose_lightning.heatmap.evaluation import Truth
-from pose_lightning.scoring import Found, Outcome
+from pose_lightning.scoring import Found, Outcome, SampleScores
 from pose_lightning.store import Store
 
 
@@ -53,6 +53,12 @@ def write_predictions(path: Path, found: Found, store: Store, *, split: str) -> 
     predictions.write_predictions(
         path, found["preds"], names, store=store.path, split=split, confidence=found["confidence"]
     )
+
+
+def sample_scores(found: Found, store: Store) -> SampleScores:
+    """What every person adds to the logged scores; persons in one image are one group."""
+    truth = Truth.from_store(store)
+    return SampleScores(truth.names, truth.group, evaluation.sample_parts(found["preds"], truth))
 
 
 def write_overlays(folder: Path, found: Found, store: Store, count: int) -> None:

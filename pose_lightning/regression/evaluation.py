@@ -17,6 +17,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.metrics.poses import PoseErrors, clip_measures
 from pose_lightning.regression.data import Clips
+from pose_lightning.scoring import Part
 
 MEASURES: Final = PoseErrors.NAMES
 """What is measured, in this order; units in `units`."""
@@ -236,6 +237,15 @@ def _counts(truth: Truth, actions: Sequence[str], subjects: Sequence[str]) -> di
         "clips_by_action": {name: int((truth.action == name).sum()) for name in actions},
         "clips_by_subject": {name: int((truth.subject == name).sum()) for name in subjects},
     }
+
+
+def sample_parts(preds: Float64[np.ndarray, "n t 17 3"], truth: Truth) -> dict[str, Part]:
+    """What every clip adds to what `PoseErrors` computes, by its names."""
+    _check(preds, truth, "predictions")
+    sums, counts, _ = _measure(preds, truth)
+    if truth.notes.get("source_unit") == "mm":  # logged in m^2, whatever the labels' source has
+        sums[:, MEASURES.index("mse")] /= MM2_PER_M2
+    return {name: (sums[:, [column]], counts[:, [column]]) for column, name in enumerate(MEASURES)}
 
 
 def clip_errors(preds: Float64[np.ndarray, "n t 17 3"], truth: Truth) -> Float64[np.ndarray, " n"]:

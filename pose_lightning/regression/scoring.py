@@ -11,7 +11,7 @@ from pose_lightning.regression import evaluation, predictions, table
 from pose_lightning.regression.baselines import baselines
 from pose_lightning.regression.data import Clips
 from pose_lightning.regression.evaluation import Truth
-from pose_lightning.scoring import Found, Outcome
+from pose_lightning.scoring import Found, Outcome, SampleScores
 
 
 def judge(found: Found, store: Clips, train: Clips | None, *, title: str) -> Outcome:
@@ -56,3 +56,11 @@ def write_predictions(path: Path, found: Found, store: Clips, *, split: str) -> 
     """Write `preds` in mm, whole or not at all."""
     names = [str(name) for name in store.labels["name"]]
     predictions.write_predictions(path, found["preds"], names, store=store.path, split=split)
+
+
+def sample_scores(found: Found, store: Clips) -> SampleScores:
+    """What every clip adds to the logged scores; clips of one sequence are one group."""
+    truth = Truth.from_store(store, frames=found["preds"].shape[1])
+    loss = found["loss"][:, None]
+    parts = {**evaluation.sample_parts(found["preds"], truth), "loss": (loss, np.ones_like(loss))}
+    return SampleScores(truth.names, truth.group, parts)

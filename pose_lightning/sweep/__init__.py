@@ -1,0 +1,1 @@
+"""Sweeps: what varies over one experiment, run on many slots and machines, and compared."""

@@ -1,0 +1,239 @@
+"""One trial, as an agent of a W&B server starts it: it hands over values, and they become a trial like any other.
+
+The sweep that `server` registers has this as its command:
+
+    python -m pose_lightning.sweep.agent SWEEP.yaml --folder=DIR --devices=N -- LAYER ... -- ${args}
+"""
+
+import argparse
+import importlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+from pose_lightning import cli
+from pose_lightning.errors import UserError
+from pose_lightning.runs import revision
+from pose_lightning.sweep import space
+from pose_lightning.sweep.files import Cell, SweepFile
+from pose_lightning.sweep.runner import Command, Outcome
+from pose_lightning.sweep.schema import SEED
+from pose_lightning.sweep.slots import Slot
+from pose_lightning.sweep.study import Entry, State
+from pose_lightning.sweep.trials import Process, TrialFolder, complaint
+
+IDENTITY: Final = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
+"""What an agent tells its trial, in the environment."""
+
+GRACE: Final = 60.0
+"""Seconds that a trial has for its checkpoint, once told to stop."""
+
+POLL: Final = 0.2
+"""Seconds between two looks at it."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What an agent of the W&B server wants to be run.
+
+    Attributes:
+        file: The sweep.
+        folder: Of the sweep on this machine.
+        devices: Processes of the trial.
+        layers: The experiment and its demo layer.
+        cell: Which combination.
+        seed: Which seed.
+    """
+
+    file: SweepFile
+    folder: Path
+    devices: int
+    layers: Sequence[str]
+    cell: Cell
+    seed: int
+
+    @classmethod
+    def read(cls, args: Sequence[str]) -> "Order":
+        """Read the command line that the agent has made.
+
+        Raises:
+            UserError: If the values are not the sweep's.
+        """
+        first = list(args).index("--")
+        second = list(args).index("--", first + 1)
+        parser = argparse.ArgumentParser(prog="python -m pose_lightning.sweep.agent")
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--folder", type=Path, required=True)
+        parser.add_argument("--devices", type=int, default=1)
+        options = parser.parse_args(args[:first])
+        file = SweepFile.read(options.file)
+        given = dict(flag.removeprefix("--").split("=", 1) for flag in args[second + 1 :])
+        seed = int(given.pop(SEED, file.seeds[0]))
+        values = {name: value(file.parameters[name], given[name]) for name in given if name in file.parameters}
+        return cls(file, options.folder, options.devices, args[first + 1 : second], file.cell(values), seed)
+
+    @property
+    def place(self) -> TrialFolder:
+        """The trial's directory."""
+        return TrialFolder(self.folder / "trials" / self.cell.name / str(self.seed))
+
+
+def value(spec: Mapping[str, Any], text: str) -> Any:
+    """The value of a parameter that the agent has written as `text`; it may have come as 1 where the file has 1.0.
+
+    Raises:
+        UserError: If the parameter has no such value.
+    """
+    if "values" in spec:
+        found = [each for each in spec["values"] if str(each) == text]
+        found += [each for each in spec["values"] if _same_number(each, text)]
+        if not found:
+            raise UserError(f"the server sent {text}, which is none of {spec['values']}: its sweep is of another file")
+        return found[0]
+    number = float(text)
+    whole = space.kind(spec) == "int_uniform" or (
+        space.kind(spec).startswith("q_") and isinstance(spec.get("q", 1), int)
+    )
+    return round(number) if whole else number
+
+
+def _same_number(known: Any, text: str) -> bool:
+    try:
+        return not isinstance(known, bool | str) and float(known) == float(text)
+    except (TypeError, ValueError):
+        return False
+
+
+def run(order: Order, command: Command, outcome: Outcome) -> int:
+    """Run the trial, or go on with it; returns the exit status.
+
+    Args:
+        order: Which one.
+        command: Makes its command.
+        outcome: Says whether it diverged.
+
+    Raises:
+        UserError: If another process has it.
+    """
+    place = order.place
+    lock = place.grasp()
+    if lock is None:
+        raise UserError(f"{place.path} is being run already")
+    try:
+        if place.finished:
+            print(f"{place.path} is finished", flush=True)
+            return 0
+        place.end_strays()
+        return _run(order, place, lock, command, outcome)
+    finally:
+        os.close(lock)
+
+
+def _run(order: Order, place: TrialFolder, lock: int, command: Command, outcome: Outcome) -> int:
+    resume = place.resumable
+    if not resume:
+        place.clear()
+    entry, identity = _entry(order, place), {key: os.environ[key] for key in IDENTITY if key in os.environ}
+    made = command(entry, place.path, resume)
+    if "WANDB_RUN_ID" in identity and not resume:
+        made = [*made, f"--wandb.id={identity['WANDB_RUN_ID']}"]  # under which it goes on, whoever resumes it
+    process = Process(entry, place, Slot(0, "agent"), lock, made, entry.seconds)
+    with told_to_stop() as signals:
+        process.start({} if resume else identity)
+        _record(order, process, "running", None)
+        while not process.poll():
+            if signals:
+                process.stop("interrupted", grace=GRACE)
+            if len(signals) > 1:
+                process.kill()
+            time.sleep(POLL)
+    state, error = _judge(order, process, outcome, by_server=signals[:1] == [signal.SIGTERM])
+    _record(order, process, state, error)
+    print(f"{place.path}: {state}{f': {error}' if error else ''}", flush=True)
+    return 0 if state in ("complete", "diverged", "pruned") else 1
+
+
+def _entry(order: Order, place: TrialFolder) -> Entry:
+    """The trial as the runner knows its own; earlier attempts count."""
+    kept = place.path / "trial.json"
+    before = json.loads(kept.read_text()) if kept.is_file() else {}
+    return Entry(
+        id=-1,
+        number=-1,
+        cell=order.cell.name,
+        seed=order.seed,
+        values=order.cell.values,
+        state="running",
+        attempts=before.get("attempts", 0),
+        failures=0,
+        holder={},
+        value=None,
+        history=(),
+        seconds=before.get("seconds", 0.0),
+    )
+
+
+def _judge(order: Order, process: Process, outcome: Outcome, *, by_server: bool) -> tuple[State, str | None]:
+    """How the trial ended; a server that terminates early says so with SIGTERM, a person with SIGINT."""
+    if process.status == 0 and (process.stopped is None or process.folder.finished):
+        state: State = outcome(process.folder.path)
+        return state, "its loss or its metric is no number, or its maps are empty" if state == "diverged" else None
+    if process.stopped is not None:
+        early = by_server and order.file.early_terminate is not None
+        return ("pruned", "stopped early by the server") if early else ("waiting", None)
+    why = complaint(process, timeout=None)
+    return ("diverged" if outcome(process.folder.path) == "diverged" else "failed"), why
+
+
+def _record(order: Order, process: Process, state: State, error: str | None) -> None:
+    process.folder.record(
+        order.folder.name,
+        process.entry,
+        state,
+        error=error,
+        log_end=process.folder.end_of_log() if state == "failed" else [],
+        attempts=process.entry.attempts + 1,
+        seconds=round(process.seconds, 3),
+        command=list(process.command),
+        revision=revision(),
+        peak_memory_bytes=process.peak_memory_bytes,
+    )
+
+
+@contextmanager
+def told_to_stop() -> Iterator[list[int]]:
+    """The signals that came, in their order, instead of what they would have done."""
+    came: list[int] = []
+
+    def keep(number: int, frame: FrameType | None) -> None:
+        came.append(number)
+
+    before = {each: signal.signal(each, keep) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield came
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+@cli.door
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the door."""
+    order = Order.read(sys.argv[1:] if args is None else args)
+    door = importlib.import_module("pose_lightning.sweep.__main__")
+    results = importlib.import_module("pose_lightning.sweep.results")
+    command = door.command(order.file, order.layers, devices=order.devices, token="", name=order.folder.name)
+    if status := run(order, command, results.outcome):
+        raise SystemExit(status)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The helpers of these tests are modules beside them."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(autouse=True)
+def close_databases() -> Iterator[None]:
+    yield
+    if stubs := sys.modules.get("stubs"):
+        while stubs.OPENED:
+            stubs.OPENED.pop().close()

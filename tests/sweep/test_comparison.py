@@ -1,0 +1,182 @@
+import itertools
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from made import trial
+
+from pose_lightning.errors import UserError
+from pose_lightning.sweep.comparison import Comparison, Difference, Subject, compare
+from pose_lightning.sweep.results import read_sweep
+from pose_lightning.sweep.sentences import footnotes, sentences
+
+SUBJECT = Subject("made", "val/pckh", "maximize", "as the source ran it")
+BATCHES = (8, 16)
+RECIPES = ("experiments/optimizers/sgd.yaml", "experiments/optimizers/rmsprop.yaml", "experiments/optimizers/adam.yaml")
+
+
+def cell(recipe: str, batch: int) -> tuple[str, dict[str, object]]:
+    return f"{Path(recipe).stem}-batch_size={batch}", {"config": recipe, "data.batch_size": batch}
+
+
+def found_of(sweep: Path) -> Comparison:
+    return compare(read_sweep(sweep), SUBJECT)
+
+
+def pair(found: Comparison, first: str, second: str) -> Difference:
+    return next(each for each in found.differences if {each.first, each.second} == {first, second})
+
+
+def write(sweep: Path, effects: dict[str, float], *, seeds: int = 3, spread: float = 0.1, persons: int = 0) -> None:
+    """Cells of one parameter, around 50 plus their effect."""
+    rng = np.random.default_rng(0)
+    for name, effect in effects.items():
+        for seed in range(1, seeds + 1):
+            value = 50 + effect + spread * rng.normal()
+            scores = value + 5 * rng.normal(size=persons) if persons else None
+            last = value if scores is None else float(scores.mean())
+            trial(sweep, name, seed, {"model.optimizer": name}, [40.0, last], scores=scores)
+
+
+def test_a_difference_of_two_cells_is_the_paired_t_test_over_seeds(tmp_path: Path) -> None:
+    numbers = {"adam": [60.0, 61.0, 63.5], "sgd": [55.0, 57.0, 58.0]}
+    for name, values in numbers.items():
+        for seed, value in enumerate(values, 1):
+            trial(tmp_path, name, seed, {"model.optimizer": name}, [value])
+    found = found_of(tmp_path)
+    expected = scipy.stats.ttest_rel(numbers["adam"], numbers["sgd"])
+    (difference,) = found.differences
+    assert (difference.first, difference.seeds) == ("adam", 3)
+    assert difference.value == pytest.approx(4.8333333)
+    assert difference.p_value == pytest.approx(expected.pvalue)
+    assert (difference.low, difference.high) == pytest.approx(tuple(expected.confidence_interval()))
+    assert difference.corrected == difference.p_value
+    assert [row.cell for row in found.rows] == ["adam", "sgd"]
+    assert any("No score by sample" in note for note in footnotes(found))
+
+
+def test_a_large_effect_is_said_with_its_interval_and_seeds(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": 3.0, "sgd": 0.0}, seeds=6)
+    (said, *_) = [line for line in sentences(found_of(tmp_path)) if "beats" in line]
+    assert said.startswith("adam beats sgd by 2.9") or said.startswith("adam beats sgd by 3.0")
+    assert "PCKh (95 % 2." in said
+    assert "; 6 seeds; sign flips p = 0.031)" in said
+
+
+def test_two_seeds_claim_nothing(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": 0.3, "sgd": 0.0}, seeds=2, spread=2.0)
+    assert any("no difference can be told with 2 seeds" in line for line in sentences(found_of(tmp_path)))
+
+
+def test_one_seed_claims_nothing_and_its_interval_is_of_samples(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": 9.0, "sgd": 0.0}, seeds=1, persons=50)
+    found = found_of(tmp_path)
+    assert found.clusters == 50
+    assert all(math.isfinite(row.low) for row in found.rows)
+    assert any("no difference can be told with 1 seed" in line for line in sentences(found))
+
+
+def test_persons_of_one_image_count_once(tmp_path: Path) -> None:
+    scores = np.random.default_rng(1).normal(size=40)
+    for name, repeat in (("alone", 1), ("together", 3)):
+        for seed in (1, 2, 3):
+            groups = np.repeat(np.arange(40), repeat)
+            trial(tmp_path / name, "only", seed, {}, [0.0], scores=np.repeat(scores, repeat), groups=groups.tolist())
+    alone, together = (found_of(tmp_path / name).rows[0] for name in ("alone", "together"))
+    assert (together.low, together.high) == pytest.approx((alone.low, alone.high))
+
+
+def test_a_diverged_trial_is_named_and_not_averaged(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": 0.0, "sgd": 5.0})
+    trial(tmp_path, "sgd", 4, {"model.optimizer": "sgd"}, [3.0, math.nan])
+    trial(tmp_path, "adam", 4, {"model.optimizer": "adam"}, [3.0, 50.0])
+    trial(tmp_path, "rmsprop", 1, {"model.optimizer": "rmsprop"}, [1.0], state="diverged")
+    found = found_of(tmp_path)
+    sgd, adam, rmsprop = found.rows
+    assert sgd.lost == {"diverged": (4,)}
+    assert sgd.value == pytest.approx(55, abs=0.3)
+    assert math.isnan(rmsprop.value)
+    said = "\n".join(sentences(found))
+    assert "sgd diverged with seed 4: its row is the mean of the other 3 seeds, which flatters it." in said
+    assert "rmsprop diverged with seed 1: it has no row of numbers." in said
+    assert not pair(found, "sgd", "adam").claimed("maximize")  # by the runs that survived
+    assert "because sgd diverged with other seeds" in said
+    assert adam.seeds == (1, 2, 3, 4)
+
+
+def test_a_failed_trial_is_named(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": 0.0, "sgd": 5.0})
+    trial(tmp_path, "sgd", 4, {"model.optimizer": "sgd"}, [3.0], state="failed", error="no memory")
+    assert any("sgd failed with seed 4" in line for line in sentences(found_of(tmp_path)))
+
+
+def test_marginal_effects_average_over_matched_cells(tmp_path: Path) -> None:
+    effects = {"sgd": 0.0, "rmsprop": 4.0, "adam": 6.0}
+    for recipe, batch in itertools.product(RECIPES, BATCHES):
+        name, values = cell(recipe, batch)
+        for seed in (1, 2, 3):
+            noise = 0.01 * (seed - 2) * (1 if batch == 8 else -0.5)
+            trial(tmp_path, name, seed, values, [50 + effects[Path(recipe).stem] + batch / 8 + noise])
+    found = found_of(tmp_path)
+    marginal = {(each.first, each.second): each for each in found.differences if each.parameter}
+    assert set(marginal) == {("adam", "rmsprop"), ("adam", "sgd"), ("rmsprop", "sgd"), ("16", "8")}
+    assert marginal["adam", "sgd"].value == pytest.approx(6.0)
+    assert (marginal["adam", "sgd"].parameter, marginal["adam", "sgd"].matched) == ("optimizer", 2)
+    assert marginal["16", "8"].value == pytest.approx(1.0)
+    assert marginal["16", "8"].matched == 3
+    assert {each.level: each.value for each in found.levels if each.parameter == "optimizer"} == pytest.approx(
+        {"sgd": 51.5, "rmsprop": 55.5, "adam": 57.5}
+    )
+    assert len(found.differences) == 4 + 15
+
+
+def test_what_a_cell_cost_by_hand(tmp_path: Path) -> None:
+    trial(tmp_path, "adam", 1, {"a": 1}, [10.0, 30.0, 25.0], seconds=8.0)
+    trial(tmp_path, "adam", 2, {"a": 1}, [10.0, 20.0, 31.0], seconds=10.0)
+    found = compare(read_sweep(tmp_path), SUBJECT, score=30.0)
+    (row,) = found.rows
+    assert (row.value, row.best, row.samples) == (28.0, 30.5, 300.0)
+    assert (row.reached, row.samples_to_reach, row.seconds_to_reach) == (2, 250.0, 5.0)
+    assert (row.seconds, row.throughput, row.peak_memory) == (9.0, 50.0, 2.0**30)
+
+
+def test_less_is_better_where_the_goal_says_so(tmp_path: Path) -> None:
+    write(tmp_path, {"adam": -9.0, "sgd": 0.0}, seeds=6)
+    found = compare(read_sweep(tmp_path), Subject("made", "val/pckh", "minimize"))
+    assert found.rows[0].cell == "adam"
+    assert any(
+        line.startswith("adam beats sgd by 9.") or line.startswith("adam beats sgd by 8.9") for line in sentences(found)
+    )
+
+
+def test_a_score_of_another_step_is_not_taken_for_the_last(tmp_path: Path) -> None:
+    folder = trial(tmp_path, "adam", 1, {}, [10.0, 20.0], scores=np.full(4, 20.0))
+    with (folder / "metrics.csv").open("a") as file:
+        file.write("30,300,0,6.0,,25.0\n")
+    found = found_of(tmp_path)
+    assert found.rows[0].value == 25.0
+    assert found.clusters == 0
+
+
+def test_runs_of_other_samples_are_refused(tmp_path: Path) -> None:
+    trial(tmp_path, "adam", 1, {"a": 1}, [1.0], scores=np.ones(4))
+    trial(tmp_path, "sgd", 1, {"a": 2}, [1.0], scores=np.ones(5))
+    with pytest.raises(UserError, match="different samples"):
+        found_of(tmp_path)
+
+
+def test_tuning_seeds_are_left_out(tmp_path: Path) -> None:
+    trial(tmp_path, "adam", 100, {"a": 1}, [90.0])
+    trial(tmp_path, "adam", 1, {"a": 1}, [50.0])
+    found = compare(read_sweep(tmp_path), Subject("made", "val/pckh", "maximize", "tuned", (100, 101)))
+    assert found.rows[0].seeds == (1,)
+    assert found.rows[0].value == 50.0
+    assert any("chosen on seeds 100, 101" in line for line in footnotes(found))
+
+
+def test_nothing_finished_is_said(tmp_path: Path) -> None:
+    trial(tmp_path, "adam", 1, {}, [90.0], state="failed")
+    with pytest.raises(UserError, match="nothing to compare"):
+        found_of(tmp_path)
