@@ -196,11 +196,6 @@ class _CheckpointCLI(PoseCLI):
     from_checkpoint = True
 
 
-class _ParsedCLI(PoseCLI):
-    def instantiate_classes(self) -> None:
-        """Nothing: settings were asked for, not what they describe."""
-
-
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """Parse `args` and make the trainer, model and data module they describe.
 
@@ -209,21 +204,12 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             word, also where a sweep's agent puts a YAML behind it.
         from_checkpoint: Leave out the weights that training started from: they may be gone, or need a network.
     """
-    keep_freed_memory()
-    return _make(_CheckpointCLI if from_checkpoint else PoseCLI, args)
-
-
-def parse(args: Sequence[str]) -> dict[str, Any]:
-    """Every setting that `args` come to, by its short dotted name; nothing is built."""
-    return _make(_ParsedCLI, args).flat()
-
-
-def _make(kind: type[PoseCLI], args: Sequence[str]) -> PoseCLI:
     _quieten()
+    keep_freed_memory()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return kind(
+        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,

@@ -128,11 +128,11 @@ class SweepFile:
         ordered = {name: values[name] for name in self.parameters}
         short = [name.rpartition(".")[2] for name in ordered]
         parts, exact = [], True
-        for name, last in zip(ordered, short, strict=True):
-            text, as_it_is = _readable(ordered[name], stem=name == "config")
-            exact &= as_it_is
+        for (name, value), last in zip(ordered.items(), short, strict=True):
+            text = Path(value).stem if name == "config" else _readable(value)
+            exact &= [_readable(each) for each in self.parameters[name].get("values", [value])].count(text) <= 1
             parts.append(text if name == "config" else f"{last if short.count(last) == 1 else name}={text}")
-        label = "-".join(parts) or "only"
+        label = "-".join(parts)
         if not exact or len(label) > LONGEST:
             told = json.dumps(ordered, sort_keys=True).encode()
             label = f"{label[:LONGEST]}-{hashlib.sha256(told).hexdigest()[:8]}"
@@ -179,14 +179,10 @@ class SweepFile:
         return {name: value for name, value in self.fixed.items() if not (demo and name.startswith(DEMO_SIZED))}
 
 
-def _readable(value: Any, *, stem: bool) -> tuple[str, bool]:
-    """A value in a file's name, and whether the name says all of it."""
-    if stem:
-        return Path(str(value)).stem, True
+def _readable(value: Any) -> str:
+    """A value in a file's name; two values may come to the same."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={_readable(each, stem=False)[0]}" for key, each in value.items()), False
+        return ",".join(f"{key}={_readable(each)}" for key, each in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "+".join(_readable(each, stem=False)[0] for each in value), False
-    text = str(value)
-    safe = re.sub(r"[^A-Za-z0-9_.+]", "_", text) if isinstance(value, str) else text
-    return safe, safe == text
+        return "+".join(_readable(each) for each in value)
+    return re.sub(r"[^A-Za-z0-9_.+]", "_", value) if isinstance(value, str) else str(value)
