@@ -218,6 +218,7 @@ class ActivityClassification(Task):
 
     def on_train_start(self) -> None:
         """Start the head as a linear probe; a resumed run has that behind it."""
+        super().on_train_start()
         if self.probe_penalty is None or self.trainer.global_step:
             return
         features, labels = probe.training_features(self.model, self.trainer)
