@@ -5,7 +5,6 @@ or with --storage, Optuna keeps them. Trials that are finished are never run aga
 """
 
 import argparse
-import importlib
 import os
 import re
 import shlex
@@ -17,7 +16,7 @@ from typing import Final
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
 from pose_lightning.runs import revision
-from pose_lightning.sweep import results, server
+from pose_lightning.sweep import compare, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp
@@ -202,7 +201,7 @@ def _end(study: Study) -> int:
             f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them"
         )
     if any(folder.glob("trials/*/*/metrics.json")):
-        importlib.import_module("pose_lightning.sweep.compare").main([str(folder)])
+        compare.main([str(folder)])
     return 1 if failed else 0
 
 
@@ -226,7 +225,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     args = sys.argv[1:] if args is None else list(args)
     if args[:1] == ["compare"]:
-        importlib.import_module("pose_lightning.sweep.compare").main(args[1:])
+        compare.main(args[1:])
         return
     if status := sweep(_parser().parse_args(args)):
         raise SystemExit(status)
