@@ -120,7 +120,7 @@ def _curves(run: RunDirectory, built: PoseCLI) -> list[Path]:
         return []
     title = f"{built.config.experiment}{' (synthetic data)' if built.datamodule.synthetic else ''}"
     data = built.datamodule
-    epoch = data.samples_seen(data.steps_per_epoch)
+    epoch = data.samples_per_pass
     return write_curves(run.path / "curves", metrics, built.model.curves, title=title, epoch=epoch)
 
 
