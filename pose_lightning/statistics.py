@@ -167,17 +167,21 @@ class Repeated:
         return float(self.values.var(ddof=1)) / self.seeds if self.seeds > 1 else math.nan
 
     @cached_property
+    def rest_variance(self) -> float:
+        """Of the mean, from what is left of both (E/(kg)), which the seeds' variance has in it; 0 where not known."""
+        k, g = self.influences.shape
+        if k < 2 or g < 2:
+            return 0.0
+        left = np.square(self.influences - self.influences.mean(axis=0)).sum()
+        return float(left) / ((k - 1) * (g - 1)) / (k * g)
+
+    @cached_property
     def sample_variance(self) -> float:
         """Of the mean, from other samples, without what shows between seeds already (B/g); not below 0."""
-        k, g = self.influences.shape
-        if g < 2:
+        if self.clusters < 2:
             return 0.0
-        mean = self.influences.mean(axis=0)
-        both = float(mean.var(ddof=1)) / g
-        if k < 2:
-            return both
-        left = float(np.square(self.influences - mean).sum()) / ((k - 1) * (g - 1)) / (k * g)
-        return max(both - left, 0.0)
+        both = float(self.influences.mean(axis=0).var(ddof=1)) / self.clusters
+        return max(both - self.rest_variance, 0.0)
 
     def quantile(self, tail: float) -> float:
         """How many standard errors leave `tail` on one side of an interval.
@@ -237,11 +241,13 @@ class Repeated:
         A t test with the seeds' degrees of freedom for the whole error, which is never too bold (Mickey and Brown,
         Bounds on the Distribution Functions of the Behrens-Fisher Statistic, Annals of Mathematical Statistics 1966).
         The quantiles of `interval` are right at 95 %, but far out, where a correction for many comparisons looks, up to
-        three times too bold with 3 seeds.
+        three times too bold with 3 seeds. Two seeds may have the same score by chance, as shares of few samples do; so
+        their variance counts for no less than chance within it would make it.
         """
         if self.seeds < 2 or not self.error:
             return math.nan
-        return 2 * float(scipy.special.stdtr(self.seeds - 1, -abs(self.value) / self.error))
+        error = math.sqrt(max(self.seed_variance, self.rest_variance) + self.sample_variance)
+        return 2 * float(scipy.special.stdtr(self.seeds - 1, -abs(self.value) / error))
 
     def sign_flip_p_value(self) -> float:
         """Of the seeds' numbers being as likely with the other sign, two-sided, on these samples; NaN below six seeds.

@@ -137,7 +137,12 @@ def _difference_json(each: Difference, goal: Goal) -> dict[str, Any]:
 def _trial_json(trial: Trial, metric: str) -> dict[str, Any]:
     told = {key: getattr(trial, key) for key in ("cell", "seed", "values", "state", "error", "seconds", "log_end")}
     history = [asdict(point) for point in trial.history(metric)]
-    return {**told, "folder": str(trial.folder), "peak_memory_bytes": trial.peak_memory_bytes, "history": history}
+    return {
+        **told,
+        "folder": "/".join(trial.folder.parts[-3:]),
+        "peak_memory_bytes": trial.peak_memory_bytes,
+        "history": history,
+    }
 
 
 def _plain(value: Any) -> Any:

@@ -240,7 +240,7 @@ def _scored(finished: Sequence[Trial], metric: str) -> tuple[list[_Scored], int,
     histories = [trial.history(metric) for trial in finished]
     nothing, notes = np.zeros(0), []
     first = next((each for each in read if each is not None), None)
-    lacking = [str(trial.folder) for trial, each in zip(finished, read, strict=True) if each is None]
+    lacking = [f"{trial.cell} seed {trial.seed}" for trial, each in zip(finished, read, strict=True) if each is None]
     if lacking:
         notes.append(
             f"No score by sample of the last step in {len(lacking)} of {len(finished)} runs, such as {lacking[0]}: "

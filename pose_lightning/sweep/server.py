@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import redirect_stdout
+from contextlib import closing, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -80,8 +80,9 @@ def run(
     """
     demo = sum(each.startswith("--config=") for each in layers) > 1
     folder = folder or Path("runs") / "sweeps" / (f"{file.name}_demo" if demo else file.name)
-    study = Study.open(file, folder, layers=layers)
-    path = study.settle("server", lambda: _register(document(file, layers, folder=folder, devices=devices), project))
+    with closing(Study.open(file, folder, layers=layers)) as study:
+        wanted = document(file, layers, folder=folder, devices=devices)
+        path = study.settle("server", lambda: _register(wanted, project))
     url, _ = _look_up(path)
     say(f"dashboard: {url}")
     say(f"other machines join, in a checkout of this revision, with: wandb agent {path}")

@@ -98,6 +98,9 @@ class FakeServer:
         teams = {"edges": [{"node": {"name": ENTITY}}]}
         return {"viewer": {"id": "1", "entity": ENTITY, "username": ENTITY, "email": "", "flags": "{}", "teams": teams}}
 
+    def _get_default_entity(self, _: dict[str, Any]) -> dict[str, Any]:
+        return {"viewer": {"id": "1", "entity": ENTITY}}
+
     def _server_features_query(self, _: dict[str, Any]) -> dict[str, Any]:
         return {"serverInfo": {"features": []}}
 

@@ -45,7 +45,7 @@ PARAMETERS: dict[str, Any] = {
 RUN = """
 import sys
 from pathlib import Path
-from pose_lightning.sweep import agent, server
+from pose_lightning.sweep import server
 from pose_lightning.sweep.files import SweepFile
 assert server.available()
 file, folder, *layers = sys.argv[1:]
@@ -110,12 +110,14 @@ def test_two_agents_take_every_cell_and_flat_settings_and_metrics_arrive(
     assert [runner.returncode, joined.returncode] == [0, 0], output_of_agents
     assert said[0] == f"dashboard: {served.url}/{ENTITY}/proj/sweeps/sweep0\n"
     assert said[-1] == "here\n"
+    again = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # the sweep that is there
+    assert again.splitlines() == [*(line.rstrip("\n") for line in said[:2]), "here"]
     assert served.unknown == []
 
     sweep = served.sweeps["sweep0"]
     assert len(served.sweeps) == 1
-    assert len(served.agents) == 2
-    assert {taken for taken, _ in sweep.handed_out.values()} == set(served.agents)
+    assert {taken for taken, _ in sweep.handed_out.values()} == {"agent0", "agent1"}
+    assert set(served.agents) == {"agent0", "agent1", "agent2"}
     assert not sweep.waiting
     assert len(served.runs) == 4
     cells = {cell.name: cell for cell in file.cells()}
