@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -105,6 +106,15 @@ def test_a_diverged_trial_says_so(tmp_path: Path, logs: Path) -> None:
     assert record(tmp_path / "sweep", "lr=3.0/1")["state"] == "diverged"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: what a shell starts in the background ignores it, and the runner respects that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupted_sweep_loses_nothing(tmp_path: Path, logs: Path, times: int) -> None:
     file = sweep_file(tmp_path)
