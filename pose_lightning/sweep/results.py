@@ -31,6 +31,9 @@ OWN: Final = re.compile(
 )
 """Settings of config.yaml that tell runs of one cell apart, or do not matter."""
 
+FIRST: Final = ("model.optimizer", "model.lr", "data.batch_size")
+"""Settings that come first in a cell's name."""
+
 COLUMNS: Final = ("optimizer", "lr", "batch_size", "seed", "experiment", "sweep", "cell", "revision")
 """Of a W&B configuration, what repeats other settings."""
 
@@ -205,7 +208,8 @@ def read_runs(folders: Sequence[Path]) -> list[Trial]:
     found = [run for folder in folders for run in _runs_below(folder)]
     settings = [_settings(run) for run in found]
     names = {name for each in settings for name in each if not OWN.match(name)}
-    differing = sorted(name for name in names if len({repr(each.get(name)) for each in settings}) > 1)
+    differing = [name for name in names if len({repr(each.get(name)) for each in settings}) > 1]
+    differing.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     trials: list[Trial] = []
     for run, each in zip(found, settings, strict=True):
         values = {name: each.get(name) for name in differing}
