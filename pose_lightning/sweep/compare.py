@@ -21,8 +21,9 @@ from rich.text import Text
 from pose_lightning import cli
 from pose_lightning.errors import UserError
 from pose_lightning.runs import write_json
-from pose_lightning.sweep.comparison import Comparison, Difference, Goal, Row, Subject, compare
+from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
+from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
 from pose_lightning.sweep.published import published
 from pose_lightning.sweep.results import Trial, read_runs, read_sweep
 from pose_lightning.sweep.sentences import footnotes, number, sentences, unit

@@ -31,6 +31,9 @@ OWN: Final = re.compile(
 )
 """Settings of config.yaml that tell runs of one cell apart, or do not matter."""
 
+FIRST: Final = ("model.optimizer", "model.lr", "data.batch_size")
+"""Settings that come first in a cell's name."""
+
 COLUMNS: Final = ("optimizer", "lr", "batch_size", "seed", "experiment", "sweep", "cell", "revision")
 """Of a W&B configuration, what repeats other settings."""
 
@@ -75,15 +78,22 @@ class Trial:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        """Logged rows, oldest first: from metrics.csv, or from W&B's files, which also know the time."""
-        from_wandb = offline.history(self.folder)[1] if offline.files(self.folder) else []
+        """Logged rows, oldest first: from metrics.csv, or where there is none from W&B's files."""
         path = self.folder / "metrics.csv"
-        if not path.is_file():
-            return [{**row, "step": int(row.get("trainer/global_step", row.get("_step", 0)))} for row in from_wandb]
-        text = path.read_text()
-        rows: list[dict[str, Any]] = list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
-        times = {int(row["trainer/global_step"]): row["_runtime"] for row in from_wandb if "trainer/global_step" in row}
-        return [{**row, "_runtime": row.get("seconds") or times.get(int(row["step"]), math.nan)} for row in rows]
+        if path.is_file():
+            text = path.read_text()
+            return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+        found = offline.history(self.folder)[1] if offline.files(self.folder) else []
+        return [{**row, "step": int(row.get("trainer/global_step", row.get("_step", 0)))} for row in found]
+
+    @cached_property
+    def seconds_at(self) -> Mapping[int, float]:
+        """When each step was logged, s; W&B's files know it, and nothing is known where they are damaged."""
+        try:
+            rows = offline.history(self.folder)[1] if offline.files(self.folder) else []
+        except UserError:
+            return {}
+        return {int(row["trainer/global_step"]): row["_runtime"] for row in rows if "trainer/global_step" in row}
 
     def history(self, metric: str) -> list[Point]:
         """Every logged value of `metric`, the last one of each step."""
@@ -91,8 +101,13 @@ class Trial:
         for row in self.rows:
             if row.get(metric) not in (None, ""):
                 step, samples = int(row["step"]), int(float(row.get("samples") or 0))
-                found[step] = Point(step, samples, float(row.get("_runtime", math.nan)), float(row[metric]))
+                seconds = row.get("seconds") or self.seconds_at.get(step, math.nan)
+                found[step] = Point(step, samples, float(seconds), float(row[metric]))
         return [found[step] for step in sorted(found)]
+
+    def last(self, metric: str) -> float | None:
+        """The last logged value; None where there is none."""
+        return next((float(row[metric]) for row in reversed(self.rows) if row.get(metric) not in (None, "")), None)
 
     def sample_scores(self, metric: str) -> SampleScores | None:
         """What each sample adds to the last logged value; None where the run was scored at another step, or never."""
@@ -121,8 +136,8 @@ def outcome(folder: Path) -> Literal["complete", "diverged"]:
     trial = Trial("", 0, {}, folder, "complete")
     followed = _study(folder.parents[2]).get("metric") if len(folder.parts) > 3 else None
     for metric in (*LOSSES, *([followed] if followed else [])):
-        values = trial.history(metric)
-        if values and not math.isfinite(values[-1].value):
+        value = trial.last(metric)
+        if value is not None and not math.isfinite(value):
             return "diverged"
     return "diverged" if _empty_heatmaps(folder) else "complete"
 
@@ -193,7 +208,8 @@ def read_runs(folders: Sequence[Path]) -> list[Trial]:
     found = [run for folder in folders for run in _runs_below(folder)]
     settings = [_settings(run) for run in found]
     names = {name for each in settings for name in each if not OWN.match(name)}
-    differing = sorted(name for name in names if len({repr(each.get(name)) for each in settings}) > 1)
+    differing = [name for name in names if len({repr(each.get(name)) for each in settings}) > 1]
+    differing.sort(key=lambda name: (FIRST.index(name) if name in FIRST else len(FIRST), name))
     trials: list[Trial] = []
     for run, each in zip(found, settings, strict=True):
         values = {name: each.get(name) for name in differing}

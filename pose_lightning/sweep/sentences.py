@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pose_lightning.statistics import RESAMPLED_FROM
-from pose_lightning.sweep.comparison import Comparison, Difference, Row
+from pose_lightning.sweep.findings import Comparison, Difference, Row
 from pose_lightning.sweep.published import published
 
 UNITS: Final[Mapping[str, str]] = {

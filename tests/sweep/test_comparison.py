@@ -8,7 +8,8 @@ import scipy.stats
 from made import trial
 
 from pose_lightning.errors import UserError
-from pose_lightning.sweep.comparison import Comparison, Difference, Subject, compare
+from pose_lightning.sweep.comparison import compare
+from pose_lightning.sweep.findings import Comparison, Difference, Subject
 from pose_lightning.sweep.results import read_sweep
 from pose_lightning.sweep.sentences import footnotes, sentences
 

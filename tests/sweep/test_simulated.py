@@ -10,7 +10,8 @@ import pytest
 from jaxtyping import Float64
 
 from pose_lightning.scoring import SampleScores
-from pose_lightning.sweep.comparison import Subject, compare
+from pose_lightning.sweep.comparison import compare
+from pose_lightning.sweep.findings import Subject
 from pose_lightning.sweep.results import Point, Trial
 
 SUBJECT = Subject("simulated", "val/pckh", "maximize")
