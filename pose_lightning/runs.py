@@ -118,9 +118,7 @@ class RunDirectory:
 
     def write_config(self, text: str) -> None:
         """Write the configuration, whole or not at all."""
-        partial = self.config.with_suffix(".yaml.partial")
-        partial.write_text(text)
-        partial.replace(self.config)
+        write_text(self.config, text)
 
     @contextmanager
     def log(self) -> Iterator[None]:
@@ -164,20 +162,14 @@ class MetricsFile:
             self._read()
 
     def _read(self) -> None:
-        text = self.path.read_text()
-        whole = text[: text.rfind("\n") + 1]
+        text, whole = self.path.read_text(), whole_rows(self.path)
         rows = list(csv.DictReader(io.StringIO(whole)))
         if whole != text:
-            self._replace(whole)
+            write_text(self.path, whole)
         if rows:
             self.columns = list(rows[0])
         for row in rows:
             self._known |= {(int(row["step"]), name) for name, value in row.items() if value and name not in COUNTERS}
-
-    def _replace(self, text: str) -> None:
-        partial = self.path.with_suffix(".csv.partial")
-        partial.write_text(text)
-        partial.replace(self.path)
 
     def fresh(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
         """The metrics that the file did not hold for this step when it was opened."""
@@ -192,7 +184,7 @@ class MetricsFile:
             writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
-            self._replace(text.getvalue())
+            write_text(self.path, text.getvalue())
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
@@ -293,8 +285,24 @@ def revision() -> str | None:
     return f"{commit}+" if changes else commit
 
 
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv that may just be written to; none where it is not there."""
+    return list(csv.DictReader(io.StringIO(whole_rows(path)))) if path.is_file() else []
+
+
+def whole_rows(path: Path) -> str:
+    """The text of a metrics.csv, without a last row that is cut short."""
+    text = path.read_text()
+    return text[: text.rfind("\n") + 1]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    partial = path.with_name(f"{path.name}.partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, whole or not at all; NaN is refused, because JSON has none."""
-    partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n")
-    partial.replace(path)
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

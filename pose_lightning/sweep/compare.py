@@ -20,7 +20,7 @@ from rich.text import Text
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.runs import write_json
+from pose_lightning.runs import write_json, write_text
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
@@ -73,16 +73,10 @@ def _goal(metric: str) -> Goal:
 def write(folder: Path, found: Comparison) -> list[Path]:
     """Write results.csv, results.json and results.md."""
     paths = [folder / f"results.{end}" for end in ("csv", "json", "md")]
-    _replace(paths[0], to_csv(found))
+    write_text(paths[0], to_csv(found))
     write_json(paths[1], to_json(found))
-    _replace(paths[2], to_markdown(found))
+    write_text(paths[2], to_markdown(found))
     return paths
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def to_csv(found: Comparison) -> str:

@@ -1,7 +1,6 @@
 """What a study is kept in: a database, and the files beside it that say what it is about."""
 
 import difflib
-import json
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from pose_lightning.errors import UserError
+from pose_lightning.runs import write_json, write_text
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import locked
 
@@ -68,21 +68,14 @@ def place(folder: Path) -> str:
     path = folder / "place"
     with locked(folder / "study.lock"):
         if not path.is_file():
-            write(path, secrets.token_hex(8))
+            write_text(path, secrets.token_hex(8))
     return path.read_text()
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def write_about(file: SweepFile, folder: Path, layers: Sequence[str]) -> None:
     """Write `sweep.yaml` and `study.json`, unless they are there."""
     if not (kept := folder / "sweep.yaml").is_file():
-        write(kept, file.text)
+        write_text(kept, file.text)
     if (folder / "study.json").is_file():
         return
     about = {
@@ -96,7 +89,7 @@ def write_about(file: SweepFile, folder: Path, layers: Sequence[str]) -> None:
         "layers": list(layers),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write(folder / "study.json", json.dumps(about, indent=2) + "\n")
+    write_json(folder / "study.json", about)
 
 
 def refuse_other(folder: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:

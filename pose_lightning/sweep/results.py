@@ -1,6 +1,5 @@
 """What the trials of a sweep, or any runs, have left on disk."""
 
-import csv
 import json
 import math
 import re
@@ -16,6 +15,7 @@ import numpy as np
 import yaml
 
 from pose_lightning.errors import UserError
+from pose_lightning.runs import read_metrics
 from pose_lightning.scoring import SampleScores
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.files import SweepFile
@@ -81,8 +81,7 @@ class Trial:
         """Logged rows, oldest first: from metrics.csv, or where there is none from W&B's files."""
         path = self.folder / "metrics.csv"
         if path.is_file():
-            text = path.read_text()
-            return list(csv.DictReader(text[: text.rfind("\n") + 1].splitlines()))
+            return list(read_metrics(path))
         found = offline.history(self.folder)[1] if offline.files(self.folder) else []
         return [{**row, "step": int(row.get("trainer/global_step", row.get("_step", 0)))} for row in found]
 

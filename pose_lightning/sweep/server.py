@@ -57,7 +57,7 @@ def run(
     count: int | None,
     project: str,
     devices: int = 1,
-    folder: Path | None = None,
+    folder: Path,
     say: Say = print,
 ) -> Rest:
     """Register the sweep, or go on with the one that was, and let agents run until the server has no more for them.
@@ -78,8 +78,6 @@ def run(
     Raises:
         UserError: If the server cannot be reached or refuses, or agents of this sweep are at work here already.
     """
-    demo = sum(each.startswith("--config=") for each in layers) > 1
-    folder = folder or Path("runs") / "sweeps" / (f"{file.name}_demo" if demo else file.name)
     with closing(Study.open(file, folder, layers=layers)) as study:
         wanted = document(file, layers, folder=folder, devices=devices)
         path = study.settle("server", lambda: _register(wanted, project))

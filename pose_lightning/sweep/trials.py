@@ -1,6 +1,5 @@
 """One trial: a run's directory, a lock, and the process that has it."""
 
-import csv
 import json
 import math
 import os
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning.sweep.keeping import write
+from pose_lightning.runs import read_metrics, write_json
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State
@@ -84,23 +83,14 @@ class TrialFolder:
 
     def history(self, metric: str) -> list[float]:
         """Every finite value of `metric` in metrics.csv, in order; a row that is being written is left out."""
-        try:
-            text = (self.path / "metrics.csv").read_text()
-        except FileNotFoundError:
-            return []
-        rows = csv.reader(text[: text.rfind("\n") + 1].splitlines())
-        header = next(rows, [])
-        if metric not in header:
-            return []
-        column = header.index(metric)
-        values = [float(row[column]) for row in rows if len(row) > column and row[column]]
+        values = [float(row[metric]) for row in read_metrics(self.path / "metrics.csv") if row.get(metric)]
         return [value for value in values if math.isfinite(value)]
 
     def record(self, sweep: str, entry: Entry, state: State, **told: Any) -> None:
         """Write trial.json."""
         told = {"error": None, "log_end": [], "peak_memory_bytes": None} | told
         head = {"sweep": sweep, "cell": entry.cell, "seed": entry.seed, "values": dict(entry.values), "state": state}
-        write(self.path / "trial.json", json.dumps({**head, **told}, indent=2, allow_nan=False) + "\n")
+        write_json(self.path / "trial.json", {**head, **told})
 
     def end_strays(self) -> None:
         """Kill what is left of a trial whose first process is gone, such as the ranks of a group; on Linux only."""
