@@ -1,9 +1,9 @@
 """Compare ways to train one backbone on a folder of photographs: all of it, parts of it, its head alone, from scratch.
 
-Every network sees the same samples in the same order; its checkpoint is chosen on the validation split and scored on
-the test split, which chose nothing. Beside them stands a linear probe: logistic regression on the frozen features of
-the same weights, its penalty and the pictures' size chosen on the validation split. Finished runs are kept: the same
-command goes on where it was stopped.
+Every network sees the same samples in the same order; its last checkpoint is scored on the test split, which chose
+nothing. Beside them stands a linear probe: logistic regression on the frozen features of the same weights, its penalty
+and the pictures' size chosen on the validation split. Finished runs are kept: the same command goes on where it was
+stopped.
 
     python -m pose_lightning.convert images --source DIR --target data/images
     python tests/bench/compare_freezing.py --weights tf_efficientnet_lite0.safetensors [--variants fine_tuned frozen]
@@ -38,6 +38,7 @@ VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
         "--model.freeze_statistics=false",
         "--model.probe_penalty=null",
         "--model.lr=1.0e-3",
+        "--model.backbone_rate=1.0",
     ),
     "all_but_last_20": ("--model.freeze.mode=all_but_last", "--model.freeze.n=20"),
     "last_20": ("--model.freeze.mode=last", "--model.freeze.n=20"),
