@@ -18,6 +18,7 @@ from pose_lightning import cli, evaluate
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
+from pose_lightning.memory import explained
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
@@ -62,7 +63,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
     trainer.loggers = _loggers(built, run)
     try:
-        with run.log(), run.shared():
+        with run.log(), run.shared(), explained(trainer):
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=run.last if resumed else None, weights_only=True)
     finally:
         atexit.register(_leave_group)

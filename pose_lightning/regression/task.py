@@ -152,11 +152,12 @@ class ClipRegression(Task):
         self.log("train/mpjpe", self.train_mpjpe.compute())
         self.train_mpjpe.reset()
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the batch to the metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add the batch to the metrics; returns the network's `outputs` (B, T, 17, 3)."""
         outputs = self.model(batch["clip"]).float()
         self.val_loss.update(self._losses(outputs, batch["joints"]), batch["weight"])
         self.val_errors.update(self.targets.inverse(outputs), batch["joints"], batch["weight"])
+        return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; each has counted every clip of every rank once."""
