@@ -1,4 +1,6 @@
-"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells; `compare DIR`: only compare.
+"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells.
+
+`compare DIR` only compares, and `claims DIR...` holds what was found against the reports' claims.
 
 Where somebody is logged in to a W&B server the sweep is registered there, and agents of W&B take its trials. Otherwise,
 or with --storage, Optuna keeps them. Trials that are finished are never run again.
@@ -16,7 +18,7 @@ from typing import Final
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
 from pose_lightning.runs import revision
-from pose_lightning.sweep import compare, results, server
+from pose_lightning.sweep import claims, compare, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp
@@ -202,6 +204,7 @@ def _end(study: Study) -> int:
         )
     if any(folder.glob("trials/*/*/metrics.json")):
         compare.main([str(folder)])
+        compare.write_others(folder, claims.metrics(folder.name.removesuffix(claims.DEMO)))
     return 1 if failed else 0
 
 
@@ -224,8 +227,9 @@ def _print_commands(
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     args = sys.argv[1:] if args is None else list(args)
-    if args[:1] == ["compare"]:
-        compare.main(args[1:])
+    other = {"compare": compare.main, "claims": claims.main}
+    if args and args[0] in other:
+        other[args[0]](args[1:])
         return
     if status := sweep(_parser().parse_args(args)):
         raise SystemExit(status)
