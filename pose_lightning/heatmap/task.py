@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
@@ -12,9 +13,12 @@ from torchmetrics import MeanMetric
 from pose_lightning import joints
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
+from pose_lightning.heatmap import networks
 from pose_lightning.heatmap.codec import DecodeMethod, decode, encode, heatmap_to_input, input_to_heatmap, mirror_back
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.model import StackedHourglass
+from pose_lightning.heatmap.networks import NetworkName
+from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.optim import OptimizerName
 from pose_lightning.task import Batch, Task
@@ -24,17 +28,29 @@ JOINTS: Final = joints.MPII
 
 
 class HeatmapEstimation(Task):
-    """A stacked hourglass, trained on gaussian heatmaps and measured by PCKh.
+    """A network trained on gaussian heatmaps and measured by PCKh: a stacked hourglass, or one with a backbone.
 
     Batches come from `heatmap.data.PoseData`: `image` (B, 3, H, W) float32 RGB in [0, 1], `joints` (B, J, 2) in input
     px, `labelled` and `visible` (B, J), `matrix` (B, 2, 3) from input px to image px, `head_size` (B,) in image px.
     Logs `train/loss`, `val/loss` and what `metrics.PCKh` computes: `val/pckh` (PCKh@0.5 in per cent, mean of 14
     joints), `val/pckh_0.1`, `val/auc` and others.
 
+    Settings of a network that are None are its own default; one that the chosen network does not have is refused.
+
     Args:
-        stacks: Hourglasses in a row, each supervised.
-        features: Width of the network.
-        depth: Halvings of the resolution inside an hourglass.
+        network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022).
+        stacks: Hourglasses in a row, each supervised (8).
+        features: Width of the hourglasses (256).
+        depth: Halvings of the resolution inside an hourglass (4).
+        wide_stem: A hourglass whose stem reaches its width one residual earlier, as in bearpaw/pytorch-pose.
+        image_mean: What a hourglass takes from every colour of the image (nothing).
+        backbone: Of the simple baseline, any network of timm with feature maps (`resnet50`); of `vit`, a plain vision
+            transformer of timm (`vit_base_patch16_224.mae`).
+        decoder: Of `vit`: `classic` deconvolutions, or a `simple` convolution behind bilinear up-sampling (`classic`).
+        drop_path: Probability that a residual branch of the backbone is left out of a training step.
+        pretrained: Start the backbone from timm's weights, which need a network.
+        weights: Start from a file's weights, .safetensors or a state dict of PyTorch: of a backbone, under timm's
+            names, or of a whole network, such as a run's checkpoint or what `heatmap.published` makes.
         sigma: Standard deviation of the target gaussians, heatmap px.
         loss: `mse` between heatmaps and gaussians, as every published hourglass; `cross_entropy` of their softmax
             learns faster from few photographs.
@@ -51,9 +67,17 @@ class HeatmapEstimation(Task):
     def __init__(
         self,
         *,
-        stacks: int = 8,
-        features: int = 256,
-        depth: int = 4,
+        network: NetworkName = "hourglass",
+        stacks: int | None = None,
+        features: int | None = None,
+        depth: int | None = None,
+        wide_stem: bool = False,
+        image_mean: tuple[float, float, float] | None = None,
+        backbone: str | None = None,
+        decoder: DecoderName | None = None,
+        drop_path: float | None = None,
+        pretrained: bool = False,
+        weights: Path | None = None,
         sigma: float = 1.0,
         loss: LossName = "mse",
         missing: Literal["mask", "zero"] = "mask",
@@ -66,14 +90,36 @@ class HeatmapEstimation(Task):
         super().__init__(optimizer=optimizer, lr=lr, **settings)
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
-        self.model = StackedHourglass(
-            stacks=stacks, features=features, joints=len(JOINTS), depth=depth, channels_last=channels_last
+        self.model = networks.make(
+            network,
+            path=weights,
+            channels_last=channels_last,
+            stacks=stacks,
+            features=features,
+            depth=depth,
+            wide_stem=wide_stem,
+            image_mean=image_mean,
+            backbone=backbone,
+            decoder=decoder,
+            drop_path=drop_path,
+            pretrained=pretrained,
         )
         self.loss = loss
         self.sigma, self.missing, self.decoding = sigma, missing, decoding
         self.flip_test = False
         self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_pckh = PCKh()
+
+    @classmethod
+    def from_weights(cls, path: Path, **arguments: Any) -> "HeatmapEstimation":
+        """The task around the hourglass of a file, as `StackedHourglass.from_weights` reads it, to predict with.
+
+        Raises:
+            UserError: As there.
+        """
+        task = cls(stacks=1, features=4, depth=1, **arguments)  # its place is taken
+        task.model = StackedHourglass.from_weights(path)
+        return task.eval()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""
