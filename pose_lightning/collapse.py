@@ -22,6 +22,9 @@ FLAT: Final = 0.01
 WORSE: Final = 1.5
 """How many times larger a loss must be with running statistics than with a batch's own to blame them."""
 
+GRACE: Final = 100
+"""Optimizer steps before which heatmaps may be empty: some networks start with almost nothing."""
+
 SETTLED: Final = 0.01
 """Share of a batch norm's start that may be left in its running statistics before they are judged."""
 
@@ -115,7 +118,7 @@ class CollapseWatch(Callback):
         unfit, spread = trainer.strategy.reduce(self._found, reduce_op="max").tolist()
         if unfit:
             self._warn("finite", trainer, "the network's outputs are not finite (NaN or infinite)")
-        elif spread < FLAT:
+        elif spread < FLAT and trainer.global_step >= GRACE:
             self._warn(
                 "empty",
                 trainer,
