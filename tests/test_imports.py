@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
-    {"errors", "allocator"},
-    {"joints"},
+    {"errors", "allocator", "randomness", "signals"},
+    {"joints", "divergence", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights"},
     {"loader", "backbones"},
     {"budget"},
@@ -17,7 +17,7 @@ LAYERS = (
     {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs", "collapse", "compilation", "ema", "memory"},
-    {"curves"},
+    {"curves", "slurm"},
     {"arguments"},
     {"cli"},
     {"trained"},

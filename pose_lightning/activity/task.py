@@ -268,12 +268,13 @@ class ActivityClassification(Task):
             self.train_top1.update(100 * right, weight)
         return (self._training_losses(logits, target) * weight).sum(), batch["total_samples"]
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss and accuracy, exact over unequal batches."""
-        super().on_train_epoch_end()
+    def training_metrics(self) -> dict[str, Tensor]:
+        """The epoch's loss and accuracy, exact over unequal batches."""
+        values = super().training_metrics()
         if not self.tags:
-            self.log("train/top1", self.train_top1.compute())
+            values["train/top1"] = self.train_top1.compute()
             self.train_top1.reset()
+        return values
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add the batch to the metrics; returns the network's `outputs` (B, K)."""

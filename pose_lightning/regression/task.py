@@ -146,11 +146,11 @@ class ClipRegression(Task):
         self.train_mpjpe.update(distances, batch["weight"])
         return (self._losses(outputs, batch["joints"]) * batch["weight"]).sum(), batch["total_samples"]
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss and MPJPE, exact over unequal batches."""
-        super().on_train_epoch_end()
-        self.log("train/mpjpe", self.train_mpjpe.compute())
+    def training_metrics(self) -> dict[str, Tensor]:
+        """The epoch's loss and MPJPE, exact over unequal batches."""
+        values = {**super().training_metrics(), "train/mpjpe": self.train_mpjpe.compute()}
         self.train_mpjpe.reset()
+        return values
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add the batch to the metrics; returns the network's `outputs` (B, T, 17, 3)."""
