@@ -190,7 +190,9 @@ def _claims(found: Comparison) -> list[str]:
         of = "a family," if main else f"the {pairs} pairs,"
         lines.append(
             f"Claims: t tests with the seeds' degrees of freedom, corrected by Holm within {of} so that at most 5 % of "
-            "sweeps without any difference make a claim there; an interval by itself is not corrected."
+            "sweeps without any difference make a claim there"
+            + (f" (and at most {5 * len(found.families)} % in any of the {len(found.families)})" if main else "")
+            + "; an interval by itself is not corrected."
         )
     if found.trends or any(not each.balanced for each in found.levels):
         lines.append(
