@@ -19,7 +19,7 @@ from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.convert.pictures import read_picture, shrunk
 from pose_lightning.errors import UserError
 from pose_lightning.runs import RunDirectory, write_json
-from pose_lightning.trained import load
+from pose_lightning.trained import Manner, load
 
 TOP: Final = 5
 
@@ -49,7 +49,7 @@ class Classifier:
     """
 
     def __init__(self, run: RunDirectory, *, flip_test: bool = False) -> None:
-        built, self.checkpoint, self.step = load(run, flip_test=flip_test)
+        built, self.checkpoint, self.step = load(run, manner=Manner(flip_test=flip_test))
         if not isinstance(built.model, ActivityClassification):
             raise UserError(
                 f"{run.path} is a run of {type(built.model).__name__}; predict names classes, which takes one of "

@@ -92,7 +92,7 @@ def run(place: Path) -> RunDirectory:
 
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_a_photograph_goes_the_way_of_the_validation_split(run: RunDirectory, place: Path, flip_test: bool) -> None:
-    built, _, _ = trained.load(run, flip_test=flip_test)
+    built, _, _ = trained.load(run, manner=trained.Manner(flip_test=flip_test))
     expected = trained.predict(built, "val")["preds"]
     classifier = Classifier(run, flip_test=flip_test)
     with Store(place / "val.h5") as store:

@@ -14,10 +14,19 @@ from pose_lightning import joints
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap import networks
-from pose_lightning.heatmap.codec import DecodeMethod, decode, encode, heatmap_to_input, input_to_heatmap, mirror_back
+from pose_lightning.heatmap.codec import (
+    DecodeMethod,
+    Grid,
+    decode,
+    encode,
+    heatmap_to_input,
+    input_to_heatmap,
+    mirror_back,
+)
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.networks import NetworkName
+from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales
 from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.optim import OptimizerName
@@ -57,7 +66,8 @@ class HeatmapEstimation(Task):
             learns faster from few photographs.
         missing: What an unlabelled joint is trained to: `mask` leaves it out of the loss, `zero` trains its map towards
             zero, as Newell's and psh's code do.
-        decoding: How a peak becomes a position.
+        decoding: How a peak becomes a position (`codec.decode`).
+        grid: Where the px of a map stand in the input (`codec.input_to_heatmap`); `udp` for weights trained so.
         channels_last: Memory layout; about 1.25 times faster on a CPU, and what GPUs with mixed precision want.
         checkpoint_activations: Keep only what passes between the network's blocks, and compute the rest again for the
             gradient: less memory, about a third more time.
@@ -85,6 +95,7 @@ class HeatmapEstimation(Task):
         loss: LossName = "mse",
         missing: Literal["mask", "zero"] = "mask",
         decoding: DecodeMethod = "quarter",
+        grid: Grid = "cells",
         optimizer: OptimizerName = "rmsprop",
         lr: float = 2.5e-4,
         channels_last: bool = True,
@@ -112,7 +123,9 @@ class HeatmapEstimation(Task):
             recompute_blocks(self.model)
         self.loss = loss
         self.sigma, self.missing, self.decoding = sigma, missing, decoding
+        self.grid = grid
         self.flip_test = False
+        self.scales: Scales = UNSCALED
         self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_pckh = PCKh()
 
@@ -161,16 +174,24 @@ class HeatmapEstimation(Task):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights."""
-        heatmaps = self._peaked(self(batch["image"])[:, -1])
-        if self.flip_test:
-            mirrored = self._peaked(self(batch["image"].flip(-1))[:, -1])
-            heatmaps = (heatmaps + mirror_back(mirrored, JOINTS)) / 2
+        images = [batch["image"]] if self.scales == UNSCALED else batch["views"].unbind(1)
+        heatmaps = average_scales([self._answer(image) for image in images], self.scales)
         points, confidence = self._decode(heatmaps, batch)
         return {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
 
+    def _answer(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b j h4 w4"]:
+        """The last stack's maps, averaged with those of the mirrored image in a flip test."""
+        heatmaps = self._peaked(self(image)[:, -1])
+        if not self.flip_test:
+            return heatmaps
+        mirrored = self._peaked(self(image.flip(-1))[:, -1])
+        return (heatmaps + mirror_back(mirrored, JOINTS)) / 2
+
     def _losses(self, heatmaps: Float[Tensor, "b s j h w"], batch: Batch) -> Float[Tensor, "b j"]:
         """The loss of every joint, summed over stacks; 0 where it does not count."""
-        targets = encode(input_to_heatmap(batch["joints"]), batch["labelled"], heatmaps.shape[-1], self.sigma)
+        size = heatmaps.shape[-1]
+        places = input_to_heatmap(batch["joints"], grid=self.grid, size=size)
+        targets = encode(places, batch["labelled"], size, self.sigma)
         errors = (squared_error if self.loss == "mse" else cross_entropy)(heatmaps, targets)
         return torch.where(self._counted(batch), errors, 0.0)
 
@@ -186,5 +207,6 @@ class HeatmapEstimation(Task):
         return probabilities(heatmaps) if self.loss == "cross_entropy" else heatmaps.float()
 
     def _decode(self, heatmaps: Float[Tensor, "b j h w"], batch: Batch) -> tuple[Tensor, Tensor]:
-        points, confidence = decode(heatmaps, self.decoding)
-        return apply_to_points(batch["matrix"], heatmap_to_input(points).double()), confidence
+        points, confidence = decode(heatmaps, self.decoding, sigma=self.sigma)
+        points = heatmap_to_input(points, grid=self.grid, size=heatmaps.shape[-1])
+        return apply_to_points(batch["matrix"], points.double()), confidence
