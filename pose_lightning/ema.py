@@ -57,6 +57,7 @@ class AveragedWeights(WeightAveraging):
 
     def _update(self, averages: Any, values: Any, updates: Tensor | int) -> None:
         if torch.is_floating_point(averages[0]):
-            get_ema_multi_avg_fn(self.decay_after(int(updates)))(averages, values, updates)
+            update: Any = get_ema_multi_avg_fn(self.decay_after(int(updates)))  # type: ignore[no-untyped-call]
+            update(averages, values, updates)
         else:
             torch._foreach_copy_(averages, values)

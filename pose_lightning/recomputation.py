@@ -87,7 +87,7 @@ def recompute_blocks(network: nn.Module) -> None:
         )
     for name, block in found.items():
         # on the module and not around it: a wrapper would change the names of weights in checkpoints
-        block.forward = partial(_forward, block, name)  # type: ignore[method-assign]
+        block.forward = partial(_forward, block, name)
 
 
 def _forward(block: nn.Module, name: str, *inputs: Any, **settings: Any) -> Any:
