@@ -48,7 +48,7 @@ def create(name: str, *, pretrained: bool, drop_path: float, **settings: Any) ->
     return network
 
 
-def features(name: str, *, pretrained: bool = False, path: Path | None = None, drop_path: float = 0.0) -> nn.Module:
+def features(name: str, *, pretrained: bool = False, path: Path | None = None, drop_path: float = 0.0) -> Any:
     """The part of a network of timm that ends in its coarsest feature maps, which it returns in a list of one.
 
     Args:
@@ -62,8 +62,7 @@ def features(name: str, *, pretrained: bool = False, path: Path | None = None, d
     """
     settings: dict[str, Any] = {"features_only": True, "out_indices": (-1,)}
     if path is None or torch.empty(0).is_meta:
-        network: nn.Module = _create(name, pretrained=pretrained, drop_path=drop_path, **settings)
-        return network
+        return _create(name, pretrained=pretrained, drop_path=drop_path, **settings)
     with torch.device("meta"):
         wanted = create(name, pretrained=False, drop_path=drop_path).state_dict()
     state = _fitting(path, wanted, name)

@@ -213,20 +213,10 @@ class StackedHourglass(nn.Module):
         Raises:
             UserError: If the file is missing or damaged, or is no such file; the message says how to make one.
         """
-        settings = read_settings(Path(path))
-        if settings is None:
-            raise UserError(
-                f"{path} does not say which network it is of; checkpoints that others published become such files with "
-                "`python -m pose_lightning.heatmap.published FILE --format psh|bearpaw --target OUT.safetensors`, and "
-                "a run's directory goes to `evaluate` and `predict` as it is"
-            )
-        with torch.device("meta"):
-            network = cls(**settings)
-        network = network.to_empty(device="cpu")
-        network.mean.copy_(torch.tensor(network.settings["image_mean"]).reshape(3, 1, 1))
-        state = weights.read(Path(path), said="")
-        weights.check(state, network.state_dict(), f"{path} is not what it says")
-        network.load_state_dict(state)
+        network = cls(**settings_of(Path(path)))
+        own = network.state_dict()
+        weights.check(state := weights.read(Path(path), said=""), own, f"{path} is not what it says")
+        network.load_state_dict({**own, **state})
         return network.eval()
 
     def save_weights(self, path: Path, **facts: Any) -> None:
@@ -274,9 +264,30 @@ def read_settings(path: Path) -> dict[str, Any] | None:
         return None
     try:
         found = {key: json.loads(about[key]) for key in ("network", "settings", "joint_order")}
-        settings = {**found["settings"], "image_mean": tuple(found["settings"]["image_mean"])}
+        given = found["settings"]
+        settings: dict[str, Any] = {key: int(given[key]) for key in ("stacks", "features", "joints", "depth")}
+        red, green, blue = (float(value) for value in given["image_mean"])
+        settings |= {"wide_stem": bool(given["wide_stem"]), "image_mean": (red, green, blue)}
     except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: its metadata are damaged ({error}); make the file again") from error
+        raise UserError(f"{path}: its metadata are damaged ({error!r}); make the file again") from error
     if found["network"] != NETWORK or found["joint_order"] != list(MPII.names):
         raise UserError(f"{path} is of {found['network']} with joints {found['joint_order']}; wanted {NETWORK}, MPII's")
+    return settings
+
+
+def settings_of(path: Path) -> dict[str, Any]:
+    """The arguments of the hourglass that a file's weights are of.
+
+    Raises:
+        UserError: As `read_settings`, and if the file is missing or does not say; the message says how to make one.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file")
+    settings = read_settings(path)
+    if settings is None:
+        raise UserError(
+            f"{path} does not say which network it is of; checkpoints that others published become such files with "
+            "`python -m pose_lightning.heatmap.published FILE --format psh|bearpaw --target OUT.safetensors`, and a "
+            "run's directory goes to `evaluate` and `predict` as it is"
+        )
     return settings

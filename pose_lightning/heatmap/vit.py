@@ -95,7 +95,8 @@ class VitPose(nn.Module):
         check_sizes((height, width), self.size_step, self.name)
         normalized = (image.contiguous(memory_format=self.memory_format) - self.mean) / self.std
         tokens: Tensor = self.backbone(normalized)[:, self.backbone.num_prefix_tokens :]  # b n c
-        maps = tokens.mT.unflatten(-1, (height // self.size_step, width // self.size_step))
+        rows, columns = height // self.size_step, width // self.size_step
+        maps: Tensor = tokens.mT.unflatten(-1, (rows, columns))  # type: ignore[no-untyped-call]
         heatmaps: Tensor = self.decoder(maps)
         return heatmaps[:, None]
 

@@ -15,9 +15,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.testing import assert_close
 
+from pose_lightning import weights
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap import published
 from pose_lightning.heatmap.model import StackedHourglass
@@ -173,6 +175,17 @@ def test_what_a_trainer_wraps_around_the_weights_does_not_matter(tmp_path: Path,
     assert [path.name for path in target.parent.iterdir()] == ["psh.safetensors"]
 
 
+def test_a_checkpoint_of_an_old_pytorch_and_an_old_numpy_is_read(tmp_path: Path) -> None:
+    state, heatmaps = checkpoint("bearpaw", prefix="module.")
+    best = {"epoch": 90, "best_acc": np.float32(0.9), "arch": "hg"}
+    path = tmp_path / "model_best.pth.tar"
+    torch.save({**best, "state_dict": state}, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n"))
+    network = published.convert(weights.read(path), "bearpaw", source=path.name)
+    with torch.no_grad():
+        assert_close(network.double()(IMAGE), heatmaps, atol=1e-9, rtol=1e-9)
+
+
 class Elsewhere:
     """A class that a checkpoint has no business naming."""
 
@@ -266,8 +279,35 @@ def test_weights_that_do_not_say_what_they_are_of_cannot_be_used_alone(tmp_path:
     torch.save({"state_dict": checkpoint("psh")[0]}, path := tmp_path / "checkpoint.pth.tar")
     with pytest.raises(UserError, match=r"heatmap\.published FILE --format psh\|bearpaw"):
         StackedHourglass.from_weights(path)
+    with pytest.raises(UserError, match="there is no such file"):
+        StackedHourglass.from_weights(tmp_path / "absent.safetensors")
     with pytest.raises(UserError, match=r"does not fit the network.*heatmap\.published"):
         HeatmapEstimation(weights=path, stacks=2, features=WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"settings": '{"stacks": 2}'}, "metadata are damaged"),
+        ({"settings": "["}, "metadata are damaged"),
+        ({"joint_order": '["nose"]'}, "wanted hourglass, MPII's"),
+        ({"network": '"resnet"'}, "wanted hourglass, MPII's"),
+        ({"settings": None}, "does not say which network it is of"),
+        (
+            {"settings": '{"stacks":1,"features":16,"joints":16,"depth":4,"wide_stem":true,"image_mean":[0,0,0]}'},
+            "says",
+        ),
+    ],
+    ids=["incomplete", "no JSON", "other joints", "other network", "silent", "other sizes"],
+)
+def test_a_file_that_says_something_wrong_is_refused(
+    converted: Path, tmp_path: Path, facts: dict[str, str | None], message: str
+) -> None:
+    with safe_open(converted, framework="pt") as file:
+        about = {key: value for key, value in (file.metadata() | facts).items() if value is not None}
+    save_file(load_file(converted), path := tmp_path / "changed.safetensors", metadata=about)
+    with pytest.raises(UserError, match=message):
+        StackedHourglass.from_weights(path)
 
 
 def test_evaluate_scores_the_file_on_a_store(

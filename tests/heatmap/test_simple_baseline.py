@@ -123,6 +123,22 @@ def test_a_run_of_the_same_network_is_a_start_too(tmp_path: Path) -> None:
         assert torch.equal(again.model.state_dict()[key], value)
 
 
+def test_a_run_that_goes_on_needs_no_start(tmp_path: Path) -> None:
+    from pose_lightning import cli  # noqa: PLC0415 - above the heatmap's layer, so asked for here alone
+
+    settings = ["--model.network=simple_baseline", "--model.backbone=test_resnet", f"--model.weights={tmp_path / 'no'}"]
+    arguments = [
+        "--model=HeatmapEstimation",
+        *settings,
+        "--data=PoseData",
+        "--data.root=nowhere",
+        "--data.batch_size=2",
+    ]
+    built = cli.build(arguments, from_checkpoint=True)
+    assert isinstance(built.model.model, SimpleBaseline)
+    assert built.flat()["model.weights"] == str(tmp_path / "no")  # the configuration still names it
+
+
 @pytest.mark.real_data
 def test_the_weights_that_need_no_network_are_taken_up(shared_data: Path) -> None:
     path = shared_data / "weights" / "tf_efficientnet_lite0.safetensors"
