@@ -1,11 +1,10 @@
 """`python -m pose_lightning.evaluate`: the tables of a run, or of anyone's predictions."""
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -22,6 +21,7 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
 from pose_lightning.errors import UserError
+from pose_lightning.evaluate_options import parse
 from pose_lightning.heatmap.model import settings_of
 from pose_lightning.heatmap.networks import flags
 from pose_lightning.heatmap.task import HeatmapEstimation
@@ -31,7 +31,7 @@ from pose_lightning.runs import RunDirectory, write_json
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
-from pose_lightning.trained import PLAIN, Manner, add_manner_arguments, load, manner_from, predict
+from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,
@@ -262,91 +262,10 @@ def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
         print(path)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.evaluate", description=__doc__)
-    parser.add_argument(
-        "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
-    )
-    parser.add_argument("--split", default="val", choices=["train", "val", "test"])
-    add_manner_arguments(parser)
-    parser.add_argument(
-        "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
-    )
-    parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
-    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
-    )
-    parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="score this hourglass: what pose_lightning.heatmap.published made"
-    )
-    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (256)")
-    parser.add_argument("--store", type=Path, help="the store that --predictions belong to, or --weights are tried on")
-    parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
-    parser.add_argument(
-        "--unit",
-        choices=["m", "mm"],
-        help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
-    )
-    parser.add_argument(
-        "--target",
-        choices=get_args(Target),
-        help="what --predictions are of; default: told from the file, or from its width",
-    )
-    parser.add_argument(
-        "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
-    )
-    parser.add_argument(
-        "--json",
-        type=Path,
-        metavar="OUT",
-        help="write the scores of --predictions, --weights, --clips or folds to a file",
-    )
-    return parser
-
-
-def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options that would have no effect."""
-    manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
-    of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
-    of_pairs = {"--clips": options.clips, "--joints": options.joints}
-    of_files = {
-        "--store": options.store,
-        "--origin": options.origin is not None,
-        "--published-truth": options.published_truth,
-        "--target": options.target,
-    }
-    to_json, unit = {"--json": options.json}, {"--unit": options.unit}
-    of_weights = {"--weights": options.weights, "--input-size": options.input_size is not None}
-    if options.weights is not None and (options.store is None or options.run):
-        raise UserError("--weights FILE goes with --store FILE, and with no run directory")
-    if options.predictions is not None and (options.store is None or options.run):
-        raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
-    if options.predictions is None and (options.clips is None) != (options.joints is None):
-        raise UserError("--clips NPY and --joints NPY go together")
-    if options.predictions is not None:
-        kind, foreign = "--predictions", of_runs | of_pairs | of_weights
-    elif options.weights is not None:
-        kind = "--weights"
-        others = {*manner, "--store"}
-        foreign = {key: value for key, value in (of_runs | of_pairs | of_files | unit).items() if key not in others}
-    elif len(options.run) > 1:
-        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | of_weights | unit
-    elif options.clips is not None:
-        kind, foreign = "--clips", of_runs | of_files | of_weights
-    else:
-        kind, foreign = "a run's directory", of_files | of_weights | to_json | unit
-    if given := [name for name, value in foreign.items() if value]:
-        raise UserError(f"{', '.join(given)} cannot go with {kind}")
-
-
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
-    options = _parser().parse_args(args)
-    _check_options(options)
+    options = parse(args, description=__doc__)
     if options.predictions is not None:
         evaluate_predictions(
             options.predictions,

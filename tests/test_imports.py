@@ -21,6 +21,7 @@ LAYERS = (
     {"arguments"},
     {"cli"},
     {"trained"},
+    {"evaluate_options"},
     {"evaluate", "predict"},
     {"fit"},
     {"demo"},
