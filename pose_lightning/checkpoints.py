@@ -14,6 +14,7 @@ from torch import Tensor
 from pose_lightning import divergence, sealed
 from pose_lightning.divergence import DivergedError, LossWatch
 from pose_lightning.signals import Stopped, StopRequest
+from pose_lightning.task import Task
 
 LAST = "last.ckpt"
 """The file that the one before it is kept of."""
@@ -99,7 +100,7 @@ class RunCheckpoints(Checkpoint):
         self._watch.see(outputs["loss"], trainer.global_step + accumulating)
         if accumulating:
             return
-        due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
+        due = trainer.global_step % self.every_n_steps == 0 or _is_last_step(trainer)
         logs = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
         if due or logs or trainer.world_size > 1 or trainer.strategy.root_device.type == "cpu":
             self._watch.check(trainer, self._kept)
@@ -114,7 +115,7 @@ class RunCheckpoints(Checkpoint):
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `last.ckpt` as of a run that owes a validation, so that no interruption of it costs a step."""
-        if not _fitting(trainer) or trainer.fit_loop.epoch_loop._should_accumulate():
+        if not _fitting(trainer) or trainer.fit_loop.epoch_loop._should_accumulate() or _is_last_step(trainer):
             return
         self._watch.check(trainer, self._kept)
         self._owes_validation = True
@@ -130,7 +131,7 @@ class RunCheckpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Stop where the run was told to; the whole validation is done again."""
-        if _fitting(trainer) and not trainer.fit_loop.epoch_loop._should_accumulate():
+        if _fitting(trainer) and not trainer.fit_loop.epoch_loop._should_accumulate() and not _is_last_step(trainer):
             self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -165,6 +166,8 @@ class RunCheckpoints(Checkpoint):
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if divergence.finite(trainer.lightning_module):  # where it is not, the next loss says so
+            if _is_last_step(trainer) and isinstance(trainer.lightning_module, Task):
+                trainer.lightning_module.record_training()  # nor does it train, validate or end the epoch any more
             trainer.save_checkpoint(self.last)
             self._written = trainer.global_step
 
@@ -207,6 +210,11 @@ class RunCheckpoints(Checkpoint):
 
 def _fitting(trainer: pl.Trainer) -> bool:
     return trainer.state.fn == "fit" and not trainer.sanity_checking
+
+
+def _is_last_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning takes a run that is resumed here for finished, whatever is left of its last epoch."""
+    return trainer.global_step == trainer.max_steps
 
 
 def _count_validation(trainer: pl.Trainer, number: int) -> None:

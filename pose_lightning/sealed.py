@@ -117,8 +117,8 @@ def verify(path: Path) -> None:
         file.seek(max(0, size - END_BYTES - SEAL_BYTES))
         tail = file.read()
         record, seal = tail[:END_BYTES], tail[END_BYTES:]
-        sealed = record.startswith(END) and record.endswith(LENGTH) and seal.startswith(MARK)
-        if not sealed:
+        is_sealed = record.startswith(END) and record.endswith(LENGTH) and seal.startswith(MARK)
+        if not is_sealed:
             if tail[-END_BYTES:].startswith(END) and tail.endswith(b"\0\0"):
                 return
             raise SealError(f"{path} is damaged: it is cut short ({size} bytes), or its end is overwritten")

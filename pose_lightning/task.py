@@ -112,18 +112,22 @@ class Task(pl.LightningModule, ABC):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log what the epoch has measured, at once: a run that is resumed at the epoch's end does not come by here."""
-        values = self.training_metrics()
-        self.log_dict(values, logger=False)
+        """Log what the epoch has measured; the next one begins anew."""
+        self.record_training()
+        self.log_dict(self.training_metrics(), logger=False)
+        for name, metric in self.named_children():
+            if isinstance(metric, Metric) and name.startswith("train_"):
+                metric.reset()
+
+    def record_training(self) -> None:
+        """Write down what the epoch has measured, at once: a run that is resumed at its end does not come by there."""
+        row = {name: value.item() for name, value in self.training_metrics().items()}
         for logger in self.loggers:
-            row = {name: value.item() for name, value in values.items()}
             logger.log_metrics({**row, "epoch": self.current_epoch}, step=self.global_step - 1)
 
     def training_metrics(self) -> dict[str, Tensor]:
-        """The epoch's loss, exact over unequal batches, by its logged name; the next epoch's begins anew."""
-        loss = self.train_loss.compute() * self._parts
-        self.train_loss.reset()
-        return {"train/loss": loss}
+        """The epoch's loss so far, exact over unequal batches, by its logged name."""
+        return {"train/loss": self.train_loss.compute() * self._parts}
 
     def parameter_groups(self) -> Iterable[Tensor] | Iterable[dict[str, Any]]:
         """What learns; or groups of it, where a task gives parts their own learning rates."""

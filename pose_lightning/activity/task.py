@@ -270,11 +270,8 @@ class ActivityClassification(Task):
 
     def training_metrics(self) -> dict[str, Tensor]:
         """The epoch's loss and accuracy, exact over unequal batches."""
-        values = super().training_metrics()
-        if not self.tags:
-            values["train/top1"] = self.train_top1.compute()
-            self.train_top1.reset()
-        return values
+        accuracy = {} if self.tags else {"train/top1": self.train_top1.compute()}
+        return {**super().training_metrics(), **accuracy}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add the batch to the metrics; returns the network's `outputs` (B, K)."""

@@ -148,9 +148,7 @@ class ClipRegression(Task):
 
     def training_metrics(self) -> dict[str, Tensor]:
         """The epoch's loss and MPJPE, exact over unequal batches."""
-        values = {**super().training_metrics(), "train/mpjpe": self.train_mpjpe.compute()}
-        self.train_mpjpe.reset()
-        return values
+        return {**super().training_metrics(), "train/mpjpe": self.train_mpjpe.compute()}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Add the batch to the metrics; returns the network's `outputs` (B, T, 17, 3)."""
