@@ -21,8 +21,9 @@ from pose_lightning.runs import revision
 from pose_lightning.sweep import claims, compare, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
+from pose_lightning.sweep.limits import Limits
 from pose_lightning.sweep.locks import grasp
-from pose_lightning.sweep.runner import Command, Limits, Runner
+from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
 
@@ -100,11 +101,11 @@ def command(file: SweepFile, layers: Sequence[str], *, devices: int, token: str,
     return make
 
 
-def _layers(file: SweepFile, data: str) -> list[str]:
+def _layers(file: SweepFile, data: str, *, dry: bool = False) -> list[str]:
     """The experiment, and its demo layer where its store is absent."""
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
-    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True)
+    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True, dry=dry)
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
@@ -120,7 +121,7 @@ def sweep(options: argparse.Namespace) -> int:
     """Run a sweep; returns the exit status."""
     file = SweepFile.read(options.file)
     _check(options, file)
-    layers = _layers(file, options.data)
+    layers = _layers(file, options.data, dry=options.dry_run)
     is_demo = sum(each.startswith("--config=") for each in layers) > 1
     name = f"{file.name}_demo" if is_demo else file.name
     folder = options.runs / "sweeps" / name
@@ -153,6 +154,9 @@ def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: ar
         project=options.project,
         devices=options.devices_per_trial,
         folder=folder,
+        limits=[
+            f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value
+        ],
     )
 
 
