@@ -173,19 +173,30 @@ class HeatmapEstimation(Task):
         self.val_pckh.reset()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights."""
-        images = [batch["image"]] if self.scales == UNSCALED else batch["views"].unbind(1)
-        heatmaps = average_scales([self._answer(image) for image in images], self.scales)
-        points, confidence = self._decode(heatmaps, batch)
-        return {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
+        """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights.
 
-    def _answer(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b j h4 w4"]:
+        Where a batch has labels and one scale is looked at, also what `val/loss` is made of: each sample's `loss` (B,),
+        without a flip test, summed over its `counted` joints (B,).
+        """
+        images = [batch["image"]] if self.scales == UNSCALED else list(batch["views"].unbind(1))
+        outputs = [self(image) for image in images]
+        answers = [self._answer(image, output) for image, output in zip(images, outputs, strict=True)]
+        points, confidence = self._decode(average_scales(answers, self.scales), batch)
+        found = {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
+        if "labelled" in batch and self.scales == UNSCALED:
+            found["loss"] = self._losses(outputs[0], batch).double().sum(dim=1)
+            found["counted"] = self._counted(batch).sum(dim=1)
+        return found
+
+    def _answer(
+        self, image: Float[Tensor, "b 3 h w"], heatmaps: Float[Tensor, "b s j h4 w4"]
+    ) -> Float[Tensor, "b j h4 w4"]:
         """The last stack's maps, averaged with those of the mirrored image in a flip test."""
-        heatmaps = self._peaked(self(image)[:, -1])
+        maps = self._peaked(heatmaps[:, -1])
         if not self.flip_test:
-            return heatmaps
+            return maps
         mirrored = self._peaked(self(image.flip(-1))[:, -1])
-        return (heatmaps + mirror_back(mirrored, JOINTS)) / 2
+        return (maps + mirror_back(mirrored, JOINTS)) / 2
 
     def _losses(self, heatmaps: Float[Tensor, "b s j h w"], batch: Batch) -> Float[Tensor, "b j"]:
         """The loss of every joint, summed over stacks; 0 where it does not count."""
