@@ -219,6 +219,6 @@ def _is_last_step(trainer: pl.Trainer) -> bool:
 
 def _count_validation(trainer: pl.Trainer, number: int) -> None:
     """Count a validation batch as begun (1) or not (-1): by one in progress Lightning tells that it has to validate."""
-    total = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+    total: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
     total.ready += number
     total.started += number

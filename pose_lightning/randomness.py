@@ -11,7 +11,7 @@ import torch
 def capture(device: torch.device) -> dict[str, Any]:
     """The states of Python's, NumPy's and PyTorch's global generators and of the device's, as plain numbers."""
     version, words, gauss = random.getstate()
-    numpy: dict[str, Any] = np.random.get_state(legacy=False)  # type: ignore[assignment]  # noqa: NPY002 - libraries draw from it
+    numpy: dict[str, Any] = np.random.get_state(legacy=False)  # noqa: NPY002 - libraries draw from it
     return {
         "python": [version, list(words), gauss],
         "numpy": {**numpy, "state": {**numpy["state"], "key": numpy["state"]["key"].tolist()}},

@@ -147,10 +147,10 @@ def first_whole(paths: Sequence[Path]) -> Path:
         except SealError as error:
             refused.append(error)
             continue
-        for error, bad in zip(refused, paths, strict=False):
+        for reason, bad in zip(refused, paths, strict=False):
             if bad.is_file():
                 _set_aside(bad)
-            rank_zero_warn(f"{error}; going on from the one before it, {path}")
+            rank_zero_warn(f"{reason}; going on from the one before it, {path}")
         return path
     raise SealError("; ".join(map(str, refused)))
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytorch_lightning as pl
 import yaml
-from lightning_fabric.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from pose_lightning.errors import UserError
@@ -23,7 +23,7 @@ OWN: Final = (("run_dir",), ("wandb", "id"))
 
 def requeue_signal(trainer: pl.Trainer) -> Signals | None:
     """The signal upon which the trainer's job is to be requeued; None outside SLURM, or where its plugin says no."""
-    environment = trainer._accelerator_connector.cluster_environment  # type: ignore[attr-defined]
+    environment = trainer._accelerator_connector.cluster_environment
     if isinstance(environment, SLURMEnvironment) and environment.auto_requeue and os.environ.get("SLURM_JOB_ID"):
         return environment.requeue_signal
     return None

@@ -146,13 +146,16 @@ class Task(pl.LightningModule, ABC):
         """Keep the schedule's end, for a larger budget, and of the epoch's metrics what every process has counted."""
         checkpoint["schedule_total"] = self.schedule_total
         if self.trainer.world_size > 1:
-            self._change_counts(checkpoint, lambda count: self.all_gather(count).sum(dim=0))
+            self._change_counts(checkpoint, self._sum_over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the schedule's end, and in the first process what all have counted."""
         self.schedule_total = checkpoint["schedule_total"]
         if self._trainer is not None and self.trainer.global_rank:
             self._change_counts(checkpoint, torch.zeros_like)
+
+    def _sum_over_processes(self, count: Tensor) -> Tensor:
+        return self.trainer.strategy.all_gather(count).sum(dim=0)
 
     def _change_counts(self, checkpoint: dict[str, Any], change: Callable[[Tensor], Tensor]) -> None:
         """Change the metrics' sums and counts in a checkpoint; one of averaged weights has two states."""
