@@ -1,6 +1,6 @@
-"""Checkpoints that are always whole, and the moments at which they are written."""
+"""The moments at which checkpoints are written, and at which a run stops that was told to."""
 
-import os
+import math
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,81 +11,178 @@ from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning.callbacks import Checkpoint
 from torch import Tensor
 
+from pose_lightning import divergence, sealed
+from pose_lightning.divergence import DivergedError, LossWatch
+from pose_lightning.signals import Stopped, StopRequest
+from pose_lightning.task import Task
+
+LAST = "last.ckpt"
+"""The file that the one before it is kept of."""
+
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes beside the target, syncs, then renames: a reader sees the old file or the new one.
+    """Writes and reads sealed files: whole or not at all, with a checksum.
 
     Lightning's own save goes through the temporary directory, which may lie on another file system, where a rename is a
     copy that a kill can cut in two.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: _PATH, storage_options: Any | None = None) -> None:
-        """Write `checkpoint` to `path`."""
+        """Write `checkpoint` to `path`; of `last.ckpt`, keep the one before it."""
         if storage_options is not None:
             raise TypeError("storage options are for remote file systems; runs are local directories")
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_name(f"{target.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(target)
+        sealed.write(checkpoint, Path(path), keep=Path(path).name == LAST)
+
+    def load_checkpoint(self, path: _PATH, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read what `save_checkpoint` wrote.
+
+        Raises:
+            SealError: If it is damaged.
+        """
+        sealed.verify(Path(path))
+        return super().load_checkpoint(path, *args, **kwargs)
 
 
 class RunCheckpoints(Checkpoint):
     """Writes `last.ckpt` often enough to resume from, and `best.ckpt` when the monitored metric improves.
 
-    `last.ckpt` is written between optimizer steps only, and never where Lightning still owes a validation: a run
-    resumed there would skip it. Replaying the few steps since the last write gives the same weights, because the order
-    of samples and every augmentation is a pure function of (seed, epoch, sample).
+    `last.ckpt` is written between optimizer steps only: at every n-th step, before and after each validation, at the
+    end of an epoch, and where the run was told to stop. Replaying the few steps since the last write gives the same
+    weights, because the order of samples and every augmentation is a pure function of (seed, epoch, sample).
+
+    A loss or a weight that is no finite number is never saved.
 
     Args:
         directory: Where both files go.
         monitor: The logged metric that `best.ckpt` follows; a value that is not finite is never the best.
         mode: Whether a larger or a smaller value is better.
         every_n_steps: Optimizer steps between two writes of `last.ckpt`.
+        request: What may tell the run to stop.
     """
 
-    def __init__(self, directory: Path, *, monitor: str, mode: Literal["min", "max"], every_n_steps: int) -> None:
-        self.last = directory / "last.ckpt"
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        monitor: str,
+        mode: Literal["min", "max"],
+        every_n_steps: int,
+        request: StopRequest | None = None,
+    ) -> None:
+        self.last = directory / LAST
         self.best = directory / "best.ckpt"
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
+        self.request = request or StopRequest(())
         self.best_score: float | None = None
         self.best_step: int | None = None
+        self._watch = LossWatch()
         self._written: int | None = None
+        self._owes_validation = False
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen to signals from here on."""
+        self.request.listen()
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen, where Lightning's own handlers are now: they save inside the signal, or between two steps' halves."""
+        self.request.listen()
+        if self._owes_validation:  # Lightning has seen by now that it has to validate first
+            _count_validation(trainer, -1)
+            self._owes_validation = False
+        self._stop_if_asked(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write `last.ckpt` where the optimizer has stepped and the epoch goes on."""
         loop = trainer.fit_loop.epoch_loop
+        accumulating = loop._should_accumulate()
+        self._watch.see(outputs["loss"], trainer.global_step + accumulating)
+        if accumulating:
+            return
+        due = trainer.global_step % self.every_n_steps == 0 or _is_last_step(trainer)
+        logs = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        if due or logs or trainer.world_size > 1 or trainer.strategy.root_device.type == "cpu":
+            self._watch.check(trainer, self._kept)
         fetcher = trainer.fit_loop._data_fetcher
-        if fetcher is None or loop._should_accumulate() or loop._num_ready_batches_reached():
+        if fetcher is None or loop._num_ready_batches_reached() or loop._should_check_val_fx(fetcher):
             return
-        if loop._should_check_val_fx(fetcher):
-            return
-        due = trainer.global_step % self.every_n_steps == 0 or trainer.global_step == trainer.max_steps
-        if due:
+        asked = self.request.agreed(trainer)
+        if due or asked:
+            trainer._logger_connector.update_train_step_metrics()  # a resumed run does not come by here again
             self._save_last(trainer)
+        self._stop(trainer, asked)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write `last.ckpt` as of a run that owes a validation, so that no interruption of it costs a step."""
+        if not _fitting(trainer) or trainer.fit_loop.epoch_loop._should_accumulate() or _is_last_step(trainer):
+            return
+        self._watch.check(trainer, self._kept)
+        self._owes_validation = True
+        _count_validation(trainer, 1)
+        try:
+            self._save_last(trainer)
+        finally:
+            _count_validation(trainer, -1)
+            self._owes_validation = False
+        self._stop_if_asked(trainer)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
+        """Stop where the run was told to; the whole validation is done again."""
+        if _fitting(trainer) and not trainer.fit_loop.epoch_loop._should_accumulate() and not _is_last_step(trainer):
+            self._stop_if_asked(trainer)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `last.ckpt`, after `best.ckpt` where the metric improved."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if not _fitting(trainer):
             return
-        if self._improved(trainer.callback_metrics.get(self.monitor)):
+        if divergence.finite(pl_module) and self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
             trainer.save_checkpoint(self.best)
-        self._save_last(trainer)
+        if not trainer.fit_loop.epoch_loop._should_accumulate():
+            self._save_last(trainer)
+            self._stop_if_asked(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write `last.ckpt` at the end of an epoch that had no validation at its end."""
+        self._watch.check(trainer, self._kept)
         if self._written != trainer.global_step:
             self._save_last(trainer)
+        self._stop_if_asked(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse a result that is no number.
+
+        Raises:
+            DivergedError: If the last step has left a weight that is not finite.
+        """
+        if not divergence.finite(pl_module):
+            divergence.record(trainer, math.nan, trainer.global_step)
+            raise DivergedError(
+                f"the last step, {trainer.global_step}, has left weights that are no numbers. {self._kept}"
+            )
 
     def _save_last(self, trainer: pl.Trainer) -> None:
-        trainer.save_checkpoint(self.last)
-        self._written = trainer.global_step
+        if divergence.finite(trainer.lightning_module):  # where it is not, the next loss says so
+            if _is_last_step(trainer) and isinstance(trainer.lightning_module, Task):
+                trainer.lightning_module.record_training()  # nor does it train, validate or end the epoch any more
+            trainer.save_checkpoint(self.last)
+            self._written = trainer.global_step
+
+    def _stop_if_asked(self, trainer: pl.Trainer) -> None:
+        self._stop(trainer, self.request.agreed(trainer))
+
+    def _stop(self, trainer: pl.Trainer, asked: int | None) -> None:
+        if asked:
+            raise Stopped(asked, trainer.global_step)
+
+    @property
+    def _kept(self) -> str:
+        if not self.last.is_file():
+            return "There was no checkpoint yet."
+        return f"{self.last}{'' if self._written is None else f', of step {self._written},'} is from before."
 
     def _improved(self, score: Tensor | None) -> bool:
         if score is None or not torch.isfinite(score):
@@ -98,9 +195,30 @@ class RunCheckpoints(Checkpoint):
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score so far and its step."""
-        return {"best_score": self.best_score, "best_step": self.best_step}
+        """The best score so far and its step, and whether a validation comes before the next training step."""
+        return {
+            "best_score": self.best_score,
+            "best_step": self.best_step,
+            "owes_validation": self._owes_validation,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score of the run that is resumed."""
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
+        self._owes_validation = state_dict.get("owes_validation", False)
+
+
+def _fitting(trainer: pl.Trainer) -> bool:
+    return trainer.state.fn == "fit" and not trainer.sanity_checking
+
+
+def _is_last_step(trainer: pl.Trainer) -> bool:
+    """Whether Lightning takes a run that is resumed here for finished, whatever is left of its last epoch."""
+    return trainer.global_step == trainer.max_steps
+
+
+def _count_validation(trainer: pl.Trainer, number: int) -> None:
+    """Count a validation batch as begun (1) or not (-1): by one in progress Lightning tells that it has to validate."""
+    total: Any = trainer.fit_loop.epoch_loop.val_loop.batch_progress.total
+    total.ready += number
+    total.started += number

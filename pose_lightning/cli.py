@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, ParamSpec
 
 import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import pose_lightning.activity.data
@@ -22,8 +23,12 @@ from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
 from pose_lightning.checkpoints import AtomicCheckpointIO
+from pose_lightning.collapse import CollapseWatch
+from pose_lightning.compilation import CompiledNetwork
 from pose_lightning.data import StoreDataModule
+from pose_lightning.ema import AveragedWeights, Averaging
 from pose_lightning.errors import UserError
+from pose_lightning.memory import MemoryAdvice
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -116,6 +121,8 @@ class PoseCLI(LightningCLI):
         parser.add_class_arguments(Tracking, "wandb")
         parser.add_class_arguments(Saving, "checkpoint")
         parser.add_class_arguments(Budget, "budget")
+        parser.add_class_arguments(Averaging, "ema")
+        parser.add_argument("--compile", type=bool, default=False, help="compile the network for training")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.set_defaults({"trainer.enable_model_summary": False})  # a table of submodules that says little
 
@@ -174,7 +181,25 @@ class PoseCLI(LightningCLI):
                 )
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        return super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        trainer.callbacks.extend(self._callbacks(trainer.callbacks))  # type: ignore[attr-defined]
+        return trainer
+
+    def _callbacks(self, given: Sequence[Callback]) -> list[Callback]:
+        """What every run has, and what its flags ask for."""
+        callbacks: list[Callback] = []
+        if (average := self.config_init.ema).decay is not None:
+            if any(isinstance(each, WeightAveraging) for each in given):
+                raise UserError(f"ema.decay={average.decay} and trainer.callbacks both average weights; leave one out")
+            callbacks.append(AveragedWeights(average.decay, average.every_n_steps))
+        if self.config_init.compile:
+            if self.config.model.init_args.get("checkpoint_activations"):
+                raise UserError(
+                    "compile=true decides itself what to recompute; leave out model.checkpoint_activations=true, or "
+                    "compile"
+                )
+            callbacks.append(CompiledNetwork())
+        return [*callbacks, CollapseWatch(), MemoryAdvice()]
 
     def dump(self) -> str:
         """The resolved configuration as YAML; the parser takes it back unchanged."""

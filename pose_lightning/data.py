@@ -140,9 +140,13 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         return self.evaluation_loader(self.predict_split)
 
     def evaluation_loader(self, split: str) -> RingLoader:
-        """Any split as `validate`, `test` and `predict` need it: by index, not augmented, every sample once."""
+        """Any split as `validate`, `test` and `predict` need it: by index, not augmented, every sample once.
+
+        A device gets as many samples at a time as in training.
+        """
         source = self._source(split, augment=False)
-        return RingLoader(source, BatchPlan(len(source), self.batch_size, self.seed, shuffle=False), **self._settings)
+        size = max(1, self.batch_size // self._accumulate)
+        return RingLoader(source, BatchPlan(len(source), size, self.seed, shuffle=False), **self._settings)
 
     @property
     def steps_per_epoch(self) -> int:

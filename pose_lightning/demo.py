@@ -22,7 +22,13 @@ FOLDS: Final = 5
 
 
 def layers(
-    experiment: str, data: str, root: Path | None = None, fold: int | None = None, *, sweep: bool = False
+    experiment: str,
+    data: str,
+    root: Path | None = None,
+    fold: int | None = None,
+    *,
+    sweep: bool = False,
+    dry: bool = False,
 ) -> list[str]:
     """The arguments for an experiment: itself, its demo layers where its store is absent, and its fold.
 
@@ -32,6 +38,7 @@ def layers(
         root: Where the user says the store is, in place of the experiment's own; the demo is never laid over that.
         fold: Which fold of `train.h5` validates, where it is not `val.h5` that does.
         sweep: Lay over the demo layer the one for the trials of a sweep, which are many and so are smaller.
+        dry: Only say so where the demo's data would have to be drawn.
 
     Raises:
         UserError: If there is no such experiment, or `real` was asked for and its store is absent.
@@ -47,7 +54,7 @@ def layers(
     present = (root / "train.h5").is_file() and (fold is not None or _validates(path, root))
     validates = [] if fold is None else [f"--data.fold={fold}"]
     if data == "demo" or (data == "auto" and not present):
-        made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None)
+        made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None, dry=dry)
         smaller = [f"--config={EXPERIMENTS / 'demo' / 'sweeps' / path.name}"] if sweep else []
         elsewhere = [] if fold is None else [f"--data.root={made}"]
         return [f"--config={path}", f"--config={layer}", *smaller, *elsewhere, *validates]
@@ -67,17 +74,19 @@ def _root(path: Path) -> Path:
     return Path(yaml.safe_load(path.read_text())["data"]["init_args"]["root"])
 
 
-def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds: bool) -> Path:
+def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds: bool, dry: bool) -> Path:
     """Draw what the demo layer reads, where it is not there; returns the folder of its stores."""
     why = f"{absent} is not there" if absent else "DATA=demo"
-    print(f"*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***", flush=True)
+    print(f"{'# ' if dry else ''}*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***", flush=True)
     root = _root(layer)
     kind = root.relative_to(DEMO_DATA).parts[0]
     if folds and kind != "activity":
         raise UserError(f"FOLD: {experiment} has no folds; experiments of activities do")
     root = DEMO_DATA / "folds" / "activity" if folds else root
     if not all((root / name).is_file() for name in (("train.h5",) if folds else ("train.h5", "val.h5"))):
-        if kind == "activity":
+        if dry:
+            print(f"# {root} is not drawn yet; it would be now", flush=True)
+        elif kind == "activity":
             demo.write_activities(DEMO_DATA, folds=FOLDS if folds else 0)
         else:
             (demo.write if kind == "mpii" else demo.write_clips)(DEMO_DATA)

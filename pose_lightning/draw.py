@@ -19,6 +19,7 @@ Colour = tuple[int, int, int]
 WHITE: Final[Colour] = (255, 255, 255)
 PINK: Final[Colour] = (255, 105, 205)
 RED: Final[Colour] = (225, 0, 0)
+BLUE: Final[Colour] = (80, 190, 255)
 BLACK: Final[Colour] = (0, 0, 0)
 GREY: Final[Colour] = (64, 64, 64)
 PANEL: Final = 340
@@ -100,6 +101,42 @@ def overlay(
     shown = np.where(np.isnan(truth), np.nan, preds)
     colours = [PINK if good else RED for good in right]
     canvas = skeleton(canvas, _scale(shown, factor), limbs, colours, width=width)
+    return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
+
+
+def people(
+    picture: Picture,
+    joints: Float[np.ndarray, "n 16 2"],
+    boxes: Float[np.ndarray, "n 3"],
+    caption: Sequence[str] = (),
+    *,
+    side: int = 768,
+) -> Picture:
+    """Skeletons in a photograph: a person's own right in pink, left in blue, the middle in white, boxes in grey.
+
+    Args:
+        picture: Scaled so that its longer side is `side` px, with the points.
+        joints: Px of the picture, in MPII's order; NaN where there is none.
+        boxes: Square boxes as left edge, top edge and side, px of the picture.
+        caption: Lines of a strip below.
+        side: Px.
+    """
+    factor = side / max(picture.shape[:2])
+    canvas = _resize(picture, factor)
+    sides = dict.fromkeys((right for right, _ in MPII.pairs), PINK) | dict.fromkeys(
+        (left for _, left in MPII.pairs), BLUE
+    )
+    colours = [sides.get(joint, WHITE) for joint in range(len(MPII))]
+    for left, top, length in boxes:
+        corners = _scale(np.array([[left, top], [left + length, top + length]]), factor)
+        (x0, y0), (x1, y1) = corners
+        ring = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+        for start, end in zip(ring, np.roll(ring, -1, axis=0), strict=True):
+            _line(canvas, start, end, GREY, 1)
+    for pose, (_, _, length) in zip(joints, boxes, strict=True):
+        limbs = bones(np.isfinite(pose).all(axis=1))
+        width = float(np.clip(length * factor / 160, 1, 4))
+        canvas = skeleton(canvas, _scale(pose, factor), limbs, colours, width=width)
     return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
 
 

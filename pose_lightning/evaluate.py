@@ -1,11 +1,10 @@
 """`python -m pose_lightning.evaluate`: the tables of a run, or of anyone's predictions."""
 
-import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from rich.console import Console
 
@@ -22,6 +21,9 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
 from pose_lightning.errors import UserError
+from pose_lightning.evaluate_options import parse
+from pose_lightning.heatmap.model import settings_of
+from pose_lightning.heatmap.networks import flags
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.regression.predictions import Unit
 from pose_lightning.regression.task import ClipRegression
@@ -29,7 +31,7 @@ from pose_lightning.runs import RunDirectory, write_json
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
-from pose_lightning.trained import load, predict
+from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,
@@ -39,7 +41,7 @@ SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
 """How each task's predictions are scored; a function of the data module."""
 
 
-def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = False, overlays: int = 0) -> Outcome:
+def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAIN, overlays: int = 0) -> Outcome:
     """Score a run's best checkpoint on a split of its data, print the tables and write them into the run's directory.
 
     Writes `metrics.json`, `predictions.h5`, `samples.h5`, `curves/` and, where asked for, `overlays/`; for another
@@ -48,7 +50,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     Raises:
         UserError: If the run has no checkpoint, or the split no store.
     """
-    built, checkpoint, step = load(run, flip_test=flip_test)
+    built, checkpoint, step = load(run, manner=manner)
     data = built.datamodule
     scoring = SCORING[type(built.model)](data)
     if overlays and not isinstance(built.model, HeatmapEstimation):
@@ -57,7 +59,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
         print(f"evaluating {checkpoint} (step {step}) on {split}", flush=True)
         found = predict(built, split)
-        title = f"{built.config.experiment}{', flip test' if flip_test else ''}"
+        title = f"{built.config.experiment}{manner}"
         outcome = scoring.judge(found, store, train, title=title)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
@@ -65,13 +67,13 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
         facts = {
             "checkpoint": checkpoint.name,
             "step": step,
-            "flip_test": flip_test,
+            **manner.facts,
             "chosen_on_this_split": chosen,
         }
         write_json(metrics_path, {**facts, **outcome.json})
         scoring.write_predictions(predictions_path, found, store, split=split)
         samples_path = run.path / f"samples{suffix}.h5"
-        scoring.sample_scores(found, store).write(samples_path, step=step, flip_test=flip_test, split=split)
+        scoring.sample_scores(found, store).write(samples_path, step=step, as_validated=manner == PLAIN, split=split)
         written = [metrics_path, predictions_path, samples_path, *_curves(run, built)]
         if isinstance(scoring, ActivityScoring):
             written += scoring.write_files(run.path, outcome, suffix=suffix)
@@ -82,6 +84,59 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", flip_test: bool = Fal
     note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
     _print(outcome, note, [run.path, checkpoint, run.path / "metrics.csv", *written])
     return outcome
+
+
+def evaluate_weights(
+    path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: int = 256, json: Path | None = None
+) -> Outcome:
+    """Score a file of weights, as `heatmap.published` makes them, on a pose store, and print the tables.
+
+    The baselines come from `train.h5` beside the store, where there is one.
+
+    Args:
+        path: The file.
+        store_path: The store.
+        manner: How the network is asked.
+        input_size: Side of the network's input, px.
+        json: Also write the scores here.
+
+    Raises:
+        UserError: If the file does not say which network it is of, or the store has no pixels or is of another kind.
+    """
+    built = _built_of_weights(path, store_path, input_size)
+    manner.apply(built.model, built.datamodule)
+    train_path = store_path.with_name("train.h5")
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(store_path))
+        train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
+        print(f"evaluating {path} on {store_path} at {input_size} px", flush=True)
+        found = predict(built, "val")
+        title = f"{path.stem}{manner}"
+        outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=title)
+    if json is not None:
+        facts = {"weights": path.name, "input_size": input_size, **manner.facts}
+        write_json(json, {**facts, **outcome.json})
+    _print(outcome, "", [json] if json else [])
+    return outcome
+
+
+def _built_of_weights(path: Path, store_path: Path, input_size: int) -> PoseCLI:
+    """A file's network, and a data module that serves one store."""
+    own = {key: value for key, value in settings_of(path).items() if key != "joints"}
+    built = cli.build(
+        [
+            "--model=HeatmapEstimation",
+            *flags(own),
+            f"--model.weights={path}",
+            "--data=PoseData",
+            f"--data.root={store_path.parent}",
+            "--data.batch_size=16",
+            f"--data.input_size={input_size}",
+            "--trainer.devices=1",
+        ]
+    )
+    built.datamodule.store_path = lambda split: store_path
+    return built
 
 
 def evaluate_pair(
@@ -207,76 +262,10 @@ def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
         print(path)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.evaluate", description=__doc__)
-    parser.add_argument(
-        "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
-    )
-    parser.add_argument("--split", default="val", choices=["train", "val", "test"])
-    parser.add_argument("--flip-test", action="store_true", help="average with what the mirrored image gives")
-    parser.add_argument(
-        "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
-    )
-    parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
-    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
-    parser.add_argument(
-        "--predictions",
-        type=Path,
-        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
-    )
-    parser.add_argument("--store", type=Path, help="the store that --predictions belong to")
-    parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
-    parser.add_argument(
-        "--unit",
-        choices=["m", "mm"],
-        help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
-    )
-    parser.add_argument(
-        "--target",
-        choices=get_args(Target),
-        help="what --predictions are of; default: told from the file, or from its width",
-    )
-    parser.add_argument(
-        "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
-    )
-    parser.add_argument(
-        "--json", type=Path, metavar="OUT", help="write the scores of --predictions, --clips or folds to a file"
-    )
-    return parser
-
-
-def _check_options(options: argparse.Namespace) -> None:
-    """Refuse options that would have no effect."""
-    of_runs = {"--split": options.split != "val", "--flip-test": options.flip_test, "--overlays": options.overlays}
-    of_pairs = {"--clips": options.clips, "--joints": options.joints}
-    of_files = {
-        "--store": options.store,
-        "--origin": options.origin is not None,
-        "--published-truth": options.published_truth,
-        "--target": options.target,
-    }
-    to_json, unit = {"--json": options.json}, {"--unit": options.unit}
-    if options.predictions is not None and (options.store is None or options.run):
-        raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
-    if options.predictions is None and (options.clips is None) != (options.joints is None):
-        raise UserError("--clips NPY and --joints NPY go together")
-    if options.predictions is not None:
-        kind, foreign = "--predictions", of_runs | of_pairs
-    elif len(options.run) > 1:
-        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | unit
-    elif options.clips is not None:
-        kind, foreign = "--clips", of_runs | of_files
-    else:
-        kind, foreign = "a run's directory", of_files | to_json | unit
-    if given := [name for name, value in foreign.items() if value]:
-        raise UserError(f"{', '.join(given)} cannot go with {kind}")
-
-
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
-    options = _parser().parse_args(args)
-    _check_options(options)
+    options = parse(args, description=__doc__)
     if options.predictions is not None:
         evaluate_predictions(
             options.predictions,
@@ -288,15 +277,24 @@ def main(args: Sequence[str] | None = None) -> None:
             json=options.json,
         )
         return
+    if options.weights is not None:
+        evaluate_weights(
+            options.weights,
+            options.store,
+            manner=manner_from(options),
+            input_size=options.input_size or 256,
+            json=options.json,
+        )
+        return
     if not options.run:
-        raise UserError("say what to score: a run's directory, or --predictions FILE --store FILE")
+        raise UserError("say what to score: a run's directory, or --predictions or --weights FILE with --store FILE")
     run, *others = [RunDirectory.open(path) for path in options.run]
     if others:
         evaluate_folds([run, *others], json=options.json)
     elif options.clips is not None:
         evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json)
     else:
-        evaluate_run(run, split=options.split, flip_test=options.flip_test, overlays=options.overlays)
+        evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays)
 
 
 if __name__ == "__main__":

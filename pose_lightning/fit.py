@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from signal import SIGINT
 from typing import Any, Final
 
 import pytorch_lightning as pl
@@ -14,14 +15,21 @@ import yaml
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
-from pose_lightning import cli, evaluate
+from pose_lightning import cli, evaluate, slurm
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
+from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import UserError
+from pose_lightning.memory import explained
+from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
+from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
-"""What may change when a run is resumed; anything else would make it another run."""
+"""What may grow when a run is resumed."""
+
+PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
+"""What may change when a run is resumed: it sees the same global batches wherever it runs."""
 
 GROUP: Final = (
     "GROUP_RANK",
@@ -35,20 +43,24 @@ GROUP: Final = (
 """Environment variables that make a process one of a group."""
 
 
-def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDirectory, PoseCLI]:
-    """Fit the experiment that `args` describe, in a new run directory or going on in `run`.
+def train(
+    args: Sequence[str], run: RunDirectory | None = None, *, place: RunDirectory | None = None
+) -> tuple[RunDirectory, PoseCLI]:
+    """Fit the experiment that `args` describe, going on in `run`, or anew in `place` or a directory of its own.
 
     Returns:
         The run and what was built for it.
 
     Raises:
-        UserError: If the store is missing, or the run to go on with has no checkpoint.
+        UserError: If the store is missing, or the run to go on with has no checkpoint that is whole; or if the training
+            diverges, or a checkpoint cannot be written.
+        Stopped: If a signal told it to stop.
     """
     resumed = run is not None
     built = cli.build(args, from_checkpoint=resumed)
     built.datamodule.check()
-    run = run or _new_run(built)
-    if resumed and not run.last.is_file():
+    run = run or _new_run(built, place)
+    if resumed and not run.resumable:
         raise UserError(
             f"{run.path} has no {run.last.relative_to(run.path)}: it was stopped before its first; start anew"
         )
@@ -56,36 +68,55 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
     built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.id
     rank_zero_only(run.write_config)(built.dump())
+    slurm.mark(run)
     trainer, model = built.trainer, built.model
     size = sum(parameter.numel() for parameter in model.parameters())
     rank_zero_info(f"run: {run.path}; {type(model).__name__}, {size / 1e6:.3f} M parameters")
-    trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
+    requeue = slurm.requeue_signal(trainer)
+    request = StopRequest(SIGNALS if requeue is None else sorted({*SIGNALS, requeue}))
+    trainer.callbacks += [RandomStates(trainer), _checkpoints(built, run, request)]  # type: ignore[attr-defined]
     trainer.loggers = _loggers(built, run)
+    trainer._default_root_dir = str(run.path)  # type: ignore[attr-defined]  # elsewhere Lightning may find another's job
+    stopped = None
     try:
-        with run.log(), run.shared():
-            trainer.fit(model, datamodule=built.datamodule, ckpt_path=run.last if resumed else None, weights_only=True)
+        with run.log(), run.shared(), request.listening(), explained(trainer):
+            checkpoint = run.whole_checkpoint() if resumed else None
+            trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
+    except (Stopped, DivergedError) as end:
+        if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
+            raise SystemExit(0) from None
+        if isinstance(end, DivergedError):
+            raise
+        stopped = end
     finally:
         atexit.register(_leave_group)
         for logger in trainer.loggers:
             logger.finalize("success" if trainer.state.finished else "failed")
         _finish_wandb()
+    if stopped is not None:
+        if stopped.number == requeue:
+            slurm.requeue()
+        way = f"go on with `python -m pose_lightning.fit --resume {run.path}`"
+        stopped.add_note(way if run.resumable else "there is no checkpoint yet; start anew")
+        raise stopped
     return run, built
 
 
-def _new_run(built: PoseCLI) -> RunDirectory:
-    """The directory of a run that begins; of a trial that was stopped before its first checkpoint, the same again."""
-    if built.config.run_dir is None:
-        return RunDirectory.create(Path(built.config.runs), built.config.experiment)
-    run = RunDirectory.at(built.config.run_dir)
-    if not run.last.is_file():
-        rank_zero_only(run.clear)()
+def _new_run(built: PoseCLI, place: RunDirectory | None) -> RunDirectory:
+    """The directory of a run that begins; of one that was stopped before its first checkpoint, the same again."""
+    if place is None and built.config.run_dir is None:
+        run = RunDirectory.create(Path(built.config.runs), built.config.experiment)
+    else:
+        run = place or RunDirectory.at(built.config.run_dir)
+        if not run.resumable:
+            rank_zero_only(run.clear)()
     return run
 
 
-def _checkpoints(built: PoseCLI, run: RunDirectory) -> RunCheckpoints:
+def _checkpoints(built: PoseCLI, run: RunDirectory, request: StopRequest) -> RunCheckpoints:
     monitor, mode = built.model.monitor
     every = built.config.checkpoint.every_n_steps
-    return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every)
+    return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every, request=request)
 
 
 def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
@@ -157,16 +188,18 @@ def _finish_wandb() -> None:
 
 
 def _budget(args: Sequence[str], config: Path) -> list[str]:
-    """The arguments of a resumed run: its own configuration, and at most a larger budget."""
+    """The arguments of a resumed run: its own configuration, at most a larger budget, and where it runs."""
     settings = yaml.safe_load(config.read_text())
     old = settings["trainer"]
-    if args and (settings.get("budget") or {}).get("max_samples") is not None:
-        raise UserError(f"{args[0]}: the run has a budget of samples and ends there; start another for more")
     for arg in args:
         key, _, value = arg.removeprefix("--").partition("=")
-        if not arg.startswith("--") or key not in BUDGET or not value:
-            allowed = ", ".join(f"--{name}=..." for name in BUDGET)
+        if not arg.startswith("--") or key not in (*BUDGET, *PLACE) or not value:
+            allowed = ", ".join(f"--{name}=..." for name in (*BUDGET, *PLACE))
             raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
+        if key in PLACE:
+            continue
+        if (settings.get("budget") or {}).get("max_samples") is not None:
+            raise UserError(f"{arg}: the run has a budget of samples and ends there; start another for more")
         before = old.get(key.removeprefix("trainer."))
         if not isinstance(before, int) or before < 0:
             raise UserError(f"{arg}: the run's budget has no such limit; extend the one that it has")
@@ -187,11 +220,22 @@ def fit(args: Sequence[str]) -> Path:
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
         run = RunDirectory.open(Path("".join(words)))
         run, built = train(_budget(rest, run.config), run)
+    elif (begun := _begun(args)) is not None and begun.resumable:
+        run, built = train(_budget([], begun.config), begun)
     else:
-        run, built = train(args)
+        run, built = train(args, place=begun)
     if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
         _evaluate(run, built.trainer)
     return run.path
+
+
+def _begun(args: Sequence[str]) -> RunDirectory | None:
+    """The run that the same command has begun already, on an earlier turn of the same job of SLURM."""
+    if not slurm.is_restarted():
+        return None
+    built = cli.build(args, from_checkpoint=True)
+    given = built.config
+    return slurm.begun(Path(given.runs), given.experiment, given.run_dir, built.dump())
 
 
 def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
@@ -207,7 +251,13 @@ def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
-    fit(sys.argv[1:] if args is None else list(args))
+    try:
+        fit(sys.argv[1:] if args is None else list(args))
+    except Stopped as stopped:
+        print("; ".join([str(stopped), *stopped.__notes__]), file=sys.stderr)
+        raise SystemExit(stopped.code) from None
+    except KeyboardInterrupt:
+        raise SystemExit(128 + SIGINT) from None
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from pose_lightning import sealed
 from pose_lightning.errors import UserError
 
 RUN_ID: Final = "POSE_LIGHTNING_RUN_ID"
@@ -32,8 +33,9 @@ COUNTERS: Final = ("step", "samples", "epoch")
 class RunDirectory:
     """Where everything of one run lies.
 
-    Layout: `config.yaml`, `checkpoints/{last,best}.ckpt`, `metrics.csv`, `log.txt`, `wandb/`, and after `evaluate`
-    `metrics.json`, `predictions.h5`, `curves/` and `overlays/`; of activities `classes.csv` and `confusion.{csv,png}`.
+    Layout: `config.yaml`, `checkpoints/{last,last.prev,best}.ckpt`, `metrics.csv`, `log.txt`, `wandb/`, and after
+    `evaluate` `metrics.json`, `predictions.h5`, `curves/` and `overlays/`; of activities `classes.csv` and
+    `confusion.{csv,png}`.
     """
 
     path: Path
@@ -107,6 +109,19 @@ class RunDirectory:
         return self.checkpoints / "last.ckpt"
 
     @property
+    def resumable(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return self.last.is_file() or sealed.previous(self.last).is_file()
+
+    def whole_checkpoint(self) -> Path:
+        """The last checkpoint, or the one before it where the last is damaged, which is said loudly.
+
+        Raises:
+            SealError: If neither is whole.
+        """
+        return sealed.first_whole((self.last, sealed.previous(self.last)))
+
+    @property
     def best(self) -> Path:
         """The checkpoint with the best monitored metric."""
         return self.checkpoints / "best.ckpt"
@@ -175,6 +190,10 @@ class MetricsFile:
         """The metrics that the file did not hold for this step when it was opened."""
         return {name: value for name, value in metrics.items() if (step, name) not in self._known}
 
+    def once(self) -> "Once":
+        """For a logger that takes every value of a step once, however often Lightning hands it over."""
+        return Once(self)
+
     def append(self, metrics: Mapping[str, float], *, step: int, samples: int, epoch: int) -> None:
         """Add a row; the header grows with new names."""
         if new := [name for name in metrics if name not in self.columns]:
@@ -190,6 +209,22 @@ class MetricsFile:
             writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
 
 
+class Once:
+    """Lets a value through that neither the file held when it was opened nor this logger has had in the same step."""
+
+    def __init__(self, file: MetricsFile) -> None:
+        self.file = file
+        self._step, self._names = 0, set[str]()
+
+    def __call__(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """What is new of the metrics of `step`, without the epoch."""
+        if step != self._step:
+            self._step, self._names = step, set()
+        new = {name: value for name, value in metrics.items() if name != "epoch" and name not in self._names}
+        self._names |= set(new)
+        return self.file.fresh(new, step)
+
+
 class MetricsLogger(Logger):
     """Writes what Lightning logs to metrics.csv, by step and samples seen.
 
@@ -201,6 +236,7 @@ class MetricsLogger(Logger):
     def __init__(self, file: MetricsFile, samples_seen: Callable[[int], int]) -> None:
         super().__init__()
         self.file, self.samples_seen = file, samples_seen
+        self._new = file.once()
 
     @property
     def name(self) -> str:
@@ -220,8 +256,7 @@ class MetricsLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Add a row. Lightning counts the step that is under way from 0; a row says how many are done."""
         done = (step or 0) + 1
-        values = {name: value for name, value in metrics.items() if name != "epoch"}
-        if fresh := self.file.fresh(values, done):
+        if fresh := self._new(metrics, done):
             epoch = int(metrics.get("epoch", 0))
             self.file.append(fresh, step=done, samples=self.samples_seen(done), epoch=epoch)
 
@@ -251,16 +286,14 @@ class RunWandbLogger(WandbLogger):
         if tracked is None:
             self._wandb_init["project"] = None
         self._wandb_init.pop("anonymous")  # which wandb has dropped, and warns about
-        self.file, self.samples_seen = file, samples_seen
+        self.samples_seen, self._new = samples_seen, file.once()
         self._axis_defined = False
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Send what this step has not sent before."""
         done = (step or 0) + 1
-        values = {name: value for name, value in metrics.items() if name != "epoch"}
-        fresh = self.file.fresh(values, done)
-        if not fresh:
+        if not (fresh := self._new(metrics, done)):
             return
         if not self._axis_defined:
             self.experiment.define_metric("samples")

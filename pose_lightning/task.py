@@ -2,16 +2,17 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.lr_scheduler import LambdaLR
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from pose_lightning.errors import UserError
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
@@ -111,9 +112,22 @@ class Task(pl.LightningModule, ABC):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss, exact over unequal batches."""
-        self.log("train/loss", self.train_loss.compute() * self._parts)
-        self.train_loss.reset()
+        """Log what the epoch has measured; the next one begins anew."""
+        self.record_training()
+        self.log_dict(self.training_metrics(), logger=False)
+        for name, metric in self.named_children():
+            if isinstance(metric, Metric) and name.startswith("train_"):
+                metric.reset()
+
+    def record_training(self) -> None:
+        """Write down what the epoch has measured, at once: a run that is resumed at its end does not come by there."""
+        row = {name: value.item() for name, value in self.training_metrics().items()}
+        for logger in self.loggers:
+            logger.log_metrics({**row, "epoch": self.current_epoch}, step=self.global_step - 1)
+
+    def training_metrics(self) -> dict[str, Tensor]:
+        """The epoch's loss so far, exact over unequal batches, by its logged name."""
+        return {"train/loss": self.train_loss.compute() * self._parts}
 
     def parameter_groups(self) -> Iterable[Tensor] | Iterable[dict[str, Any]]:
         """What learns; or groups of it, where a task gives parts their own learning rates."""
@@ -129,12 +143,26 @@ class Task(pl.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the schedule's end: a run that is resumed with a larger budget follows the same curve."""
+        """Keep the schedule's end, for a larger budget, and of the epoch's metrics what every process has counted."""
         checkpoint["schedule_total"] = self.schedule_total
+        if self.trainer.world_size > 1:
+            self._change_counts(checkpoint, self._sum_over_processes)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the schedule's end."""
+        """Take up the schedule's end, and in the first process what all have counted."""
         self.schedule_total = checkpoint["schedule_total"]
+        if self._trainer is not None and self.trainer.global_rank:
+            self._change_counts(checkpoint, torch.zeros_like)
+
+    def _sum_over_processes(self, count: Tensor) -> Tensor:
+        return self.trainer.strategy.all_gather(count).sum(dim=0)
+
+    def _change_counts(self, checkpoint: dict[str, Any], change: Callable[[Tensor], Tensor]) -> None:
+        """Change the metrics' sums and counts in a checkpoint; one of averaged weights has two states."""
+        metrics = tuple(f"{name}." for name, module in self.named_children() if isinstance(module, Metric))
+        for key in {"state_dict", "current_model_state"} & checkpoint.keys():
+            counts = {name: change(value) for name, value in checkpoint[key].items() if name.startswith(metrics)}
+            checkpoint[key] = {**checkpoint[key], **counts}
 
     @property
     def _parts(self) -> int:

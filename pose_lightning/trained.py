@@ -1,25 +1,100 @@
 """A run's network as it was trained, and what it predicts."""
 
+import argparse
 import logging
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 import torch
 
-from pose_lightning import cli
+from pose_lightning import cli, sealed
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap.codec import DecodeMethod
+from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
+from pose_lightning.task import Task
 
 LARGEST_BATCH: Final = 32
 """One device predicts what several may have trained on; the batch changes nothing but the memory."""
 
 
-def load(run: RunDirectory, *, flip_test: bool = False) -> tuple[PoseCLI, Path, int]:
+@dataclass(frozen=True)
+class Manner:
+    """How a network is asked, beyond what it was trained to answer; the training's own validation has none of it.
+
+    Attributes:
+        flip_test: Average with what the mirrored image gives.
+        scales: Of persons: average over these; only networks of heatmaps can.
+        decoding: How their peaks become positions, where that is not as the run says.
+    """
+
+    flip_test: bool = False
+    scales: Scales = UNSCALED
+    decoding: DecodeMethod | None = None
+
+    @property
+    def of_poses(self) -> dict[str, bool]:
+        """The options that only networks of heatmaps have, and whether they are given."""
+        return {"--scales": self.scales != UNSCALED, "--decoding": self.decoding is not None}
+
+    def __str__(self) -> str:
+        """What a title adds, such as `, flip test, scales 0.9 1 1.1`."""
+        scales = " ".join(f"{scale:g}" for scale in self.scales)
+        said = [
+            "flip test" if self.flip_test else "",
+            f"scales {scales}" if self.scales != UNSCALED else "",
+            self.decoding or "",
+        ]
+        return "".join(f", {each}" for each in said if each)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """For `metrics.json`."""
+        return {"flip_test": self.flip_test, "scales": list(self.scales), "decoding": self.decoding}
+
+    def apply(self, model: Task, data: Any) -> None:
+        """Ask a model so.
+
+        Raises:
+            UserError: If it has no heatmaps to average or decode.
+        """
+        model.flip_test = self.flip_test
+        if isinstance(model, HeatmapEstimation):
+            model.scales = data.scales = self.scales
+            model.decoding = self.decoding or model.decoding
+        elif given := [name for name, is_given in self.of_poses.items() if is_given]:
+            raise UserError(f"{', '.join(given)} cannot go with {type(model).__name__}, which has no heatmaps")
+
+
+PLAIN: Final = Manner()
+
+
+def add_manner_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `Manner`; `manner_from` reads them."""
+    parser.add_argument("--flip-test", action="store_true", help="average with what the mirrored image gives")
+    parser.add_argument("--scales", metavar="S,S,...", help="average over persons larger by these, as 0.9,1.0,1.1")
+    parser.add_argument(
+        "--decoding", choices=get_args(DecodeMethod), help="how a peak becomes a position (as the run says)"
+    )
+
+
+def manner_from(options: argparse.Namespace) -> Manner:
+    """What `add_manner_arguments` asked for."""
+    scales = UNSCALED if options.scales is None else read_scales(options.scales)
+    return Manner(flip_test=options.flip_test, scales=scales, decoding=options.decoding)
+
+
+def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, int]:
     """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
 
     That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`.
+
+    Raises:
+        UserError: If there is no checkpoint, or the network cannot be asked in this manner.
     """
     if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
@@ -32,9 +107,10 @@ def load(run: RunDirectory, *, flip_test: bool = False) -> tuple[PoseCLI, Path, 
     )
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
+    sealed.verify(checkpoint)
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     built.model.load_state_dict(state["state_dict"])
-    built.model.flip_test = flip_test
+    manner.apply(built.model, built.datamodule)
     return built, checkpoint, int(state["global_step"])
 
 

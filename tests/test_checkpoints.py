@@ -1,7 +1,9 @@
 """A run that stops at any hook and goes on from its last checkpoint ends as if nothing had happened."""
 
+import os
+import signal
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,13 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
+from pose_lightning import sealed
 from pose_lightning.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from pose_lightning.randomness import RandomStates
+from pose_lightning.runs import MetricsFile, MetricsLogger
+from pose_lightning.signals import Stopped, StopRequest
+from pose_lightning.task import Task
+from tests.exact import differences
 
 
 class KilledError(Exception):
@@ -27,32 +35,28 @@ class Batches:
     def __len__(self) -> int:
         return self.length
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def __iter__(self) -> Iterator[dict[str, Tensor]]:
         assert self.trainer is not None
         epoch = self.trainer.current_epoch
         start = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
         for index in range(start, self.length):
-            yield torch.randn(4, 3, generator=torch.Generator().manual_seed(1000 * epoch + index)) + index
+            yield {"values": torch.randn(4, 3, generator=torch.Generator().manual_seed(1000 * epoch + index)) + index}
 
 
-class Line(pl.LightningModule):
-    """The smallest network that Adam's state matters to."""
+class Line(Task):
+    """The smallest network that Adam's state and dropout's randomness matter to."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.line = nn.Linear(3, 1)
+        super().__init__(optimizer="adam", lr=0.01)
+        self.line = nn.Sequential(nn.Dropout(0.5), nn.Linear(3, 1))
         self.trained: list[tuple[int, int]] = []
-        self.validated: list[tuple[int, float]] = []
 
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        self.trained.append((self.current_epoch, batch_idx))
-        return self.line(batch).square().mean()
+    def training_loss(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        self.trained.append((self.current_epoch, self.trainer.fit_loop.epoch_loop.batch_idx))
+        return self.line(batch["values"]).square().sum(), torch.tensor(len(batch["values"]))
 
     def validation_step(self, batch: Tensor, batch_idx: int) -> None:
         self.log("val/score", self.line(batch).mean())
-
-    def on_validation_epoch_end(self) -> None:
-        self.validated.append((self.global_step, self.line.weight.sum().item()))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), 0.01)
@@ -87,50 +91,74 @@ for hook in KillAt.HOOKS:
     setattr(KillAt, hook, KillAt.tick)
 
 
+class SignalAt(KillAt):
+    """Sends the process a signal at the n-th hook; it is to be obeyed where the run can go on, after so long."""
+
+    def tick(self, *_: Any, **__: Any) -> None:
+        self.passed += 1
+        if self.passed == self.moment:
+            os.kill(os.getpid(), (signal.SIGTERM, signal.SIGUSR1)[self.moment % 2])
+
+
+for hook in SignalAt.HOOKS:
+    setattr(SignalAt, hook, SignalAt.tick)
+
+
 @dataclass
 class Outcome:
-    weights: Tensor
+    last: dict[str, Any]
+    metrics: str
     step: int
     best: float | None
-    trained: set[tuple[int, int]] = field(default_factory=set)
-    validated: set[tuple[int, float]] = field(default_factory=set)
+    trained: set[tuple[int, int]]
 
 
-def run(directory: Path, *, moment: int, budget: dict[str, Any], accumulation: int) -> tuple[Outcome, bool]:
+def run(
+    directory: Path, *, budget: dict[str, Any], accumulation: int, disturb: pl.Callback | None = None
+) -> tuple[Outcome, bool]:
     """Train, from `last.ckpt` where there is one; returns the outcome and whether it came to the end."""
-    torch.manual_seed(0)
+    pl.seed_everything(0)
     module, batches = Line(), Batches(accumulation)
-    checkpoints = RunCheckpoints(directory, monitor="val/score", mode="max", every_n_steps=2)
+    request = StopRequest()
+    checkpoints = RunCheckpoints(directory, monitor="val/score", mode="max", every_n_steps=2, request=request)
     trainer = pl.Trainer(
         accelerator="cpu",
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
         num_sanity_val_steps=0,
+        log_every_n_steps=1,
         accumulate_grad_batches=accumulation,
         plugins=[AtomicCheckpointIO()],
-        callbacks=[checkpoints, KillAt(moment)],
+        callbacks=[checkpoints, *([disturb] if disturb else [])],
         **budget,
     )
+    trainer.callbacks.insert(0, RandomStates(trainer))  # type: ignore[attr-defined]
+    directory.mkdir(exist_ok=True)
+    trainer.loggers = [MetricsLogger(MetricsFile(directory / "metrics.csv"), lambda step: 4 * step)]
     batches.trainer = trainer
     last = directory / "last.ckpt"
     whole = True
     try:
         validation = torch.utils.data.DataLoader(torch.ones(4, 3), batch_size=2)  # type: ignore[arg-type]
-        trainer.fit(module, batches, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
-    except KilledError:
+        with request.listening():
+            trainer.fit(module, batches, validation, ckpt_path=last if last.is_file() else None, weights_only=True)
+    except (KilledError, Stopped):
         whole = False
-    weights = module.line.weight.detach().clone()
-    outcome = Outcome(weights, trainer.global_step, checkpoints.best_score)
-    outcome.trained, outcome.validated = set(module.trained), set(module.validated)
-    return outcome, whole
+    metrics = (directory / "metrics.csv").read_text() if (directory / "metrics.csv").is_file() else ""
+    kept = torch.load(last, weights_only=True) if last.is_file() else {}
+    return Outcome(kept, metrics, trainer.global_step, checkpoints.best_score, set(module.trained)), whole
 
 
 BUDGETS = {
     "epochs": {"max_epochs": 3},
+    "no validation": {"max_epochs": 3, "limit_val_batches": 0},
+    "validation between the parts of a step": {"max_epochs": 2, "val_check_interval": 3},
     "validation inside epochs": {"max_epochs": 2, "val_check_interval": 2},
     "validation every other epoch": {"max_epochs": 4, "check_val_every_n_epoch": 2},
     "steps": {"max_steps": 15, "max_epochs": -1},
+    "steps that end with a validation": {"max_steps": 12, "max_epochs": -1},
+    "steps that end with a validation inside an epoch": {"max_steps": 11, "max_epochs": -1, "val_check_interval": 5},
     "validation that no epoch ends with": {
         "max_steps": 18,
         "max_epochs": -1,
@@ -146,41 +174,47 @@ BUDGETS = {
 }
 
 
-def check(directory: Path, budget: dict[str, Any], accumulation: int, stride: int) -> None:
-    undisturbed, _ = run(directory / "undisturbed", moment=0, budget=budget, accumulation=accumulation)
-    last = torch.load(directory / "undisturbed" / "last.ckpt", weights_only=True)
-    assert last["global_step"] == undisturbed.step  # the final weights are there
+def check(directory: Path, budget: dict[str, Any], accumulation: int, stride: int, disturb: type[KillAt]) -> None:
+    undisturbed, _ = run(directory / "undisturbed", budget=budget, accumulation=accumulation)
+    assert undisturbed.last["global_step"] == undisturbed.step  # the final weights are there
     moments, whole = 0, False
     for moment in range(1, 1000, stride):
         folder = directory / str(moment)
-        killed, whole = run(folder, moment=moment, budget=budget, accumulation=accumulation)
+        killed, whole = run(folder, budget=budget, accumulation=accumulation, disturb=disturb(moment))
         if whole:
             break
         moments += 1
-        resumed, finished = run(folder, moment=0, budget=budget, accumulation=accumulation)
+        resumed, finished = run(folder, budget=budget, accumulation=accumulation)
         assert finished
-        assert torch.equal(resumed.weights, undisturbed.weights), f"killed at hook {moment}"
-        assert (resumed.step, resumed.best) == (undisturbed.step, undisturbed.best), f"killed at hook {moment}"
+        place = f"{disturb.__name__} at hook {moment}"
+        for key in ("state_dict", "optimizer_states", "callbacks"):
+            assert not list(differences(resumed.last[key], undisturbed.last[key], key)), place
+        assert resumed.metrics == undisturbed.metrics, place
+        assert (resumed.step, resumed.best) == (undisturbed.step, undisturbed.best), place
         assert killed.trained | resumed.trained == undisturbed.trained
-        assert killed.validated | resumed.validated == undisturbed.validated
+        sealed.verify(folder / "last.ckpt")
     assert whole
     assert moments > 5
 
 
 @pytest.mark.filterwarnings("ignore::pytorch_lightning.utilities.warnings.PossibleUserWarning")
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
-def test_a_run_killed_at_a_hook_ends_as_if_nothing_had_happened(tmp_path: Path, budget: dict[str, Any]) -> None:
-    check(tmp_path, budget, accumulation=1, stride=11)
+@pytest.mark.parametrize(("disturb", "accumulation"), [(KillAt, 1), (SignalAt, 2)], ids=["killed", "told to stop"])
+def test_a_run_stopped_at_a_hook_ends_as_if_nothing_had_happened(
+    tmp_path: Path, budget: dict[str, Any], disturb: type[KillAt], accumulation: int
+) -> None:
+    check(tmp_path, budget, accumulation=accumulation, stride=17, disturb=disturb)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytorch_lightning.utilities.warnings.PossibleUserWarning")
 @pytest.mark.parametrize("accumulation", [1, 2])
+@pytest.mark.parametrize("disturb", [KillAt, SignalAt], ids=["killed", "told to stop"])
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
-def test_a_run_killed_at_every_hook_ends_as_if_nothing_had_happened(
-    tmp_path: Path, budget: dict[str, Any], accumulation: int
+def test_a_run_stopped_at_every_hook_ends_as_if_nothing_had_happened(
+    tmp_path: Path, budget: dict[str, Any], disturb: type[KillAt], accumulation: int
 ) -> None:
-    check(tmp_path, budget, accumulation=accumulation, stride=1)
+    check(tmp_path, budget, accumulation=accumulation, stride=1, disturb=disturb)
 
 
 def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:

@@ -92,9 +92,9 @@ def run(place: Path) -> RunDirectory:
 
 @pytest.mark.parametrize("flip_test", [False, True])
 def test_a_photograph_goes_the_way_of_the_validation_split(run: RunDirectory, place: Path, flip_test: bool) -> None:
-    built, _, _ = trained.load(run, flip_test=flip_test)
+    built, checkpoint, step = trained.load(run, manner=trained.Manner(flip_test=flip_test))
     expected = trained.predict(built, "val")["preds"]
-    classifier = Classifier(run, flip_test=flip_test)
+    classifier = Classifier(built, checkpoint, step)
     with Store(place / "val.h5") as store:
         found = np.stack([classifier.probabilities(store.pixels(index)) for index in range(len(store))])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
@@ -108,7 +108,7 @@ def test_the_likeliest_five_are_printed_drawn_and_written(
     path = place / "photographs" / "val 3.jpg"
     main([str(run.path), str(path), "--json", str(tmp_path / "top.json"), "--out", str(tmp_path / "drawn")])
     with Store(place / "val.h5") as store:
-        expected = Classifier(run).probabilities(store.pixels(3))
+        expected = Classifier(*trained.load(run)).probabilities(store.pixels(3))
     order = np.argsort(-expected)[:5]
     read = json.loads((tmp_path / "top.json").read_text())
     assert (read["target"], read["synthetic"], read["unreadable"]) == ("category", True, [])
@@ -128,7 +128,7 @@ def test_the_likeliest_five_are_printed_drawn_and_written(
 def test_a_large_photograph_is_first_made_as_small_as_the_stores(run: RunDirectory) -> None:
     large = photograph(480, 640, 5)
     small = cv2.resize(large, (64, 48), interpolation=cv2.INTER_AREA)
-    classifier = Classifier(run)
+    classifier = Classifier(*trained.load(run))
     assert np.array_equal(classifier.probabilities(large), classifier.probabilities(np.asarray(small)))
 
 
@@ -139,7 +139,7 @@ def test_a_file_is_what_it_holds_and_not_what_it_is_called(run: RunDirectory, tm
     (tmp_path / "photo.jpg").write_bytes(data.tobytes())
     main([str(run.path), str(tmp_path / "photo.jpg"), "--json", str(tmp_path / "top.json"), "--out", str(tmp_path)])
     found = json.loads((tmp_path / "top.json").read_text())["pictures"][0]["top"][0]["probability"]
-    assert found == pytest.approx(Classifier(run).probabilities(pixels).max(), abs=1e-9)
+    assert found == pytest.approx(Classifier(*trained.load(run)).probabilities(pixels).max(), abs=1e-9)
 
 
 def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
@@ -166,7 +166,7 @@ def test_tags_are_ranked_each_by_itself(place: Path, tmp_path: Path, capsys: pyt
     run = write_run(tmp_path / "run", place, "--data.target=tags", "--model.loss=bce", "--model.num_classes=3")
     main([str(run.path), str(place / "photographs" / "val 0.jpg")])
     with Store(place / "val.h5") as store:
-        found = Classifier(run).probabilities(store.pixels(0))
+        found = Classifier(*trained.load(run)).probabilities(store.pixels(0))
     assert found.shape == (3,)
     assert found.sum() != pytest.approx(1, abs=1e-3)
     assert "[slow]" in capsys.readouterr().out  # which is no markup
@@ -174,19 +174,22 @@ def test_tags_are_ranked_each_by_itself(place: Path, tmp_path: Path, capsys: pyt
 
 
 def test_a_run_of_another_task_is_refused(
-    demo_stores: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    demo_clip_stores: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     run.checkpoints.mkdir(parents=True)
     built = cli.build(
         [
-            "--model=HeatmapEstimation",
-            "--data=PoseData",
-            f"--data.root={demo_stores}",
+            "--model=ClipRegression",
+            "--data=ClipData",
+            f"--data.root={demo_clip_stores}",
             "--data.batch_size=2",
-            "--model.stacks=1",
-            "--model.features=8",
-            "--model.depth=2",
+            "--data.input_size=32",
+            "--model.input_size=32",
+            "--model.encoder=conv",
+            "--model.encoder_width=0.125",
+            "--model.encoder_features=[]",
+            "--model.temporal_features=8",
         ]
     )
     run.write_config(built.dump())
@@ -194,8 +197,22 @@ def test_a_run_of_another_task_is_refused(
     with pytest.raises(SystemExit) as stop:
         main([str(run.path), str(place / "photographs" / "val 0.jpg")])
     assert stop.value.code == 2
-    assert "is a run of HeatmapEstimation; predict names classes" in capsys.readouterr().err
+    assert "is a run of ClipRegression; predict takes photographs" in capsys.readouterr().err
     assert not (run.path / "predictions").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(["--box", "1,2,3,4"], "classes are of whole images"), (["--scales", "0.9,1"], "--scales cannot go with")],
+    ids=["box", "scales"],
+)
+def test_options_of_joints_are_refused(
+    options: list[str], message: str, run: RunDirectory, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(run.path), str(place / "photographs" / "val 0.jpg"), *options])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
 
 
 def test_no_run_and_no_checkpoint_are_refused(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,11 +30,14 @@ def test_persons_add_up_to_the_logged_scores(demo_stores: Path) -> None:
         spread = 0.4 * truth.head_size[:, None, None]
         preds = np.nan_to_num(truth.joints + spread * rng.normal(size=truth.joints.shape))
         preds[0, 3] = np.nan
-        found = values(pose_lightning.heatmap.scoring.sample_scores({"preds": preds}, store))
+        losses, counted = rng.random((len(truth), 2)), truth.labelled.sum(axis=1, dtype=np.float64)
+        told = {"preds": preds, "loss": losses.sum(axis=1), "counted": counted}
+        found = values(pose_lightning.heatmap.scoring.sample_scores(told, store))
     metric = PCKh()
     joints, labelled, visible, size = map(torch.tensor, (truth.joints, truth.labelled, truth.visible, truth.head_size))
     metric.update(torch.tensor(preds), joints, labelled, visible, size, torch.ones(len(truth)))
-    assert found == pytest.approx({name: value.item() for name, value in metric.compute().items()})
+    expected = {name: value.item() for name, value in metric.compute().items()}
+    assert found == pytest.approx(expected | {"loss": losses.sum() / counted.sum()})
 
 
 def test_clips_add_up_to_the_logged_scores(demo_clip_stores: Path) -> None:

@@ -158,7 +158,7 @@ def test_a_run_leaves_everything_in_its_directory(case: Case, finished: RunDirec
     names = {path.name for path in finished.path.iterdir()}
     common = {"config.yaml", "checkpoints", "curves", "log.txt", "metrics.csv", "metrics.json", "predictions.h5"}
     assert names >= common | case.written
-    assert {path.name for path in finished.checkpoints.iterdir()} == {"last.ckpt", "best.ckpt"}
+    assert {path.name for path in finished.checkpoints.iterdir()} == {"last.ckpt", "last.prev.ckpt", "best.ckpt"}
     assert finished.path.parent.name == f"{case.experiment}_demo"
 
 

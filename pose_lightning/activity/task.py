@@ -268,19 +268,18 @@ class ActivityClassification(Task):
             self.train_top1.update(100 * right, weight)
         return (self._training_losses(logits, target) * weight).sum(), batch["total_samples"]
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss and accuracy, exact over unequal batches."""
-        super().on_train_epoch_end()
-        if not self.tags:
-            self.log("train/top1", self.train_top1.compute())
-            self.train_top1.reset()
+    def training_metrics(self) -> dict[str, Tensor]:
+        """The epoch's loss and accuracy, exact over unequal batches."""
+        accuracy = {} if self.tags else {"train/top1": self.train_top1.compute()}
+        return {**super().training_metrics(), **accuracy}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the batch to the metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add the batch to the metrics; returns the network's `outputs` (B, K)."""
         logits = self.model(batch["image"]).float()
         truth = batch["target"] if self.tags else batch["label"]
         self.val_loss.update(self._losses(logits, batch["target"]), batch["weight"])
         self.val_errors.update(self._probabilities(logits), truth, batch["weight"])
+        return {"outputs": logits}
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; each has counted every picture of every rank once."""

@@ -6,11 +6,13 @@ from typing import Any, Final, Literal
 
 import cv2
 import numpy as np
+import torch
 
 from pose_lightning import geometry
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
+from pose_lightning.heatmap.testing import UNSCALED, Scales
 from pose_lightning.joints import MPII
 from pose_lightning.loader import Buffers
 from pose_lightning.store import Store
@@ -44,13 +46,21 @@ class PoseSource:
         augmentation: Random changes, or None.
         seed: Of the random changes.
         warp_on_device: Leave the warp to `finish`.
+        scales: Also lay `views` into the batch, the person larger by each of these factors; none if it is `UNSCALED`.
 
     Raises:
         UserError: If the store holds something else, or labels only.
     """
 
     def __init__(
-        self, store: Store, input_size: int, augmentation: Augmentation | None, seed: int, *, warp_on_device: bool
+        self,
+        store: Store,
+        input_size: int,
+        augmentation: Augmentation | None,
+        seed: int,
+        *,
+        warp_on_device: bool,
+        scales: Scales = UNSCALED,
     ) -> None:
         _check(store)
         if store.shape is None:
@@ -60,6 +70,8 @@ class PoseSource:
             )
         self.store = store
         self.input_size, self.warp_on_device = input_size, warp_on_device
+        scales = () if scales == UNSCALED else scales
+        self._zooms = [geometry.turn_and_scale(0.0, scale, input_size) for scale in scales]
         self.augmentation, self.seed = augmentation, seed
         self._reduction = reduction(store.shape[0], float(store.attrs["box_in_crop"]), input_size)
         self._crop_size = store.shape[0] // self._reduction
@@ -96,6 +108,10 @@ class PoseSource:
             buffers["input_to_crop"] = np.empty((size, 2, 3), np.float64)
         else:
             buffers["image"] = np.empty((size, self.input_size, self.input_size, 3), np.uint8)
+        if self._zooms:
+            shape = (2, 3) if self.warp_on_device else (self.input_size, self.input_size, 3)
+            name, dtype = ("view_to_crop", np.float64) if self.warp_on_device else ("views", np.uint8)
+            buffers[name] = np.empty((size, len(self._zooms), *shape), dtype)
         return buffers
 
     def fill(self, buffers: Buffers, position: int, index: int, epoch: int) -> None:
@@ -119,6 +135,12 @@ class PoseSource:
             crop = self._own("reduced", self._crop_size)
             self._read_crop(index, crop)
             _warp_into(buffers["image"][position], crop, input_to_crop)
+        for place, zoom in enumerate(self._zooms):
+            view_to_crop = geometry.compose(input_to_crop, geometry.invert(zoom))
+            if self.warp_on_device:
+                buffers["view_to_crop"][position, place] = view_to_crop
+            else:
+                _warp_into(buffers["views"][position, place], crop, view_to_crop)
 
     def _read_crop(self, index: int, out: np.ndarray) -> None:
         if self._reduction == 1:
@@ -164,16 +186,23 @@ def _warp_into(out: np.ndarray, picture: np.ndarray, out_to_picture: np.ndarray)
 def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
     """Return the batch of a `PoseSource` with its `image`: warped if it is not yet, coloured, float32 in [0, 1].
 
-    Runs on the device that the batch is on. An image that the host warped is channels last in memory.
+    Runs on the device that the batch is on. An image that the host warped is channels last in memory. With several
+    scales, `views` (b, v, 3, h, w) are the same.
     """
     fields = dict(batch)
     gain, offset = fields.pop("gain"), fields.pop("offset")
     if "crop" in fields:
-        pixels = geometry.warp(fields.pop("crop"), fields.pop("input_to_crop"), input_size)
+        crop = fields.pop("crop")
+        pixels = geometry.warp(crop, fields.pop("input_to_crop"), input_size)
+        zoomed = fields.pop("view_to_crop").unbind(1) if "view_to_crop" in fields else ()
+        views = [geometry.warp(crop, matrices, input_size) for matrices in zoomed]
     else:
         pixels = fields["image"].permute(0, 3, 1, 2).float()
-    pixels.mul_((gain / 255)[..., None, None]).add_(offset[:, None, None, None]).clamp_(0, 1)
-    return {**fields, "image": pixels}
+        laid = fields.pop("views").unbind(1) if "views" in fields else ()
+        views = [view.permute(0, 3, 1, 2).float() for view in laid]
+    for each in (pixels, *views):
+        each.mul_((gain / 255)[..., None, None]).add_(offset[:, None, None, None]).clamp_(0, 1)
+    return {**fields, "image": pixels, **({"views": torch.stack(views, dim=1)} if views else {})}
 
 
 class PoseData(StoreDataModule):
@@ -183,7 +212,8 @@ class PoseData(StoreDataModule):
     unlabelled, in MPII's order; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64 from input
     px to image px; `head_size` (b,) float64 in image px, NaN where unknown; and what every loader adds (`index`,
     `weight`, `total_labelled`, `total_samples`). The joints of a mirrored person have changed names: `matrix` takes
-    them back to their places in the image, under the mirrored names. Only training samples are augmented.
+    them back to their places in the image, under the mirrored names. Only training samples are augmented. Where
+    `scales` is set, the others' batches also hold `views` (b, v, 3, h, w), the person larger by each of the factors.
 
     Args:
         root: Directory of the stores.
@@ -235,6 +265,7 @@ class PoseData(StoreDataModule):
             limit_samples=limit_samples,
         )
         self.input_size, self.warp = input_size, warp
+        self.scales: Scales = UNSCALED
         self.augmentation = Augmentation(
             rotation=rotation,
             rotation_probability=rotation_probability,
@@ -253,6 +284,7 @@ class PoseData(StoreDataModule):
             self.augmentation if augment else None,
             self.seed,
             warp_on_device=self._warps_on_device(),
+            scales=UNSCALED if augment else self.scales,
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

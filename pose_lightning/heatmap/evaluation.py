@@ -108,9 +108,14 @@ def published_truth(truth: Truth, path: Path) -> Truth:
     annotation files.
 
     Raises:
-        UserError: If the file has not the same persons in the same order.
+        UserError: If the file cannot be read, or has not the same persons in the same order.
     """
-    file = scipy.io.loadmat(path, variable_names=["pos_gt_src", "jnt_missing", "headboxes_src"])
+    if not path.is_file():
+        raise UserError(f"no file at {path}; wanted HRNet's gt_valid.mat")
+    try:
+        file = scipy.io.loadmat(path, variable_names=["pos_gt_src", "jnt_missing", "headboxes_src"])
+    except (ValueError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise UserError(f"{path} cannot be read ({error}); wanted HRNet's gt_valid.mat") from error
     if missing := {"pos_gt_src", "jnt_missing", "headboxes_src"} - set(file):
         raise UserError(f"{path} has no {sorted(missing)}; wanted HRNet's gt_valid.mat")
     joints = file["pos_gt_src"].transpose(2, 0, 1).astype(np.float64)

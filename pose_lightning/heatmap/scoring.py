@@ -58,7 +58,10 @@ def write_predictions(path: Path, found: Found, store: Store, *, split: str) -> 
 def sample_scores(found: Found, store: Store) -> SampleScores:
     """What every person adds to the logged scores; persons in one image are one group."""
     truth = Truth.from_store(store)
-    return SampleScores(truth.names, truth.group, evaluation.sample_parts(found["preds"], truth))
+    parts = evaluation.sample_parts(found["preds"], truth)
+    if "loss" in found:  # of one look at each person, as in training
+        parts = {**parts, "loss": (found["loss"][:, None], found["counted"][:, None])}
+    return SampleScores(truth.names, truth.group, parts)
 
 
 def write_overlays(folder: Path, found: Found, store: Store, count: int) -> None:

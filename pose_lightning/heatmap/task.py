@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
@@ -12,11 +13,24 @@ from torchmetrics import MeanMetric
 from pose_lightning import joints
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
-from pose_lightning.heatmap.codec import DecodeMethod, decode, encode, heatmap_to_input, input_to_heatmap, mirror_back
+from pose_lightning.heatmap import networks
+from pose_lightning.heatmap.codec import (
+    DecodeMethod,
+    Grid,
+    decode,
+    encode,
+    heatmap_to_input,
+    input_to_heatmap,
+    mirror_back,
+)
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.model import StackedHourglass
+from pose_lightning.heatmap.networks import NetworkName
+from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales
+from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.optim import OptimizerName
+from pose_lightning.recomputation import recompute_blocks
 from pose_lightning.task import Batch, Task
 
 JOINTS: Final = joints.MPII
@@ -24,24 +38,39 @@ JOINTS: Final = joints.MPII
 
 
 class HeatmapEstimation(Task):
-    """A stacked hourglass, trained on gaussian heatmaps and measured by PCKh.
+    """A network trained on gaussian heatmaps and measured by PCKh: a stacked hourglass, or one with a backbone.
 
     Batches come from `heatmap.data.PoseData`: `image` (B, 3, H, W) float32 RGB in [0, 1], `joints` (B, J, 2) in input
     px, `labelled` and `visible` (B, J), `matrix` (B, 2, 3) from input px to image px, `head_size` (B,) in image px.
     Logs `train/loss`, `val/loss` and what `metrics.PCKh` computes: `val/pckh` (PCKh@0.5 in per cent, mean of 14
     joints), `val/pckh_0.1`, `val/auc` and others.
 
+    Settings of a network that are None are its own default; one that the chosen network does not have is refused.
+
     Args:
-        stacks: Hourglasses in a row, each supervised.
-        features: Width of the network.
-        depth: Halvings of the resolution inside an hourglass.
+        network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022).
+        stacks: Hourglasses in a row, each supervised (8).
+        features: Width of the hourglasses (256).
+        depth: Halvings of the resolution inside an hourglass (4).
+        wide_stem: A hourglass whose stem reaches its width one residual earlier, as in bearpaw/pytorch-pose.
+        image_mean: What a hourglass takes from every colour of the image (nothing).
+        backbone: Of the simple baseline, any network of timm with feature maps (`resnet50`); of `vit`, a plain vision
+            transformer of timm (`vit_base_patch16_224.mae`).
+        decoder: Of `vit`: `classic` deconvolutions, or a `simple` convolution behind bilinear up-sampling (`classic`).
+        drop_path: Probability that a residual branch of the backbone is left out of a training step.
+        pretrained: Start the backbone from timm's weights, which need a network.
+        weights: Start from a file's weights, .safetensors or a state dict of PyTorch: of a backbone, under timm's
+            names, or of a whole network, such as a run's checkpoint or what `heatmap.published` makes.
         sigma: Standard deviation of the target gaussians, heatmap px.
         loss: `mse` between heatmaps and gaussians, as every published hourglass; `cross_entropy` of their softmax
             learns faster from few photographs.
         missing: What an unlabelled joint is trained to: `mask` leaves it out of the loss, `zero` trains its map towards
             zero, as Newell's and psh's code do.
-        decoding: How a peak becomes a position.
+        decoding: How a peak becomes a position (`codec.decode`).
+        grid: Where the px of a map stand in the input (`codec.input_to_heatmap`); `udp` for weights trained so.
         channels_last: Memory layout; about 1.25 times faster on a CPU, and what GPUs with mixed precision want.
+        checkpoint_activations: Keep only what passes between the network's blocks, and compute the rest again for the
+            gradient: less memory, about a third more time.
         settings: Optimizer and schedule, as `Task` takes them.
     """
 
@@ -51,29 +80,65 @@ class HeatmapEstimation(Task):
     def __init__(
         self,
         *,
-        stacks: int = 8,
-        features: int = 256,
-        depth: int = 4,
+        network: NetworkName = "hourglass",
+        stacks: int | None = None,
+        features: int | None = None,
+        depth: int | None = None,
+        wide_stem: bool = False,
+        image_mean: tuple[float, float, float] | None = None,
+        backbone: str | None = None,
+        decoder: DecoderName | None = None,
+        drop_path: float | None = None,
+        pretrained: bool = False,
+        weights: Path | None = None,
         sigma: float = 1.0,
         loss: LossName = "mse",
         missing: Literal["mask", "zero"] = "mask",
         decoding: DecodeMethod = "quarter",
+        grid: Grid = "cells",
         optimizer: OptimizerName = "rmsprop",
         lr: float = 2.5e-4,
         channels_last: bool = True,
+        checkpoint_activations: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(optimizer=optimizer, lr=lr, **settings)
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
-        self.model = StackedHourglass(
-            stacks=stacks, features=features, joints=len(JOINTS), depth=depth, channels_last=channels_last
+        self.model = networks.make(
+            network,
+            path=weights,
+            channels_last=channels_last,
+            stacks=stacks,
+            features=features,
+            depth=depth,
+            wide_stem=wide_stem,
+            image_mean=image_mean,
+            backbone=backbone,
+            decoder=decoder,
+            drop_path=drop_path,
+            pretrained=pretrained,
         )
+        if checkpoint_activations:
+            recompute_blocks(self.model)
         self.loss = loss
         self.sigma, self.missing, self.decoding = sigma, missing, decoding
+        self.grid = grid
         self.flip_test = False
+        self.scales: Scales = UNSCALED
         self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_pckh = PCKh()
+
+    @classmethod
+    def from_weights(cls, path: Path, **arguments: Any) -> "HeatmapEstimation":
+        """The task around the hourglass of a file, as `StackedHourglass.from_weights` reads it, to predict with.
+
+        Raises:
+            UserError: As there.
+        """
+        task = cls(stacks=1, features=4, depth=1, **arguments)  # its place is taken
+        task.model = StackedHourglass.from_weights(path)
+        return task.eval()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""
@@ -83,8 +148,8 @@ class HeatmapEstimation(Task):
         """The losses of the share's joints, and how many joints of the global batch count."""
         return self._losses(self(batch["image"]), batch).sum(), self._global_count(batch)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the batch to the metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add the batch to the metrics; returns the last stack's maps as `heatmaps` (B, J, H, W)."""
         heatmaps = self(batch["image"])
         losses = self._losses(heatmaps, batch)
         self.val_loss.update(losses, self._counted(batch).to(losses.dtype))
@@ -97,6 +162,7 @@ class HeatmapEstimation(Task):
             batch["head_size"],
             batch["weight"],
         )
+        return {"heatmaps": heatmaps[:, -1]}
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; each has counted every sample of every rank once."""
@@ -107,17 +173,36 @@ class HeatmapEstimation(Task):
         self.val_pckh.reset()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights."""
-        heatmaps = self._peaked(self(batch["image"])[:, -1])
-        if self.flip_test:
-            mirrored = self._peaked(self(batch["image"].flip(-1))[:, -1])
-            heatmaps = (heatmaps + mirror_back(mirrored, JOINTS)) / 2
-        points, confidence = self._decode(heatmaps, batch)
-        return {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
+        """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights.
+
+        Where a batch has labels and one scale is looked at, also what `val/loss` is made of: each sample's `loss` (B,),
+        without a flip test, summed over its `counted` joints (B,).
+        """
+        images = [batch["image"]] if self.scales == UNSCALED else list(batch["views"].unbind(1))
+        outputs = [self(image) for image in images]
+        answers = [self._answer(image, output) for image, output in zip(images, outputs, strict=True)]
+        points, confidence = self._decode(average_scales(answers, self.scales), batch)
+        found = {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
+        if "labelled" in batch and self.scales == UNSCALED:
+            found["loss"] = self._losses(outputs[0], batch).double().sum(dim=1)
+            found["counted"] = self._counted(batch).sum(dim=1)
+        return found
+
+    def _answer(
+        self, image: Float[Tensor, "b 3 h w"], heatmaps: Float[Tensor, "b s j h4 w4"]
+    ) -> Float[Tensor, "b j h4 w4"]:
+        """The last stack's maps, averaged with those of the mirrored image in a flip test."""
+        maps = self._peaked(heatmaps[:, -1])
+        if not self.flip_test:
+            return maps
+        mirrored = self._peaked(self(image.flip(-1))[:, -1])
+        return (maps + mirror_back(mirrored, JOINTS)) / 2
 
     def _losses(self, heatmaps: Float[Tensor, "b s j h w"], batch: Batch) -> Float[Tensor, "b j"]:
         """The loss of every joint, summed over stacks; 0 where it does not count."""
-        targets = encode(input_to_heatmap(batch["joints"]), batch["labelled"], heatmaps.shape[-1], self.sigma)
+        size = heatmaps.shape[-1]
+        places = input_to_heatmap(batch["joints"], grid=self.grid, size=size)
+        targets = encode(places, batch["labelled"], size, self.sigma)
         errors = (squared_error if self.loss == "mse" else cross_entropy)(heatmaps, targets)
         return torch.where(self._counted(batch), errors, 0.0)
 
@@ -133,5 +218,6 @@ class HeatmapEstimation(Task):
         return probabilities(heatmaps) if self.loss == "cross_entropy" else heatmaps.float()
 
     def _decode(self, heatmaps: Float[Tensor, "b j h w"], batch: Batch) -> tuple[Tensor, Tensor]:
-        points, confidence = decode(heatmaps, self.decoding)
-        return apply_to_points(batch["matrix"], heatmap_to_input(points).double()), confidence
+        points, confidence = decode(heatmaps, self.decoding, sigma=self.sigma)
+        points = heatmap_to_input(points, grid=self.grid, size=heatmaps.shape[-1])
+        return apply_to_points(batch["matrix"], points.double()), confidence

@@ -1,7 +1,5 @@
 """From frames to feature maps: the convolutional networks of the reports, and any backbone of timm."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,41 +9,12 @@ from jaxtyping import Float
 from safetensors import safe_open
 from timm.models import FeatureListNet
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from pose_lightning.errors import UserError
+from pose_lightning.recomputation import checkpointed
 
 TIMM: Final = "timm:"
 """What the name of an encoder begins with where the rest names a backbone of timm."""
-
-
-@contextmanager
-def _still_statistics(module: nn.Module) -> Iterator[None]:
-    """While it lasts, batch norms use their batch as they would, and leave their running statistics as they are."""
-    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        # momentum 0 and not track_running_stats=False: the gradient must find the same tensors as the first time
-        norm.momentum, norm.num_batches_tracked = 0.0, None
-    try:
-        yield
-    finally:
-        for norm, (momentum, batches) in zip(norms, before, strict=True):
-            norm.momentum, norm.num_batches_tracked = momentum, batches
-
-
-def checkpointed(module: nn.Module, x: Tensor) -> Tensor:
-    """`module(x)`, whose inner activations are computed again for the gradient and not kept until then.
-
-    Running the module twice would also count every batch twice in the running statistics of its batch norms; the second
-    time they stand still.
-    """
-
-    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        return nullcontext(), _still_statistics(module)
-
-    return checkpoint(module, x, use_reentrant=False, context_fn=contexts)
 
 
 class Encoder(nn.Module):

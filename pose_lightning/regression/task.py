@@ -146,17 +146,16 @@ class ClipRegression(Task):
         self.train_mpjpe.update(distances, batch["weight"])
         return (self._losses(outputs, batch["joints"]) * batch["weight"]).sum(), batch["total_samples"]
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch's loss and MPJPE, exact over unequal batches."""
-        super().on_train_epoch_end()
-        self.log("train/mpjpe", self.train_mpjpe.compute())
-        self.train_mpjpe.reset()
+    def training_metrics(self) -> dict[str, Tensor]:
+        """The epoch's loss and MPJPE, exact over unequal batches."""
+        return {**super().training_metrics(), "train/mpjpe": self.train_mpjpe.compute()}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add the batch to the metrics."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add the batch to the metrics; returns the network's `outputs` (B, T, 17, 3)."""
         outputs = self.model(batch["clip"]).float()
         self.val_loss.update(self._losses(outputs, batch["joints"]), batch["weight"])
         self.val_errors.update(self.targets.inverse(outputs), batch["joints"], batch["weight"])
+        return {"outputs": outputs}
 
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; each has counted every clip of every rank once."""

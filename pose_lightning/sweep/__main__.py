@@ -1,4 +1,6 @@
-"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells; `compare DIR`: only compare.
+"""`python -m pose_lightning.sweep sweeps/NAME.yaml`: run a sweep and compare its cells.
+
+`compare DIR` only compares, and `claims DIR...` holds what was found against the reports' claims.
 
 Where somebody is logged in to a W&B server the sweep is registered there, and agents of W&B take its trials. Otherwise,
 or with --storage, Optuna keeps them. Trials that are finished are never run again.
@@ -16,11 +18,12 @@ from typing import Final
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
 from pose_lightning.runs import revision
-from pose_lightning.sweep import compare, results, server
+from pose_lightning.sweep import claims, compare, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
+from pose_lightning.sweep.limits import Limits
 from pose_lightning.sweep.locks import grasp
-from pose_lightning.sweep.runner import Command, Limits, Runner
+from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
 
@@ -98,11 +101,11 @@ def command(file: SweepFile, layers: Sequence[str], *, devices: int, token: str,
     return make
 
 
-def _layers(file: SweepFile, data: str) -> list[str]:
+def _layers(file: SweepFile, data: str, *, dry: bool = False) -> list[str]:
     """The experiment, and its demo layer where its store is absent."""
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
-    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True)
+    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True, dry=dry)
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
@@ -118,7 +121,7 @@ def sweep(options: argparse.Namespace) -> int:
     """Run a sweep; returns the exit status."""
     file = SweepFile.read(options.file)
     _check(options, file)
-    layers = _layers(file, options.data)
+    layers = _layers(file, options.data, dry=options.dry_run)
     is_demo = sum(each.startswith("--config=") for each in layers) > 1
     name = f"{file.name}_demo" if is_demo else file.name
     folder = options.runs / "sweeps" / name
@@ -151,6 +154,9 @@ def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: ar
         project=options.project,
         devices=options.devices_per_trial,
         folder=folder,
+        limits=[
+            f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value
+        ],
     )
 
 
@@ -202,6 +208,7 @@ def _end(study: Study) -> int:
         )
     if any(folder.glob("trials/*/*/metrics.json")):
         compare.main([str(folder)])
+        compare.write_others(folder, claims.metrics(folder.name.removesuffix(claims.DEMO)))
     return 1 if failed else 0
 
 
@@ -224,8 +231,9 @@ def _print_commands(
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     args = sys.argv[1:] if args is None else list(args)
-    if args[:1] == ["compare"]:
-        compare.main(args[1:])
+    other = {"compare": compare.main, "claims": claims.main}
+    if args and args[0] in other:
+        other[args[0]](args[1:])
         return
     if status := sweep(_parser().parse_args(args)):
         raise SystemExit(status)

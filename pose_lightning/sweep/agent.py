@@ -2,7 +2,8 @@
 
 The sweep that `server` registers has this as its command:
 
-    python -m pose_lightning.sweep.agent SWEEP.yaml --folder=DIR --devices=N -- LAYER ... -- ${args}
+    python -m pose_lightning.sweep.agent SWEEP.yaml --folder=DIR --devices=N [--retry=N] [--timeout=SECONDS] \
+        -- LAYER ... -- ${args}
 """
 
 import argparse
@@ -12,11 +13,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
 from typing import Any, Final
 
 from pose_lightning import cli
@@ -24,20 +23,19 @@ from pose_lightning.errors import UserError
 from pose_lightning.runs import revision
 from pose_lightning.sweep import space
 from pose_lightning.sweep.files import Cell, SweepFile
+from pose_lightning.sweep.limits import Limits
 from pose_lightning.sweep.runner import Command, Outcome
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
+from pose_lightning.sweep.stopping import told_to_stop
 from pose_lightning.sweep.study import Entry, State
 from pose_lightning.sweep.trials import Process, TrialFolder, complaint
 
 IDENTITY: Final = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """What an agent tells its trial, in the environment."""
 
-GRACE: Final = 60.0
-"""Seconds that a trial has for its checkpoint, once told to stop."""
-
-POLL: Final = 0.2
-"""Seconds between two looks at it."""
+LIMITS: Final = "POSE_LIGHTNING_AGENT_LIMITS"
+"""Environment variable of agents: `--retry` and `--timeout` in place of those that the sweep was registered with."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,7 @@ class Order:
         layers: The experiment and its demo layer.
         cell: Which combination.
         seed: Which seed.
+        limits: How often it is run again where it fails, and how long an attempt may take.
     """
 
     file: SweepFile
@@ -59,6 +58,7 @@ class Order:
     layers: Sequence[str]
     cell: Cell
     seed: int
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def read(cls, args: Sequence[str]) -> "Order":
@@ -73,12 +73,15 @@ class Order:
         parser.add_argument("file", type=Path)
         parser.add_argument("--folder", type=Path, required=True)
         parser.add_argument("--devices", type=int, default=1)
-        options = parser.parse_args(args[:first])
+        parser.add_argument("--retry", type=int, default=0)
+        parser.add_argument("--timeout", type=float)
+        options = parser.parse_args([*args[:first], *os.environ.get(LIMITS, "").split()])
         file = SweepFile.read(options.file)
         given = dict(flag.removeprefix("--").split("=", 1) for flag in args[second + 1 :])
         seed = int(given.pop(SEED, file.seeds[0]))
         values = {name: value(file.parameters[name], given[name]) for name in given if name in file.parameters}
-        return cls(file, options.folder, options.devices, args[first + 1 : second], file.cell(values), seed)
+        limits, layers = Limits(retry=options.retry, timeout=options.timeout), args[first + 1 : second]
+        return cls(file, options.folder, options.devices, layers, file.cell(values), seed, limits)
 
     @property
     def place(self) -> TrialFolder:
@@ -113,7 +116,7 @@ def _same_number(known: Any, text: str) -> bool:
 
 
 def run(order: Order, command: Command, outcome: Outcome) -> int:
-    """Run the trial, or go on with it; returns the exit status.
+    """Run the trial, or go on with it, again where it fails and may; returns the exit status.
 
     Args:
         order: Which one.
@@ -131,13 +134,18 @@ def run(order: Order, command: Command, outcome: Outcome) -> int:
         if place.finished:
             print(f"{place.path} is finished", flush=True)
             return 0
-        place.end_strays()
-        return _run(order, place, lock, command, outcome)
+        for left in reversed(range(order.limits.retry + 1)):
+            place.end_strays()
+            state = _attempt(order, place, lock, command, outcome)
+            if state != "failed" or not left:
+                break
+            print(f"{place.path}: it runs again", flush=True)
+        return 0 if state in ("complete", "diverged", "pruned") else 1
     finally:
         os.close(lock)
 
 
-def _run(order: Order, place: TrialFolder, lock: int, command: Command, outcome: Outcome) -> int:
+def _attempt(order: Order, place: TrialFolder, lock: int, command: Command, outcome: Outcome) -> State:
     resume = place.resumable
     if not resume:
         place.clear()
@@ -151,14 +159,16 @@ def _run(order: Order, place: TrialFolder, lock: int, command: Command, outcome:
         _record(order, process, "running", None)
         while not process.poll():
             if signals:
-                process.stop("interrupted", grace=GRACE)
+                process.stop("interrupted", grace=order.limits.grace)
             if len(signals) > 1:
                 process.kill()
-            time.sleep(POLL)
+            if order.limits.timeout is not None and process.running_seconds > order.limits.timeout:
+                process.stop("timeout", grace=order.limits.grace)
+            time.sleep(order.limits.poll)
     state, error = _judge(order, process, outcome, by_server=signals[:1] == [signal.SIGTERM])
     _record(order, process, state, error)
     print(f"{place.path}: {state}{f': {error}' if error else ''}", flush=True)
-    return 0 if state in ("complete", "diverged", "pruned") else 1
+    return state
 
 
 def _entry(order: Order, place: TrialFolder) -> Entry:
@@ -186,11 +196,12 @@ def _judge(order: Order, process: Process, outcome: Outcome, *, by_server: bool)
     if process.status == 0 and (process.stopped is None or process.folder.finished):
         state: State = outcome(process.folder.path)
         return state, "its loss or its metric is no number, or its maps are empty" if state == "diverged" else None
-    if process.stopped is not None:
+    if process.stopped == "interrupted":
         early = by_server and order.file.early_terminate is not None
         return ("pruned", "stopped early by the server") if early else ("waiting", None)
-    why = complaint(process, timeout=None)
-    return ("diverged" if outcome(process.folder.path) == "diverged" else "failed"), why
+    why = complaint(process, timeout=order.limits.timeout)
+    broken = process.stopped is None and outcome(process.folder.path) == "diverged"
+    return ("diverged" if broken else "failed"), why
 
 
 def _record(order: Order, process: Process, state: State, error: str | None) -> None:
@@ -206,22 +217,6 @@ def _record(order: Order, process: Process, state: State, error: str | None) -> 
         revision=revision(),
         peak_memory_bytes=process.peak_memory_bytes,
     )
-
-
-@contextmanager
-def told_to_stop() -> Iterator[list[int]]:
-    """The signals that came, in their order, instead of what they would have done."""
-    came: list[int] = []
-
-    def keep(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-
-    before = {each: signal.signal(each, keep) for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield came
-    finally:
-        for each, handler in before.items():
-            signal.signal(each, handler)
 
 
 @cli.door

@@ -8,15 +8,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
@@ -26,10 +23,16 @@ from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
 from pose_lightning.sweep.published import published
 from pose_lightning.sweep.results import Trial, read_runs, read_sweep
-from pose_lightning.sweep.sentences import footnotes, number, sentences, unit
+from pose_lightning.sweep.sentences import footnotes, sentences
+from pose_lightning.sweep.tables import show, to_markdown
 
-WIDTH = 80
-LESS = ("loss", "nll", "ece", "hamming", "mpj", "mse", "error")
+WIDTH: Final = 80
+"""Columns of a terminal that the tables keep to."""
+
+LAYOUT: Final = 2
+"""Version of the layout of results.json."""
+
+LESS: Final = ("loss", "nll", "ece", "hamming", "mpj", "mse", "error")
 """Parts of the names of metrics of which less is better."""
 
 
@@ -70,13 +73,22 @@ def _goal(metric: str) -> Goal:
     return "minimize" if any(part in metric for part in LESS) else "maximize"
 
 
-def write(folder: Path, found: Comparison) -> list[Path]:
-    """Write results.csv, results.json and results.md."""
-    paths = [folder / f"results.{end}" for end in ("csv", "json", "md")]
+def write(folder: Path, found: Comparison, *, followed: bool = True) -> list[Path]:
+    """Write results.csv, results.json and results.md; with the metric in their names where it is not the followed."""
+    stem = "results" if followed else f"results-{found.subject.metric.replace('/', '_')}"
+    paths = [folder / f"{stem}.{end}" for end in ("csv", "json", "md")]
     write_text(paths[0], to_csv(found))
     write_json(paths[1], to_json(found))
     write_text(paths[2], to_markdown(found))
     return paths
+
+
+def write_others(folder: Path, metrics: Sequence[str]) -> None:
+    """Write, beside a sweep's comparison, those by other metrics that its trials have logged."""
+    trials, subject = read([folder], None)
+    for metric in metrics:
+        if metric != subject.metric and any(trial.history(metric) for trial in trials):
+            write(folder, compare(*read([folder], metric)), followed=False)
 
 
 def to_csv(found: Comparison) -> str:
@@ -92,7 +104,7 @@ def to_csv(found: Comparison) -> str:
 
 
 def _flat(row: Row, found: Comparison) -> dict[str, Any]:
-    told = {key: value for key, value in asdict(row).items() if key not in ("values", "seeds", "lost")}
+    told = {key: value for key, value in asdict(row).items() if key not in ("values", "shown", "seeds", "lost")}
     lost = {state: " ".join(map(str, row.lost.get(state, ()))) for state in ("diverged", "failed", "pruned")}
     seeds = {"seeds": " ".join(map(str, row.seeds)), **lost}
     return {**told, **seeds, "score": found.score, "metric": found.subject.metric, "synthetic": found.synthetic}
@@ -105,7 +117,10 @@ def _unknown(value: Any) -> bool:
 def to_json(found: Comparison) -> dict[str, Any]:
     """Everything, with null where a number is unknown."""
     told = {
+        "layout": LAYOUT,
         **asdict(found.subject),
+        "experiment": _common(found.trials, "experiment"),
+        "data": Path(_common(found.trials, "data.root") or "").name or None,
         "synthetic": found.synthetic,
         "score": found.score,
         "clusters": found.clusters,
@@ -114,10 +129,17 @@ def to_json(found: Comparison) -> dict[str, Any]:
         "definitions": footnotes(found),
         "cells": [{**asdict(row), "published": _published(row, found)} for row in found.rows],
         "levels": [asdict(each) for each in found.levels],
+        "trends": [asdict(each) for each in found.trends],
         "differences": [_difference_json(each, found.subject.goal) for each in found.differences],
         "trials": [_trial_json(trial, found.subject.metric) for trial in found.trials],
     }
     return dict(_plain(told))
+
+
+def _common(trials: Sequence[Trial], name: str) -> str | None:
+    """The setting that all trials have in common; None where they differ, or none is known."""
+    values = {str(trial.settings[name]) for trial in trials if trial.settings.get(name) is not None}
+    return values.pop() if len(values) == 1 else None
 
 
 def _published(row: Row, found: Comparison) -> list[dict[str, Any]]:
@@ -126,7 +148,8 @@ def _published(row: Row, found: Comparison) -> list[dict[str, Any]]:
 
 
 def _difference_json(each: Difference, goal: Goal) -> dict[str, Any]:
-    return {**asdict(each), "diverged": sorted(each.diverged), "claimed": each.claimed(goal)}
+    told = {"family": each.family, "claimed": each.claimed(goal)}
+    return {**asdict(each), "diverged": sorted(each.diverged), **told}
 
 
 def _trial_json(trial: Trial, metric: str) -> dict[str, Any]:
@@ -146,110 +169,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | frozenset):
         return [_plain(each) for each in value]
     return None if _unknown(value) else value
-
-
-Column = tuple[str, Callable[[Row], str]]
-
-SCORES: tuple[Column, ...] = (
-    ("last", lambda row: number(row.value)),
-    ("95 % from", lambda row: number(row.low)),
-    ("to", lambda row: number(row.high)),
-    ("best step", lambda row: number(row.best)),
-    ("seeds", lambda row: f"{len(row.seeds)}" + (f" of {len(row.seeds) + _count(row)}" if row.lost else "")),
-)
-COSTS: tuple[Column, ...] = (
-    ("samples", lambda row: _short(row.samples)),
-    ("to reach", lambda row: _short(row.samples_to_reach) if row.reached else "-"),
-    ("s", lambda row: _short(row.seconds_to_reach)),
-    ("wall s", lambda row: _short(row.seconds)),
-    ("samples/s", lambda row: _short(row.throughput)),
-    ("GiB", lambda row: number(row.peak_memory / 2**30)),
-)
-
-
-def _count(row: Row) -> int:
-    return sum(map(len, row.lost.values()))
-
-
-def _short(value: float) -> str:
-    return "-" if _unknown(value) else f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def title(found: Comparison) -> str:
-    """What is shown."""
-    kind = "" if found.subject.kind == "runs" else f", {found.subject.kind}"
-    return f"{found.subject.name}{kind}{' (synthetic data)' if found.synthetic else ''}: {found.subject.metric}"
-
-
-def show(found: Comparison, console: Console) -> None:
-    """Print the tables and sentences."""
-    console.print(Text(title(found), style="bold"))
-    for columns in (SCORES, COSTS):
-        console.print(_table("cell", [row.cell for row in found.rows], columns, found.rows))
-    if found.levels:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for head in ("marginal", "mean", "95 % from", "to", "cells"):
-            table.add_column(head, justify="left" if head == "marginal" else "right")
-        for each in found.levels:
-            numbers = [number(value) for value in (each.value, each.low, each.high)]
-            table.add_row(f"{each.parameter} {each.level}", *numbers, str(each.cells))
-        console.print(table)
-    for line in sentences(found):
-        console.print(Padding(Text(f"- {line}"), (0, 0, 0, 0)))
-    for line in footnotes(found):
-        console.print(Padding(Text(line, style="dim"), (0, 0, 0, 2)))
-
-
-def _table(head: str, names: Sequence[str], columns: Sequence[Column], rows: Sequence[Row]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(head, overflow="fold")
-    for name, _ in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, row in zip(names, rows, strict=True):
-        table.add_row(name, *(make(row) for _, make in columns))
-    return table
-
-
-def to_markdown(found: Comparison) -> str:
-    """The tables, sentences and definitions."""
-    lines = [f"# {title(found)}", "", *[f"- {line}" for line in sentences(found)], ""]
-    heads = [name for name, _ in (*SCORES, *COSTS)]
-    lines += _markdown(
-        ["cell", *heads], [[row.cell, *(make(row) for _, make in (*SCORES, *COSTS))] for row in found.rows]
-    )
-    if found.levels:
-        levels = [
-            [f"{each.parameter} {each.level}", number(each.value), number(each.low), number(each.high), str(each.cells)]
-            for each in found.levels
-        ]
-        lines += _markdown(["marginal", "mean", "95 % from", "to", "cells"], levels)
-    if found.differences:
-        heads = [
-            "first",
-            "second",
-            f"difference, {unit(found.subject.metric)}",
-            "95 % from",
-            "to",
-            "p",
-            "corrected",
-            "seeds",
-        ]
-        rows = [
-            [
-                *(f"{each.parameter} {name}".strip() for name in (each.first, each.second)),
-                *(number(value) for value in (each.value, each.low, each.high)),
-                *("-" if math.isnan(p) else f"{p:.2g}" for p in (each.p_value, each.corrected)),
-                str(each.seeds),
-            ]
-            for each in found.differences
-        ]
-        lines += _markdown(heads, rows)
-    return "\n".join([*lines, *[f"{line}  " for line in footnotes(found)]]) + "\n"
-
-
-def _markdown(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    ruled = ["---", *["---:"] * (len(heads) - 1)]
-    return [f"| {' | '.join(cells)} |" for cells in (heads, ruled, *rows)] + [""]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -276,5 +195,11 @@ def main(args: Sequence[str] | None = None) -> None:
     out = options.out or (options.folders[0] if (options.folders[0] / "trials").is_dir() else None)
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-        for path in write(out, found):
+        for path in write(out, found, followed=options.metric in (None, _asked(options.folders))):
             print(path)
+
+
+def _asked(folders: Sequence[Path]) -> str | None:
+    """The metric that a sweep follows."""
+    about = folders[0] / "study.json"
+    return json.loads(about.read_text()).get("metric") if about.is_file() else None

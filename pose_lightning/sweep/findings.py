@@ -8,7 +8,11 @@ from typing import Any, Final, Literal
 from pose_lightning.sweep.results import Trial
 
 CLAIM: Final = 0.05
-"""A difference is claimed where its corrected p-value lies below: at most 5 % of sweeps without any make a claim."""
+"""A difference is claimed where its corrected p-value lies below: of sweeps without any, at most 5 % make a claim in a
+family of differences."""
+
+PAIRS: Final = "pairs of cells"
+"""The family of differences between cells; the others are named by the parameter whose values differ."""
 
 Goal = Literal["minimize", "maximize"]
 
@@ -39,6 +43,7 @@ class Row:
     Attributes:
         cell: Its name.
         values: Of the varied parameters.
+        shown: The same as people read them: `{"optimizer": "adam_1e-3"}`.
         seeds: That were scored, and are averaged.
         value: The metric at the last step.
         low: End of its 95 % interval, over seeds and samples.
@@ -56,6 +61,7 @@ class Row:
 
     cell: str
     values: Mapping[str, Any]
+    shown: Mapping[str, str]
     seeds: tuple[int, ...]
     value: float
     low: float
@@ -83,7 +89,7 @@ class Difference:
         low: End of its 95 % interval, not corrected for the number of comparisons.
         high: The other end.
         p_value: Not corrected; NaN where it cannot be had.
-        corrected: By Holm, over all differences of the comparison.
+        corrected: By Holm, over the differences of its family.
         sign_flips: The p-value of flipping the seeds' signs, on these samples; NaN below six seeds.
         seeds: That both have.
         matched: Cells on each side.
@@ -103,6 +109,11 @@ class Difference:
     diverged: frozenset[str]
     corrected: float = math.nan
 
+    @property
+    def family(self) -> str:
+        """The differences that it is corrected with: those of one parameter's values, or all pairs of cells."""
+        return self.parameter or PAIRS
+
     def better(self, goal: Goal) -> str:
         """Which of the two."""
         return self.first if (self.value > 0) == (goal == "maximize") else self.second
@@ -115,7 +126,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Level:
-    """The mean of a parameter's value over the cells that have it, the others balanced."""
+    """The mean of a parameter's value over the cells that have it.
+
+    Attributes:
+        parameter: Whose.
+        level: The value, as it is shown.
+        value: The mean.
+        low: End of its 95 % interval.
+        high: The other end.
+        cells: That have it.
+        seeds: That all of them have.
+        balanced: Whether every other value has the same cells but for this parameter; not so where values were drawn.
+    """
 
     parameter: str
     level: str
@@ -124,6 +146,26 @@ class Level:
     high: float
     cells: int
     seeds: int
+    balanced: bool = True
+
+
+@dataclass(frozen=True)
+class Trend:
+    """How the metric goes with a number that was drawn: Spearman's rank correlation over cells.
+
+    Attributes:
+        parameter: The number.
+        value: The correlation, from -1 to 1.
+        low: End of its 95 % interval.
+        high: The other end.
+        cells: It is over.
+    """
+
+    parameter: str
+    value: float
+    low: float
+    high: float
+    cells: int
 
 
 @dataclass(frozen=True)
@@ -134,7 +176,8 @@ class Comparison:
         subject: Of what.
         rows: Cells, best first.
         levels: Marginal means, where more than one parameter varies.
-        differences: Marginal ones first, then pairs of cells.
+        trends: Of parameters that are numbers and were drawn.
+        differences: Main effects first, a family for each parameter; then pairs of cells.
         score: That `samples_to_reach` is about.
         clusters: Groups of samples that the intervals know of; 0 for those of seeds alone.
         samples: In them.
@@ -146,6 +189,7 @@ class Comparison:
     subject: Subject
     rows: tuple[Row, ...]
     levels: tuple[Level, ...]
+    trends: tuple[Trend, ...]
     differences: tuple[Difference, ...]
     score: float
     clusters: int
@@ -153,3 +197,16 @@ class Comparison:
     synthetic: bool
     notes: tuple[str, ...]
     trials: tuple[Trial, ...] = field(repr=False)
+
+    @property
+    def families(self) -> dict[str, int]:
+        """The families of differences, and how many of each could be tested."""
+        sizes = dict.fromkeys((each.family for each in self.differences), 0)
+        for each in self.differences:
+            sizes[each.family] += math.isfinite(each.p_value)
+        return sizes
+
+    @property
+    def explores(self) -> bool:
+        """Whether pairs of cells are looked through beside main effects; where one parameter varies they are these."""
+        return any(each.parameter for each in self.differences)

@@ -116,9 +116,11 @@ class Trial:
         if not (path.is_file() and history):
             return None
         read = SampleScores.read(path, name)
-        if read is None or int(read[1].get("step", -1)) != history[-1].step or read[1].get("flip_test"):
+        if read is None:
             return None
-        return read[0]
+        scores, facts = read
+        as_validated = facts.get("as_validated", not facts.get("flip_test", False))
+        return scores if as_validated and int(facts.get("step", -1)) == history[-1].step else None
 
     @property
     def synthetic(self) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pose_lightning.statistics import RESAMPLED_FROM
-from pose_lightning.sweep.findings import Comparison, Difference, Row
+from pose_lightning.sweep.findings import PAIRS, Comparison, Difference, Row, Trend
 from pose_lightning.sweep.published import published
 
 UNITS: Final[Mapping[str, str]] = {
@@ -47,10 +47,10 @@ def sentences(found: Comparison) -> list[str]:
     lines = []
     if found.synthetic:
         lines.append("Drawn data: this says how the comparison works, and nothing about photographs.")
-    marginal = [each for each in found.differences if each.parameter]
     pairs = [each for each in found.differences if not each.parameter]
-    lines += [_effect(each, found) for each in marginal]
-    lines += _pairs(pairs, found, all_of_them=not marginal)
+    lines += [_effect(each, found) for each in found.differences if each.parameter]
+    lines += [_trend(each, found) for each in found.trends]
+    lines += _pairs(pairs, found)
     lines += _lost(found.rows)
     lines += _sources(found)
     return lines
@@ -75,7 +75,7 @@ def _effect(each: Difference, found: Comparison) -> str:
     if each.diverged & {better}:
         why = f", because {named[better]} diverged with other seeds, and those that are left flatter it"
     elif ends[0] > 0 and not math.isnan(each.corrected):
-        count = sum(math.isfinite(other.p_value) for other in found.differences)
+        count = found.families[each.family]
         why = f", corrected for {count} comparison{'s' if count > 1 else ''} (p = {each.corrected:.2g})"
     return (
         f"{named[better]} or {named[worse]}: no difference can be told with {seeds(each.seeds)}{why} "
@@ -83,16 +83,25 @@ def _effect(each: Difference, found: Comparison) -> str:
     )
 
 
-def _pairs(pairs: Sequence[Difference], found: Comparison, *, all_of_them: bool) -> list[str]:
+def _trend(each: Trend, found: Comparison) -> str:
+    ends = f"95 % {number(each.low)} to {number(each.high)}; " if math.isfinite(each.low) else ""
+    return (
+        f"{each.parameter}: rank correlation {number(each.value)} with {found.subject.metric} "
+        f"({ends}{each.cells} cells; a description, no test)."
+    )
+
+
+def _pairs(pairs: Sequence[Difference], found: Comparison) -> list[str]:
     """Of few pairs every one; of many those that differ, and how many do not."""
     if not pairs:
         return ["Too many cells to compare each with each."] if len(found.rows) > 1 and found.rows[1].seeds else []
-    if all_of_them and len(pairs) <= 6:
+    if not found.explores and len(pairs) <= 6:
         return [_effect(each, found) for each in pairs]
     claimed = [each for each in pairs if each.claimed(found.subject.goal)]
     most = max(each.seeds for each in pairs)
     rest = len(pairs) - len(claimed)
-    lines = [_effect(each, found) for each in claimed]
+    head = "Exploring: " if found.explores else ""
+    lines = [f"{head}{_effect(each, found)}" for each in claimed]
     if rest:
         of = (
             f"the other {rest} of {len(pairs)} pairs"
@@ -101,8 +110,8 @@ def _pairs(pairs: Sequence[Difference], found: Comparison, *, all_of_them: bool)
             if rest > 1
             else "the pair"
         )
-        lines.append(f"Between {of} of cells, no difference can be told with {seeds(most)}.")
-    return lines
+        lines.append(f"{head}between {of} of cells, no difference can be told with {seeds(most)}.")
+    return [f"{line[:1].upper()}{line[1:]}" if line.startswith("between") else line for line in lines]
 
 
 def _lost(rows: Sequence[Row]) -> list[str]:
@@ -158,13 +167,37 @@ def footnotes(found: Comparison) -> list[str]:
     how = "both resampled, as wide as a t interval" if most >= RESAMPLED_FROM else "t intervals"
     same = "seeds and samples" if found.clusters else "seeds"
     lines.append(f"95 % intervals over {over}: {how}. Differences are over the same {same}.")
-    lines.append(
-        "Claims: t tests with the seeds' degrees of freedom, corrected by Holm over all differences, so that at most "
-        "5 % of sweeps without any make one; an interval by itself is not corrected."
-    )
+    lines += _claims(found)
     if most < RESAMPLED_FROM:
         lines.append(f"Fewer than {RESAMPLED_FROM} seeds: no permutation test, which could not reach 5 %.")
     lines.append("Best step: optimistic, because it was chosen on the same samples.")
     if any(math.isfinite(row.seconds_to_reach) for row in found.rows) or any(row.reached for row in found.rows):
         lines.append(f"To reach: samples and seconds to {subject.metric} {number(found.score)}, of the seeds that did.")
     return [*lines, *found.notes]
+
+
+def _claims(found: Comparison) -> list[str]:
+    """Of which families of sentences the 5 % hold."""
+    lines = []
+    main = [f"{name} ({count})" for name, count in found.families.items() if name != PAIRS]
+    pairs = found.families.get(PAIRS, 0)
+    if main:
+        lines.append(
+            "Main effects, all else the same, are a family for each parameter, by number of comparisons: "
+            f"{', '.join(main)}. All pairs of cells ({pairs}) are a family of their own, for exploring."
+        )
+    if found.families:
+        of = "a family," if main else f"the {pairs} pairs,"
+        lines.append(
+            f"Claims: t tests with the seeds' degrees of freedom, corrected by Holm within {of} so that at most 5 % of "
+            "sweeps without any difference make a claim there"
+            + (f" (and at most {5 * len(found.families)} % in any of the {len(found.families)})" if main else "")
+            + "; an interval by itself is not corrected."
+        )
+    if found.trends or any(not each.balanced for each in found.levels):
+        lines.append(
+            "Drawn values: means and Spearman's rank correlations over the cells that have them, other parameters as "
+            "they fell, and without trials that were stopped early. Intervals take the cells for independent; a search "
+            "draws more where it has found good ones, so nothing is claimed: run what looks best with fresh seeds."
+        )
+    return lines

@@ -18,12 +18,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pose_lightning.errors import UserError
-from pose_lightning.sweep.agent import told_to_stop
+from pose_lightning.sweep.agent import LIMITS
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.slots import slots as places
+from pose_lightning.sweep.stopping import heard_by_children, told_to_stop
 from pose_lightning.sweep.study import Study
 
 PATIENCE: Final = {"WANDB_AGENT_DISABLE_FLAPPING": "true", "WANDB_AGENT_MAX_INITIAL_FAILURES": "1000000"}
@@ -58,6 +59,7 @@ def run(
     project: str,
     devices: int = 1,
     folder: Path,
+    limits: Sequence[str] = (),
     say: Say = print,
 ) -> Rest:
     """Register the sweep, or go on with the one that was, and let agents run until the server has no more for them.
@@ -70,6 +72,7 @@ def run(
         project: Of W&B.
         devices: Processes of a trial.
         folder: `runs/sweeps/NAME`.
+        limits: `--retry=N` and `--timeout=SECONDS` of its trials, as it is registered for agents elsewhere too.
         say: What shows a line.
 
     Returns:
@@ -79,7 +82,7 @@ def run(
         UserError: If the server cannot be reached or refuses, or agents of this sweep are at work here already.
     """
     with closing(Study.open(file, folder, layers=layers)) as study:
-        wanted = document(file, layers, folder=folder, devices=devices)
+        wanted = document(file, layers, folder=folder, devices=devices, limits=limits)
         path = study.settle("server", lambda: _register(wanted, project))
     url, _ = _look_up(path)
     say(f"dashboard: {url}")
@@ -89,7 +92,8 @@ def run(
         raise UserError(f"agents are at work in {folder}; wait for them, or end them")
     try:
         shares = _shares(count, places(slots, devices))
-        agents = [_agent(path, slot, folder, share, lock) for slot, share in shares]
+        with heard_by_children(signal.SIGINT):
+            agents = [_agent(path, slot, folder, share, lock, limits) for slot, share in shares]
         interrupted = _attend(agents, folder, say)
     finally:
         os.close(lock)
@@ -98,11 +102,13 @@ def run(
     return "here" if count is None and _whole(file, folder, path, say) else "elsewhere"
 
 
-def document(file: SweepFile, layers: Sequence[str], *, folder: Path, devices: int) -> dict[str, Any]:
+def document(
+    file: SweepFile, layers: Sequence[str], *, folder: Path, devices: int, limits: Sequence[str] = ()
+) -> dict[str, Any]:
     """The sweep as it is registered: its trials are started by `agent`, on whichever machine."""
     found = file.document(layers)
     door = ["${env}", "${interpreter}", "-m", "pose_lightning.sweep.agent", str(file.path)]
-    found["command"] = [*door, f"--folder={folder}", f"--devices={devices}", "--", *layers, "--", "${args}"]
+    found["command"] = [*door, f"--folder={folder}", f"--devices={devices}", *limits, "--", *layers, "--", "${args}"]
     found["name"] = folder.name
     if file.tuning_seeds:
         found["parameters"] = {**found["parameters"], SEED: {"values": list(file.tuning_seeds)}}
@@ -142,7 +148,9 @@ def _shares(count: int | None, slots: Sequence[Slot]) -> list[tuple[Slot, int | 
     return [(slot, share) for slot, share in zip(slots, shares, strict=True) if share]
 
 
-def _agent(path: str, slot: Slot, folder: Path, share: int | None, lock: int) -> "subprocess.Popen[bytes]":
+def _agent(
+    path: str, slot: Slot, folder: Path, share: int | None, lock: int, limits: Sequence[str]
+) -> "subprocess.Popen[bytes]":
     """Start an agent in a session of its own: the terminal's Ctrl-C is passed on to it."""
     at_most = [] if share is None else ["--count", str(share)]
     environment = {
@@ -151,6 +159,7 @@ def _agent(path: str, slot: Slot, folder: Path, share: int | None, lock: int) ->
         **slot.environment,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",  # whose python it starts
         "WANDB_DIR": str(folder.resolve()),
+        LIMITS: " ".join(limits),
     }
     with (folder / f"agent{slot.index}.txt").open("ab") as output:
         return subprocess.Popen(

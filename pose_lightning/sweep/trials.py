@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning.runs import read_metrics, write_json
+from pose_lightning.runs import RunDirectory, read_metrics, write_json
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State
@@ -63,7 +63,7 @@ class TrialFolder:
     @property
     def resumable(self) -> bool:
         """Whether the run can be gone on with."""
-        return (self.path / "config.yaml").is_file() and (self.path / "checkpoints" / "last.ckpt").is_file()
+        return (self.path / "config.yaml").is_file() and RunDirectory(self.path).resumable
 
     def clear(self) -> None:
         """Remove what an attempt without a checkpoint has left."""

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.testing import assert_close
 
-from pose_lightning.activity import backbones
+from pose_lightning import backbones
 from pose_lightning.activity.freeze import Freeze, parts
 from pose_lightning.activity.model import ActivityClassifier
 from pose_lightning.errors import UserError

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.testing import assert_close
@@ -18,6 +17,7 @@ from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.freeze import Freeze, parts
 from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from pose_lightning.ema import AveragedWeights
 from pose_lightning.errors import UserError
 
 WriteStore = Callable[..., Path]
@@ -264,6 +264,17 @@ def test_stages_thaw_one_after_the_other(root: Path) -> None:
     assert watch.seen == [set(), {"layer4"}, {"layer4", "layer3"}, {"layer4", "layer3", "layer2"}]
 
 
+def test_accumulated_batches_train_like_the_whole_one(root: Path) -> None:
+    settings = {"backbone": "test_convnext", "head": "pooled", "optimizer": "sgd", "lr": 0.1}  # which has no batch norm
+    models = [task(**settings) for _ in range(2)]
+    for model, accumulate in zip(models, (1, 2), strict=True):
+        trainer(max_epochs=2, accumulate_grad_batches=accumulate).fit(model, datamodule=data(root))
+    fresh = task(**settings).state_dict()
+    for name, value in models[0].model.state_dict().items():
+        assert_close(models[1].model.state_dict()[name], value, atol=1e-5, rtol=1e-4)
+    assert any(not torch.equal(value, fresh[name]) for name, value in models[0].state_dict().items())
+
+
 def test_thawing_may_count_samples(root: Path) -> None:
     watch = Watch(lambda model: len(model.model.still))
     model = task(freeze=Freeze("all"), unfreeze_every=8, unfreeze_unit="samples")
@@ -277,7 +288,7 @@ def test_thawing_may_count_samples(root: Path) -> None:
 def run(folder: Path, root: Path, steps: int, make: Callable[[], ActivityClassification], ema: bool) -> dict[str, Any]:
     """Train up to a step, going on from `last.ckpt` where there is one; returns that checkpoint."""
     checkpoints = RunCheckpoints(folder, monitor="val/top1", mode="max", every_n_steps=2)
-    averaging = [EMAWeightAveraging(decay=0.7, update_every_n_steps=2)] if ema else []
+    averaging = [AveragedWeights(decay=0.7, every_n_steps=2)] if ema else []
     last = folder / "last.ckpt"
     fit = trainer(*averaging, checkpoints, max_steps=steps, max_epochs=-1)
     changes = {"flip": 0.5, "rotation": 20.0, "mixup": 0.5, "sampling": "balanced"}
@@ -308,12 +319,13 @@ def test_checkpoints_hold_the_averaged_weights(root: Path, tmp_path: Path) -> No
     weight = Watch(lambda model: state(model.model)["head.1.weight"])
     checkpoints = RunCheckpoints(tmp_path, monitor="val/top1", mode="max", every_n_steps=100)
     model = task(optimizer="sgd", lr=0.1)
-    fit = trainer(weight, EMAWeightAveraging(decay=0.75), checkpoints)
+    fit = trainer(weight, AveragedWeights(decay=0.2), checkpoints)
     fit.fit(model, datamodule=data(root))
     first, *others = weight.seen
     average = first
-    for each in others:
-        average = 0.75 * average + 0.25 * each
+    for number, each in enumerate(others, start=1):
+        kept = min(0.2, (1 + number) / (10 + number))
+        average = kept * average + (1 - kept) * each
     for name in ("best.ckpt", "last.ckpt"):
         found = torch.load(tmp_path / name, weights_only=True)
         assert_close(found["state_dict"]["model.head.1.weight"], average)

@@ -95,3 +95,15 @@ def test_predictions_are_in_image_px_and_flipping_back_agrees(demo_stores: Path)
         assert batch["preds"].dtype == torch.float64
         offset = abs(batch["preds"].numpy() - center[index][:, None]) / box[index][:, None, None]
         assert offset.max() <= 0.5  # inside the person's box, whatever the network says
+
+
+@pytest.mark.parametrize("missing", ["mask", "zero"])
+def test_the_losses_of_samples_add_up_to_the_validation_loss(demo_stores: Path, missing: str) -> None:
+    module, source = task(missing=missing), data(demo_stores)
+    logged = trainer().validate(module, datamodule=source, verbose=False)[0]["val/loss"]
+    source.predict_split = "val"
+    batches = trainer().predict(module, datamodule=source)
+    assert batches
+    loss, counted = (sum(float(batch[name].sum()) for batch in batches) for name in ("loss", "counted"))
+    assert all(len(batch["loss"]) == len(batch["index"]) for batch in batches)
+    assert loss / counted == pytest.approx(logged, rel=1e-6)

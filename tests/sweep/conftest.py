@@ -1,5 +1,6 @@
 """The helpers of these tests are modules beside them."""
 
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,3 +16,11 @@ def close_databases() -> Iterator[None]:
     if stubs := sys.modules.get("stubs"):
         while stubs.OPENED:
             stubs.OPENED.pop().close()
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: what a shell starts in the background ignores it, and the runner respects that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -12,7 +12,8 @@ from typing import Any
 
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
-from pose_lightning.sweep.runner import Command, Limits, Runner
+from pose_lightning.sweep.limits import Limits
+from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, Study
 

@@ -6,6 +6,7 @@ import pytest
 from made import run, study, trial
 
 from pose_lightning.sweep.compare import main
+from pose_lightning.sweep.tables import broken
 
 
 @pytest.fixture
@@ -91,3 +92,30 @@ def test_a_sweep_stands_alone(sweep: Path, tmp_path: Path, capsys: pytest.Captur
     with pytest.raises(SystemExit):
         main([str(sweep), str(tmp_path)])
     assert "compared alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("room", "lines"),
+    [
+        (40, ["sgd_momentum_1e-1-batch_size=16"]),
+        (30, ["sgd_momentum_1e-1", "  batch_size=16"]),
+        (4, ["sgd_momentum_1e-1", "  batch_size=16"]),
+    ],
+)
+def test_a_cells_name_is_broken_between_parameters(room: int, lines: list[str]) -> None:
+    assert broken("sgd_momentum_1e-1-batch_size=16", room).split("\n") == lines
+
+
+def test_long_names_stay_whole_in_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = study(tmp_path / "sweep")
+    recipe = "experiments/optimizers/sgd_momentum_1e-1.yaml"
+    for batch in (8, 16):
+        for seed in (1, 2):
+            values = {"config": recipe, "data.batch_size": batch, "data.rotation": 30.0}
+            name = f"sgd_momentum_1e-1-batch_size={batch}-rotation=30.0"
+            trial(folder, name, seed, values, [12.5, 50.0 + seed * batch])
+    main([str(folder)])
+    printed = capsys.readouterr().out.split("- ")[0]
+    assert "\n  rotation=30.0" in printed
+    assert printed.count("sgd_momentum_1e-1") == 4
+    assert max(map(len, printed.splitlines())) <= 80

@@ -9,6 +9,7 @@ from made import trial
 
 from pose_lightning.errors import UserError
 from pose_lightning.sweep.comparison import compare
+from pose_lightning.sweep.effects import rank_correlation
 from pose_lightning.sweep.findings import Comparison, Difference, Subject
 from pose_lightning.sweep.results import read_sweep
 from pose_lightning.sweep.sentences import footnotes, sentences
@@ -131,6 +132,105 @@ def test_marginal_effects_average_over_matched_cells(tmp_path: Path) -> None:
         {"sgd": 51.5, "rmsprop": 55.5, "adam": 57.5}
     )
     assert len(found.differences) == 4 + 15
+
+
+def test_each_parameter_is_corrected_for_its_own_comparisons(tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    for recipe, batch in itertools.product(RECIPES, BATCHES):
+        name, values = cell(recipe, batch)
+        for seed in (1, 2, 3):
+            trial(tmp_path, name, seed, values, [50 + rng.normal()])
+    found = found_of(tmp_path)
+    assert found.families == {"optimizer": 3, "batch_size": 1, "pairs of cells": 15}
+    for family, count in found.families.items():
+        members = [each for each in found.differences if each.family == family]
+        least = min(members, key=lambda each: each.p_value)
+        assert least.corrected == pytest.approx(min(1.0, count * least.p_value))
+    said = "\n".join([*sentences(found), *footnotes(found)])
+    assert "a family for each parameter, by number of comparisons: optimizer (3), batch_size (1)." in said
+    assert "All pairs of cells (15) are a family of their own" in said
+    assert "Exploring: between the 15 pairs of cells, no difference can be told with 3 seeds." in said
+
+
+def test_a_main_effect_is_told_where_pairs_of_cells_cannot_be(tmp_path: Path) -> None:
+    noise = iter(np.random.default_rng(9).normal(size=18))
+    for recipe, batch in itertools.product(RECIPES, BATCHES):
+        name, values = cell(recipe, batch)
+        for seed in (1, 2, 3):
+            trial(tmp_path, name, seed, values, [50 + (6.0 if "adam" in recipe else 0.0) + next(noise)])
+    found = found_of(tmp_path)
+    claimed = {each.family for each in found.differences if each.claimed("maximize")}
+    assert claimed == {"optimizer"}
+    assert any(line.startswith("optimizer adam beats optimizer sgd by") for line in sentences(found))
+
+
+def test_a_tuned_recipe_counts_as_its_optimizer(tmp_path: Path) -> None:
+    rates = {("adam", 8): "1e-3", ("adam", 16): "4e-3", ("sgd", 8): "1e-1", ("sgd", 16): "1e-1"}
+    for (optimizer, batch), rate in rates.items():
+        values = {"config": f"experiments/optimizers/{optimizer}_{rate}.yaml", "data.batch_size": batch}
+        for seed in (1, 2, 3):
+            last = 50 + 5 * (optimizer == "adam") + 0.1 * seed + 0.01 * seed * (batch == 8)
+            settings = {"model": {"init_args": {"optimizer": optimizer}}}
+            trial(tmp_path, f"{optimizer}_{rate}-{batch}", seed, values, [last], settings=settings)
+    found = compare(read_sweep(tmp_path), Subject("made", "val/pckh", "maximize", "tuned"))
+    (main,) = [each for each in found.differences if each.parameter == "optimizer"]
+    assert ({main.first, main.second}, main.matched, abs(main.value)) == ({"adam", "sgd"}, 2, pytest.approx(5.0))
+
+
+def drawn(sweep: Path, cells: int) -> Comparison:
+    """A random search: the metric grows with the rate, and recipes do nothing."""
+    rng = np.random.default_rng(4)
+    for number in range(cells):
+        rate, width = float(10 ** rng.uniform(-4, -2)), float(rng.uniform())
+        recipe = RECIPES[number % 2]
+        values = {"config": recipe, "model.lr": rate, "model.width": width, "data.batch_size": 8 * (1 + number % 3)}
+        trial(sweep, f"cell{number}", 1, values, [50 + 5 * math.log10(rate) + 0.1 * rng.normal()])
+    return compare(read_sweep(sweep), SUBJECT)
+
+
+def test_a_search_describes_drawn_numbers_by_rank_correlation(tmp_path: Path) -> None:
+    found = drawn(tmp_path, 30)
+    rate, width = found.trends
+    assert (rate.parameter, width.parameter) == ("lr", "width")
+    values = {row.cell: row.values for row in found.rows}
+    expected = scipy.stats.spearmanr(
+        [values[row.cell]["model.lr"] for row in found.rows], [row.value for row in found.rows]
+    )
+    assert rate.value == pytest.approx(expected.statistic)
+    assert 0.9 < rate.low < rate.value < rate.high < 1.0
+    assert width.low < 0 < width.high
+    assert not found.differences
+    said = "\n".join([*sentences(found), *footnotes(found)])
+    assert "lr: rank correlation 0.99" in said
+    assert "no test" in said
+    assert "beats" not in said
+
+
+def test_a_search_describes_categories_by_the_mean_of_their_cells(tmp_path: Path) -> None:
+    found = drawn(tmp_path, 12)
+    assert [(each.parameter, each.cells) for each in found.levels] == [("optimizer", 6)] * 2 + [("batch_size", 4)] * 3
+    for each in found.levels:
+        assert not each.balanced
+        having = [row.value for row in found.rows if row.shown[each.parameter] == each.level]
+        low, high = scipy.stats.ttest_1samp(having, 0).confidence_interval()
+        assert each.value == pytest.approx(np.mean(having))
+        if len(having) < 6:
+            assert (each.low, each.high) == pytest.approx((low, high))
+
+
+def test_intervals_of_rank_correlations_cover_in_95_of_100() -> None:
+    rng = np.random.default_rng(5)
+    truth = 6 / math.pi * math.asin(0.6 / 2)  # of normals with a correlation of 0.6 (Pearson, 1907)
+    covered = []
+    for _ in range(1000):
+        first = rng.normal(size=40)
+        _, low, high = rank_correlation(first, 0.6 * first + 0.8 * rng.normal(size=40))
+        covered.append(low <= truth <= high)
+    assert 0.935 <= np.mean(covered) <= 0.97
+
+
+def test_a_constant_has_no_rank_correlation() -> None:
+    assert all(math.isnan(each) for each in rank_correlation(np.ones(9), np.arange(9.0)))
 
 
 def test_what_a_cell_cost_by_hand(tmp_path: Path) -> None:

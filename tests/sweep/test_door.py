@@ -94,6 +94,22 @@ def test_dry_run_prints_every_command_and_makes_nothing(project: Path, capsys: p
     assert not (project / "runs").exists()
 
 
+def test_dry_run_draws_no_demo_data(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copy(ROOT / "sweeps" / "hourglass_optim.yaml", project)
+    monkeypatch.chdir(project)
+    main(["hourglass_optim.yaml", "--dry-run", "--data", "demo"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("#")][
+        1
+    ] == "# data/demo/mpii/pose is not drawn yet; it would be now"
+    commands = [line for line in lines if not line.startswith("#")]
+    assert len(commands) == 18
+    assert all("--config=experiments/demo/hourglass_mpii.yaml" in line for line in commands)
+    assert not (project / "data").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "reason"),
     [

@@ -6,7 +6,6 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,14 +103,6 @@ def test_a_diverged_trial_says_so(tmp_path: Path, logs: Path) -> None:
     assert runner(file, study, stub(logs), outcome=outcome).run()
     assert {(entry.cell, entry.seed) for entry in study.entries() if entry.state == "diverged"} == {("lr=3.0", 1)}
     assert record(tmp_path / "sweep", "lr=3.0/1")["state"] == "diverged"
-
-
-@pytest.fixture
-def interruptible() -> Iterator[None]:
-    """SIGINT as in a terminal: what a shell starts in the background ignores it, and the runner respects that."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("interruptible")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,9 +147,9 @@ def test_two_agents_take_every_cell_and_flat_settings_and_metrics_arrive(
         assert [row["val/loss"] for row in validated] == pytest.approx(losses, rel=1e-6)
 
 
-def order(file: SweepFile, folder: Path, cell: int = 0) -> Order:
+def order(file: SweepFile, folder: Path, cell: int = 0, limits: Sequence[str] = ()) -> Order:
     """What an agent makes of the command of a registered sweep and the values that the server sends."""
-    registered = server.document(file, LAYERS, folder=folder, devices=2)
+    registered = server.document(file, LAYERS, folder=folder, devices=2, limits=limits)
     chosen = fake_server.grid(registered)[cell]
     sent = {"args": {name: {"value": each} for name, each in chosen.items()}}
     command = registered["command"]
@@ -240,10 +240,31 @@ class TestOneTrial:
         assert agent.run(given, failing, lambda path: "complete") == 1
         assert (self.told(given)["state"], self.told(given)["log_end"][-1]) == ("failed", "ValueError: no such luck")
 
+    def test_it_runs_again_as_often_as_the_sweep_was_registered_with(
+        self, tmp_path: Path, logs: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = sweep_file(tmp_path, parameters={"model.lr": {"values": [1.0, 2.0]}})
+        once, always = stub(logs, mishaps={"lr=1.0 1": "fail once"}), stub(logs, mishaps={"lr=2.0 1": "fail"})
+        given = order(file, tmp_path / "optim_demo", limits=["--retry=1"])
+        assert agent.run(given, once, lambda path: "complete") == 0
+        assert (self.told(given)["state"], self.told(given)["attempts"]) == ("complete", 2)
+        monkeypatch.setenv(agent.LIMITS, "--retry=2 --timeout=60.0")
+        other = order(file, tmp_path / "optim_demo", 1, limits=["--retry=1"])
+        assert (other.limits.retry, other.limits.timeout) == (2, 60.0)
+        assert agent.run(other, always, lambda path: "complete") == 1
+        assert told(logs) == {"lr=1.0-1": ["start", "start", "end"], "lr=2.0-1": ["start"] * 3}
+
+    def test_it_is_stopped_after_its_time(self, tmp_path: Path, logs: Path) -> None:
+        file = sweep_file(tmp_path, parameters={"model.lr": {"values": [1.0, 2.0]}})
+        given = order(file, tmp_path / "optim_demo", limits=["--timeout=0.5"])
+        assert agent.run(given, stub(logs, steps=1000, pause=0.05), lambda path: "complete") == 1
+        assert (self.told(given)["state"], self.told(given)["error"]) == ("failed", "stopped after --timeout 0.5 s")
+
     def test_a_diverged_one_is_no_failure(self, given: Order, logs: Path) -> None:
         assert agent.run(given, stub(logs), lambda path: "diverged") == 0
         assert self.told(given)["state"] == "diverged"
 
+    @pytest.mark.usefixtures("interruptible")
     @pytest.mark.parametrize(
         ("number", "early", "state"),
         [(signal.SIGINT, True, "waiting"), (signal.SIGTERM, False, "waiting"), (signal.SIGTERM, True, "pruned")],

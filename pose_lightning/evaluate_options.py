@@ -1,0 +1,101 @@
+"""What `evaluate` may be asked on the command line, and which options go with which."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
+
+from pose_lightning.activity.truth import Target
+from pose_lightning.errors import UserError
+from pose_lightning.trained import add_manner_arguments
+
+
+def parse(args: Sequence[str] | None, *, description: str | None) -> argparse.Namespace:
+    """The options of a command line.
+
+    Raises:
+        UserError: If one would have no effect, or lacks another that it goes with.
+    """
+    options = _parser(description).parse_args(args)
+    _check(options)
+    return options
+
+
+def _parser(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pose_lightning.evaluate", description=description)
+    parser.add_argument(
+        "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
+    )
+    parser.add_argument("--split", default="val", choices=["train", "val", "test"])
+    add_manner_arguments(parser)
+    parser.add_argument(
+        "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
+    )
+    parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
+    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
+    )
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help="score this hourglass: what pose_lightning.heatmap.published made"
+    )
+    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (256)")
+    parser.add_argument("--store", type=Path, help="the store that --predictions belong to, or --weights are tried on")
+    parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
+    parser.add_argument(
+        "--unit",
+        choices=["m", "mm"],
+        help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
+    )
+    parser.add_argument(
+        "--target",
+        choices=get_args(Target),
+        help="what --predictions are of; default: told from the file, or from its width",
+    )
+    parser.add_argument(
+        "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
+    )
+    parser.add_argument(
+        "--json",
+        type=Path,
+        metavar="OUT",
+        help="write the scores of --predictions, --weights, --clips or folds to a file",
+    )
+    return parser
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Refuse options that would have no effect."""
+    manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
+    of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
+    of_pairs = {"--clips": options.clips, "--joints": options.joints}
+    of_files = {
+        "--store": options.store,
+        "--origin": options.origin is not None,
+        "--published-truth": options.published_truth,
+        "--target": options.target,
+    }
+    to_json, unit = {"--json": options.json}, {"--unit": options.unit}
+    of_weights = {"--weights": options.weights, "--input-size": options.input_size is not None}
+    if options.weights is not None and (options.store is None or options.run):
+        raise UserError("--weights FILE goes with --store FILE, and with no run directory")
+    if options.predictions is not None and (options.store is None or options.run):
+        raise UserError("--predictions FILE goes with --store FILE, and with no run directory")
+    if options.predictions is None and (options.clips is None) != (options.joints is None):
+        raise UserError("--clips NPY and --joints NPY go together")
+    if options.predictions is not None:
+        kind, foreign = "--predictions", of_runs | of_pairs | of_weights
+    elif options.weights is not None:
+        kind = "--weights"
+        others = {*manner, "--store"}
+        foreign = {key: value for key, value in (of_runs | of_pairs | of_files | unit).items() if key not in others}
+    elif len(options.run) > 1:
+        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | of_weights | unit
+    elif options.clips is not None:
+        kind, foreign = "--clips", of_runs | of_files | of_weights
+    else:
+        kind, foreign = "a run's directory", of_files | of_weights | to_json | unit
+    if given := [name for name, value in foreign.items() if value]:
+        raise UserError(f"{', '.join(given)} cannot go with {kind}")

@@ -1,0 +1,148 @@
+"""Where in a photograph a person is: from the command line, from a file, or the whole of it."""
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pose_lightning.convert.crops import LARGEST_WINDOW
+from pose_lightning.errors import UserError
+
+MARGIN: Final = 1.25
+"""Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""
+
+PERSON: Final = 200.0
+"""Px of height that are MPII's scale 1."""
+
+SHIFT: Final = 15.0
+"""Px by which Newell's code lowers the centre at scale 1, so that feet are in the box."""
+
+COLUMNS: Final = ("image", "x", "y", "w", "h")
+
+
+@dataclass(frozen=True)
+class Box:
+    """The square that the network is shown, in image px whose first has its centre at 0.
+
+    Attributes:
+        x: Of the centre.
+        y: Of the centre.
+        side: Px.
+        source: What it comes from.
+    """
+
+    x: float
+    y: float
+    side: float
+    source: str
+
+    @classmethod
+    def around(cls, x: float, y: float, w: float, h: float, source: str) -> "Box":
+        """Of a person in the px x to x + w - 1 and y to y + h - 1, with a margin."""
+        return cls(x + (w - 1) / 2, y + (h - 1) / 2, MARGIN * max(w, h), source)
+
+    @classmethod
+    def of_mpii(cls, x: float, y: float, scale: float, source: str) -> "Box":
+        """Of MPII's annotated centre and scale, adjusted as Newell's code does it (pose-hg-train, mpii.lua)."""
+        return cls(x, y + SHIFT * scale, MARGIN * PERSON * scale, source)
+
+    def check(self, width: int, height: int, path: Path) -> None:
+        """Refuse a box that shows nothing of the image, or more than can be cut out.
+
+        Raises:
+            UserError: If it is such a box.
+        """
+        reach = self.side / 2
+        inside = self.x + reach > -0.5 and self.x - reach < width - 0.5
+        inside &= self.y + reach > -0.5 and self.y - reach < height - 0.5
+        if not inside or self.side > LARGEST_WINDOW / 2:
+            why = "is outside the image" if not inside else "is too large"
+            raise UserError(
+                f"{path} is {width} x {height} px, and the box of {self.source} {why}: it is {self.side:g} px about "
+                f"({self.x:g}, {self.y:g}); boxes are in image px, the first of which is 0"
+            )
+
+
+def whole(width: int, height: int) -> Box:
+    """The whole image is the person."""
+    return Box.around(0, 0, width, height, "the whole image")
+
+
+def numbers(text: str, option: str, form: str) -> list[float]:
+    """The numbers of an option such as `--box 10,20,100,200`.
+
+    Raises:
+        UserError: If they are not as many as the form names, or no numbers.
+    """
+    return _floats(text.split(","), form.split(","), f"{option} {text}", form)
+
+
+def _floats(values: Sequence[Any], names: Sequence[str], said: str, form: str) -> list[float]:
+    """Finite numbers, of which w, h and s are above 0."""
+    try:
+        found = [float(value) for value in values]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != len(names) or not all(map(math.isfinite, found)):
+        raise UserError(f"{said}: wanted {form}, numbers in image px")
+    if wrong := [name for name, value in zip(names, found, strict=True) if name in ("w", "h", "s") and value <= 0]:
+        raise UserError(f"{said}: {wrong[0]} must be above 0")
+    return found
+
+
+def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
+    """Boxes by the image's name: JSON {"NAME": [[x, y, w, h], ...]} or CSV with the columns image,x,y,w,h.
+
+    Raises:
+        UserError: If the file is neither, or a number makes no sense.
+    """
+    if not path.is_file():
+        raise UserError(f"--boxes {path}: there is no such file")
+    try:
+        rows = list(_json_rows(path) if path.suffix == ".json" else _csv_rows(path))
+    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"--boxes {path} cannot be read: {error}") from error
+    boxes: dict[str, tuple[Box, ...]] = {}
+    for said, name, values in rows:
+        box = Box.around(*_floats(values, COLUMNS[1:], f"{path}, {said}", "x,y,w,h"), source=f"{path.name}, {said}")
+        boxes[name] = (*boxes.get(name, ()), box)
+    return boxes
+
+
+def _csv_rows(path: Path) -> list[tuple[str, str, list[Any]]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        table = csv.DictReader(file)
+        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
+            raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
+        return [(f"line {table.line_num}", row["image"], [row[name] for name in COLUMNS[1:]]) for row in table]
+
+
+def _json_rows(path: Path) -> list[tuple[str, str, list[Any]]]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    form = '{"NAME": [[x, y, w, h], ...], ...}'
+    if not isinstance(found, dict) or not all(isinstance(boxes, list) for boxes in found.values()):
+        raise UserError(f"--boxes {path}: wanted {form}")
+    rows: list[tuple[str, str, list[Any]]] = []
+    for name, boxes in found.items():
+        for number, box in enumerate(boxes, start=1):
+            if not isinstance(box, list):
+                raise UserError(f"--boxes {path}, {name}: wanted {form}")
+            rows.append((f"{name}, box {number}", name, box))
+    return rows
+
+
+def boxes_of(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> tuple[Box, ...]:
+    """Those of an image, by its path as given or by its name.
+
+    Raises:
+        UserError: If the file has none.
+    """
+    found = boxes.get(str(path)) or boxes.get(path.name)
+    if not found:
+        raise UserError(f"--boxes {source} has no box for {path}; add one, or leave that image out")
+    return found

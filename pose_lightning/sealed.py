@@ -1,0 +1,180 @@
+"""Sealed files: PyTorch files that carry their own checksum, are written whole or not at all, and refused if damaged.
+
+A file of `torch.save` is a zip archive, and a zip archive may end with a comment. The seal is that comment: the xxh3-64
+of everything before it, with the comment's own length counted as none. The file stays one that `torch.load` reads.
+"""
+
+import os
+import shutil
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import torch
+import xxhash
+from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
+
+from pose_lightning.errors import UserError
+
+MARK: Final = b"xxh3-64:"
+SEAL_BYTES: Final = len(MARK) + 16
+"""Of the mark and 16 hexadecimal digits."""
+
+LENGTH: Final = struct.pack("<H", SEAL_BYTES)
+"""How a zip archive says that its comment is a seal's length."""
+
+END: Final = b"PK\x05\x06"
+END_BYTES: Final = 22
+"""A zip archive's last record, without the comment whose length its last two bytes are."""
+
+_CHUNK: Final = 1 << 22
+
+
+class SealError(UserError):
+    """A file is damaged, missing, or could not be written."""
+
+
+class _Hashed:
+    """What `torch.save` writes to: the file, and the hash of what went there.
+
+    An error of the file is kept for later, because `torch.save` answers one with another of its own.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.hash = file, xxhash.xxh3_64()
+        self.error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+            else:
+                self.hash.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        """Nothing: `write` does it once, at its end."""
+
+
+def previous(path: Path) -> Path:
+    """Where the file that was at `path` before is kept: `last.prev.ckpt` of `last.ckpt`."""
+    return path.with_name(f"{path.stem}.prev{path.suffix}")
+
+
+def write(value: Any, path: Path, *, keep: bool) -> None:
+    """Write `value` beside the target, sync it, and rename it: a reader sees the old file or the new one.
+
+    Args:
+        value: What `torch.load` with `weights_only=True` can read.
+        path: The target.
+        keep: Keep the file that the target replaces, as `previous` names it.
+
+    Raises:
+        SealError: If it cannot be written, as on a full disk; what was there stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("wb") as file:
+            hashed = _Hashed(file)
+            torch.save(value, hashed)  # type: ignore[arg-type]
+            if hashed.error is not None:
+                raise hashed.error
+            file.seek(-2, os.SEEK_END)
+            file.write(LENGTH + MARK + hashed.hash.hexdigest().encode())
+            file.flush()
+            os.fsync(file.fileno())
+        if keep and path.is_file():
+            _keep(path)
+        partial.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        left = shutil.disk_usage(path.parent).free
+        partial.unlink(missing_ok=True)
+        stays = f"; the one before it is untouched ({path})" if path.is_file() else ""
+        raise SealError(
+            f"{path} could not be written: {error.strerror or error} ({left / 1e6:.0f} MB free){stays}; make room and "
+            "go on with `--resume`"
+        ) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def verify(path: Path) -> None:
+    """Read the whole file, and compare it with its seal; a file that was written without one passes.
+
+    Raises:
+        SealError: If it is missing, cut short, or a bit of it differs.
+    """
+    if not path.is_file():
+        raise SealError(f"{path} is not there")
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - END_BYTES - SEAL_BYTES))
+        tail = file.read()
+        record, seal = tail[:END_BYTES], tail[END_BYTES:]
+        is_sealed = record.startswith(END) and record.endswith(LENGTH) and seal.startswith(MARK)
+        if not is_sealed:
+            if tail[-END_BYTES:].startswith(END) and tail.endswith(b"\0\0"):
+                return
+            raise SealError(f"{path} is damaged: it is cut short ({size} bytes), or its end is overwritten")
+        file.seek(0)
+        found, left = xxhash.xxh3_64(), size - SEAL_BYTES - 2
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            found.update(chunk)
+            left -= len(chunk)
+    found.update(b"\0\0")
+    if found.hexdigest().encode() != seal.removeprefix(MARK):
+        raise SealError(f"{path} is damaged: its checksum is {found.hexdigest()}, and {seal.decode('latin-1')} is kept")
+
+
+def first_whole(paths: Sequence[Path]) -> Path:
+    """The first of the files that is there and not damaged; a damaged one is said loudly, and set aside.
+
+    It is renamed, to `last.damaged.ckpt` of `last.ckpt`, so that it never takes the place of one that is whole.
+
+    Raises:
+        SealError: If there is none.
+    """
+    refused = []
+    for path in paths:
+        try:
+            verify(path)
+        except SealError as error:
+            refused.append(error)
+            continue
+        for reason, bad in zip(refused, paths, strict=False):
+            if bad.is_file():
+                _set_aside(bad)
+            rank_zero_warn(f"{reason}; going on from the one before it, {path}")
+        return path
+    raise SealError("; ".join(map(str, refused)))
+
+
+@rank_zero_only
+def _set_aside(path: Path) -> None:
+    path.replace(path.with_name(f"{path.stem}.damaged{path.suffix}"))
+
+
+def _keep(path: Path) -> None:
+    """Give the file its name of the one before, while it has its own."""
+    link = path.with_name(f"{path.name}.link")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links; for a moment only the name of the one before is there
+        path.replace(previous(path))
+    else:
+        link.replace(previous(path))
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,82 @@
+"""Where a person is, as options and files say it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from pose_lightning.errors import UserError
+from pose_lightning.predict.boxes import Box, boxes_of, numbers, read_boxes, whole
+
+
+def test_a_box_is_about_the_middle_of_its_pixels_with_a_margin() -> None:
+    assert Box.around(10, 20, 4, 8, "x") == Box(11.5, 23.5, 10.0, "x")  # px 10 to 13 and 20 to 27; 1.25 * 8
+
+
+def test_the_whole_image_is_the_person() -> None:
+    assert whole(640, 480) == Box(319.5, 239.5, 800.0, "the whole image")
+
+
+def test_mpiis_centre_and_scale_are_adjusted_once() -> None:
+    assert Box.of_mpii(100, 200, 2.0, "x") == Box(100, 230, 500.0, "x")
+
+
+def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("image,x,y,w,h\na.jpg,1,2,3,4\nb.jpg,5,6,7,8\na.jpg,0,0,10,20\n")
+    (tmp_path / "boxes.json").write_text(json.dumps({"a.jpg": [[1, 2, 3, 4], [0, 0, 10, 20]], "b.jpg": [[5, 6, 7, 8]]}))
+    found = [read_boxes(tmp_path / f"boxes.{kind}") for kind in ("csv", "json")]
+    plain = [{name: [(b.x, b.y, b.side) for b in boxes] for name, boxes in each.items()} for each in found]
+    assert plain[0] == plain[1] == {"a.jpg": [(2, 3.5, 5), (4.5, 9.5, 25)], "b.jpg": [(8, 9.5, 10)]}
+    assert found[0]["a.jpg"][1].source == "boxes.csv, line 4"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "image,x,y,w\na,1,2,3\n", "has no column h"),
+        ("a.csv", "image,x,y,w,h\na,1,2,3\n", "a.csv, line 2: wanted x,y,w,h"),
+        ("a.csv", "image,x,y,w,h\na,1,2,3,nan\n", "a.csv, line 2: wanted x,y,w,h"),
+        ("a.csv", "image,x,y,w,h\na,1,2,0,4\n", "a.csv, line 2: w must be above 0"),
+        ("a.json", "{", "cannot be read"),
+        ("a.json", "[[1, 2, 3, 4]]", "wanted {"),
+        ("a.json", '{"a": [1, 2, 3, 4]}', "a: wanted {"),
+        ("a.json", '{"a": [[1, 2, 3]]}', "box 1: wanted x,y,w,h"),
+        ("absent.csv", None, "there is no such file"),
+    ],
+    ids=["column", "short", "nan", "zero", "no json", "list", "flat", "three", "absent"],
+)
+def test_files_that_say_something_else_are_refused(name: str, text: str | None, message: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_boxes(tmp_path / name)
+
+
+def test_an_image_is_found_by_its_path_or_its_name() -> None:
+    first, second = ((Box(0, 0, size, ""),) for size in (1, 2))
+    boxes = {"x/a.jpg": first, "a.jpg": second}
+    assert boxes_of(boxes, Path("x/a.jpg"), Path("f")) is first
+    assert boxes_of(boxes, Path("y/a.jpg"), Path("f")) is second
+    with pytest.raises(UserError, match=r"f has no box for b\.jpg"):
+        boxes_of(boxes, Path("b.jpg"), Path("f"))
+
+
+@pytest.mark.parametrize(("text", "message"), [("1,2,3", "wanted x,y,w,h"), ("1,2,3,-4", "h must be above 0")])
+def test_options_that_are_no_box_are_refused(text: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"--box {text}: {message}"):
+        numbers(text, "--box", "x,y,w,h")
+
+
+@pytest.mark.parametrize(
+    ("box", "message"),
+    [
+        (Box(-51, 20, 100, "--box"), "is outside"),
+        (Box(20, 131, 100, "--box"), "is outside"),
+        (Box(5, 5, 9e3, ""), "large"),
+    ],
+    ids=["left", "below", "large"],
+)
+def test_a_box_that_shows_nothing_of_the_image_is_refused(box: Box, message: str) -> None:
+    Box(-49, 129, 100, "--box").check(100, 80, Path("a.jpg"))
+    with pytest.raises(UserError, match=message):
+        box.check(100, 80, Path("a.jpg"))

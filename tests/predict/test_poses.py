@@ -1,0 +1,234 @@
+"""The door `predict`: the joints of people in photographs."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from pose_lightning import cli, trained
+from pose_lightning.convert import crops
+from pose_lightning.heatmap.model import StackedHourglass
+from pose_lightning.joints import MPII
+from pose_lightning.predict import PoseEstimator, main
+from pose_lightning.predict.boxes import Box
+from pose_lightning.runs import RunDirectory
+from pose_lightning.store import StoreWriter
+
+CROP, IN_CROP, INPUT = 112, 64, 64
+NETWORK = {"stacks": 1, "features": 8, "depth": 1}
+PELVIS = MPII.names.index("pelvis")
+PEOPLE = (Box(60.0, 70.0, 90.0, ""), Box(110.5, 40.25, 120.0, ""), Box(30.0, 90.0, 150.0, ""))
+ATTRS: dict[str, Any] = {
+    "kind": "pose",
+    "joint_set": "mpii",
+    "origin": 0,
+    "units": "px",
+    "dataset": "demo",
+    "synthetic": True,
+    "box_in_crop": IN_CROP,
+}
+
+
+def photograph() -> np.ndarray:
+    """140 px high and 170 wide."""
+    small = np.random.default_rng(3).integers(256, size=(14, 17, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(small, (170, 140), interpolation=cv2.INTER_CUBIC))
+
+
+def write_store(path: Path, prefix: str) -> None:
+    labelled = np.ones(16, bool)
+    labelled[PELVIS] = False
+    with StoreWriter(path, codec="raw", attrs={**ATTRS, "split": path.stem}, shape=(CROP, CROP, 3)) as writer:
+        for person, box in enumerate(PEOPLE):
+            center = np.array([box.x, box.y])
+            x0, y0, side = crops.window(center, box.side, CROP, IN_CROP)
+            row = {
+                "name": f"{prefix}{person}.png#0",
+                "image": f"{prefix}{person}.png",
+                "group": np.int64(person),
+                "joints": np.where(labelled[:, None], center, np.nan),
+                "labelled": labelled,
+                "visible": labelled,
+                "center": center,
+                "box": np.float64(box.side),
+                "head_size": np.float64(box.side / 10),
+                "crop": np.array([x0, y0, CROP / side]),
+            }
+            writer.append(crops.cut(photograph(), x0, y0, side, CROP), row)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two stores, a picture, a run that was stopped before its first step, and its weights in a file."""
+    folder = tmp_path_factory.mktemp("poses")
+    for split in ("train", "val"):
+        write_store(folder / f"{split}.h5", split)
+    cv2.imwrite(str(folder / "photo.png"), np.ascontiguousarray(photograph()[..., ::-1]))
+    run = RunDirectory(folder / "run")
+    run.checkpoints.mkdir(parents=True)
+    built = cli.build(
+        [
+            "--model=pose_lightning.heatmap.task.HeatmapEstimation",
+            "--data=pose_lightning.heatmap.data.PoseData",
+            f"--data.root={folder}",
+            "--data.batch_size=2",
+            "--data.num_threads=0",
+            f"--data.input_size={INPUT}",
+            *(f"--model.{key}={value}" for key, value in NETWORK.items()),
+            "--trainer.accelerator=cpu",
+            "--experiment=tiny",
+        ]
+    )
+    run.write_config(built.dump())
+    torch.save({"state_dict": built.model.state_dict(), "global_step": 7}, run.best)
+    built.model.model.eval().save_weights(folder / "published.safetensors")
+    return folder
+
+
+def run_of(place: Path) -> RunDirectory:
+    return RunDirectory(place / "run")
+
+
+def numbers_of(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """Joints (people, joints, 3) of the first picture as x, y and confidence, and the whole file."""
+    read = json.loads(path.read_text())
+    people = read["pictures"][0]["people"]
+    rows = [[[joint["x"], joint["y"], joint["confidence"]] for joint in person["joints"]] for person in people]
+    return np.array(rows), read
+
+
+@pytest.mark.parametrize(
+    "manner",
+    [trained.PLAIN, trained.Manner(flip_test=True, scales=(0.9, 1.0, 1.1), decoding="dark")],
+    ids=["plain", "flip and scales"],
+)
+def test_a_person_goes_the_way_of_the_validation_split(place: Path, manner: trained.Manner) -> None:
+    built, checkpoint, step = trained.load(run_of(place), manner=manner)
+    expected = trained.predict(built, "val")
+    poses = PoseEstimator.of_run(built, checkpoint, step).poses(photograph(), PEOPLE)
+    taught = np.arange(16) != PELVIS
+    for person, pose in enumerate(poses):
+        np.testing.assert_allclose(pose.joints[taught], expected["preds"][person][taught], atol=1e-3)
+        np.testing.assert_allclose(pose.confidence, expected["confidence"][person], atol=1e-5)
+        assert np.isnan(pose.joints[PELVIS]).all()
+
+
+def test_more_people_than_a_batch_holds_are_all_there(place: Path) -> None:
+    estimator = PoseEstimator.of_run(*trained.load(run_of(place)))
+    many = estimator.poses(photograph(), PEOPLE * 12)
+    assert len(many) == 36
+    np.testing.assert_allclose(many[35].joints, estimator.poses(photograph(), PEOPLE)[2].joints, atol=1e-3)
+
+
+def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture, out = place / "photo.png", tmp_path / "out"
+    main([str(place / "run"), str(picture), "--box", "20,30,50,80", "--out", str(out)])
+    found, read = numbers_of(out / "joints.json")
+    (pose,) = PoseEstimator.of_run(*trained.load(run_of(place))).poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
+    taught = np.arange(16) != PELVIS
+    np.testing.assert_allclose(found[0, :, :2], pose.joints[taught])
+    np.testing.assert_allclose(found[0, :, 2], pose.confidence[taught])
+    person = read["pictures"][0]["people"][0]
+    assert person["box"] == {"center": [44.5, 69.5], "side": 100.0, "from": "--box"}
+    assert [joint["name"] for joint in person["joints"]] == [name for name in MPII.names if name != "pelvis"]
+    assert (read["joints_never_taught"], read["synthetic"], read["step"]) == (["pelvis"], True, 7)
+    assert (read["pictures"][0]["width"], read["pictures"][0]["height"]) == (170, 140)
+    drawn = cv2.imread(str(out / "photo.png.png"))
+    assert drawn is not None
+    assert (drawn[..., ::-1] == (255, 105, 205)).all(axis=-1).any()  # the person's right
+    printed = capsys.readouterr().out
+    assert "1 person" in printed
+    assert "SYNTHETIC" in printed
+
+
+def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
+    picture = str(place / "photo.png")
+    (tmp_path / "boxes.csv").write_text("image,x,y,w,h\nphoto.png,0,0,170,140\n")
+    scale = 1.25 * 170 / 250  # of which the box is 250 px
+    ways = [[], ["--box", "0,0,170,140"], ["--boxes", str(tmp_path / "boxes.csv")]]
+    ways.append(["--center", f"84.5,{69.5 - 15 * scale}", "--scale", str(scale)])
+    found = []
+    for number, way in enumerate(ways):
+        main([str(place / "run"), picture, *way, "--out", str(tmp_path / str(number))])
+        found.append(numbers_of(tmp_path / str(number) / "joints.json")[0])
+    for other in found[1:]:
+        np.testing.assert_allclose(other, found[0], atol=1e-6)
+
+
+def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path) -> None:
+    """But they know no store, and so have all 16 joints and the converters' own size of crops."""
+    picture, weights = str(place / "photo.png"), str(place / "published.safetensors")
+    main(["--weights", weights, picture, "--input-size", str(INPUT), "--box", "20,30,50,80", "--out", str(tmp_path)])
+    found, read = numbers_of(tmp_path / "joints.json")
+    assert found.shape == (1, 16, 3)
+    assert read["weights"] == weights
+    moved = place.with_name("moved")
+    run = RunDirectory(place / "run")
+    (place / "train.h5").rename(moved)
+    try:
+        (pose,) = PoseEstimator.of_run(*trained.load(run)).poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
+    finally:
+        moved.rename(place / "train.h5")
+    np.testing.assert_allclose(found[0, :, :2], pose.joints, atol=1e-6)
+    assert StackedHourglass.from_weights(weights).settings["features"] == NETWORK["features"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--box", "1000,1000,5,5"], "is outside the image"),
+        (["--box", "1,2,3"], "wanted x,y,w,h"),
+        (["--center", "1,2"], "--center X,Y and --scale S go together"),
+        (["--scales", "0.9,4"], "4 is out of range"),
+        (["other.png", "--box", "1,2,3,4"], "--box is of one image, but 2 are given"),
+        (["--input-size", "64"], "--input-size goes with --weights"),
+    ],
+    ids=["outside", "three", "half", "scales", "two images", "input size"],
+)
+def test_options_that_mean_nothing_are_refused(
+    options: list[str], message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), str(place / "photo.png"), *options, "--out", str(tmp_path)])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["photo.png", "--weights", "absent.safetensors"], "--weights needs --out DIR"),
+        (["photo.png", "--weights", "absent.safetensors", "--out", "out"], "absent.safetensors"),
+        (["run"], "say what to predict on"),
+    ],
+    ids=["no out", "no file", "no image"],
+)
+def test_a_call_that_lacks_something_says_so(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit):
+        main([str(place / "run"), str(tmp_path / "text.png"), str(place / "photo.png"), "--out", str(out)])
+    assert "1 of 2 pictures cannot be read" in capsys.readouterr().err
+    read = json.loads((out / "joints.json").read_text())
+    assert [Path(each["file"]).name for each in read["pictures"]] == ["photo.png"]
+    assert [Path(each["file"]).name for each in read["unreadable"]] == ["text.png"]

@@ -1,0 +1,177 @@
+"""A run that is killed, told to stop or fails, wherever that is, ends like one that nothing has happened to."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from pose_lightning import cli, fit, sealed
+from pose_lightning.runs import RunDirectory
+from tests.exact import differences
+from tests.test_tasks import CASES, Case, arguments
+
+CODES = {"SIGKILL": -9, "SIGTERM": 143, "SIGUSR1": 138, "SIGINT": 130, "exception": 1}
+"""Exit codes of a process that was stopped so."""
+
+MOMENTS = ("batch", "optimizer step", "validation")
+"""Before the 6th step; in it, when the weights have changed and no hook was called; in the middle of a validation."""
+
+STEP = 5
+"""Optimizer steps before the disturbance."""
+
+
+class Disturb(pl.Callback):
+    """Stops the run once, at a moment of its sixth step or of the first validation after it."""
+
+    def __init__(self, kind: str, moment: str) -> None:
+        self.kind, self.moment, self.steps = kind, moment, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.moment == "optimizer step":
+            trainer.optimizers[0].register_step_post_hook(self.count)
+
+    def count(self, *_: Any) -> None:
+        self.steps += 1
+        if self.steps == STEP + 1:
+            self.act()
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.moment == "batch" and trainer.global_step == STEP:
+            self.act()
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.moment == "validation" and trainer.global_step >= STEP and not trainer.sanity_checking:
+            self.act()
+
+    def act(self) -> None:
+        kind, self.kind = self.kind, "nothing more"
+        if kind == "exception":
+            raise RuntimeError("the disturbance")
+        if kind != "nothing more":
+            os.kill(os.getpid(), signal.Signals[kind])
+
+
+class Order(pl.Callback):
+    """Writes the samples of every batch to a file, with the batches before it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        with self.path.open("a") as file:
+            indices = " ".join(map(str, batch["index"].tolist()))
+            file.write(f"{trainer.current_epoch} {trainer.global_step} {batch_idx}: {indices}\n")
+
+
+def attempt(given: list[str], order: str, kind: str, moment: str) -> None:
+    """What a process does: the door `fit`, with a disturbance in it and without the evaluation at its end."""
+    os.environ["WANDB_MODE"] = "disabled"
+    torch.set_num_threads(1)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    build: Any = cli.build
+
+    def disturbed(*args: Any, **kwargs: Any) -> cli.PoseCLI:
+        built = build(*args, **kwargs)
+        built.trainer.callbacks += [Disturb(kind, moment), Order(Path(order))]  # type: ignore[attr-defined]
+        return built
+
+    cli.build, fit._evaluate = disturbed, lambda *_: None  # type: ignore[assignment]
+    fit.main(given)
+
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["pose_lightning.fit"])
+
+
+def run(given: list[str], order: Path, kind: str = "nothing more", moment: str = "never") -> int | None:
+    """The exit code of the door in a process of its own."""
+    process = PROCESSES.Process(target=attempt, args=(given, str(order), kind, moment))
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def order(path: Path) -> dict[str, str]:
+    """The samples of each batch; what was trained again has to be the same again."""
+    found: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        place, _, samples = line.partition(":")
+        assert found.setdefault(place, samples) == samples
+    return found
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str, int], tuple[list[str], RunDirectory]]:
+    """Makes the arguments and the undisturbed run of a task, cut into so many parts a step."""
+
+    @cache
+    def make(task: str, accumulation: int) -> tuple[list[str], RunDirectory]:
+        case: Case = CASES[task]
+        stores = request.getfixturevalue(case.stores)
+        folder = tmp_path_factory.mktemp("undisturbed")
+        given = [each for each in arguments(case, stores, folder) if "val_check" not in each and "--runs" not in each]
+        given += ["--trainer.val_check_interval=3", f"--trainer.accumulate_grad_batches={accumulation}"]
+        if task == "activity":  # whose dropout draws from the global generator
+            given.append("--model.head=flatten_dropout")
+        assert run([*given, f"--run_dir={folder}"], folder / "order.txt") == 0
+        return given, RunDirectory(folder)
+
+    return make
+
+
+def compare(run: RunDirectory, other: RunDirectory) -> None:
+    """Weights, optimizer, schedule, random states, metrics and the order of samples."""
+    ours, theirs = (torch.load(each.last, weights_only=True) for each in (run, other))
+    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "callbacks"):
+        assert not list(differences(ours[key], theirs[key], key))
+    assert (run.path / "metrics.csv").read_text() == (other.path / "metrics.csv").read_text()
+    assert order(run.path / "order.txt") == order(other.path / "order.txt")
+    sealed.verify(run.last)
+    sealed.verify(run.best)
+
+
+FAST = {
+    ("heatmap", "SIGKILL", "optimizer step", 2),
+    ("regression", "SIGTERM", "batch", 1),
+    ("activity", "SIGUSR1", "validation", 2),
+}
+MATRIX = [
+    pytest.param(*point, marks=[] if point in FAST else pytest.mark.slow, id="-".join(map(str, point)))
+    for point in sorted(
+        {
+            (task, kind, moment, accumulation)
+            for task in CASES
+            for kind in ("SIGKILL", "SIGTERM", "SIGUSR1", "exception")
+            for moment in MOMENTS
+            for accumulation in (1, 2)
+        }
+    )
+]
+
+
+@pytest.mark.parametrize(("task", "kind", "moment", "accumulation"), MATRIX)
+def test_a_disturbed_run_ends_like_an_undisturbed_one(
+    task: str,
+    kind: str,
+    moment: str,
+    accumulation: int,
+    undisturbed: Callable[[str, int], tuple[list[str], RunDirectory]],
+    tmp_path: Path,
+) -> None:
+    given, whole = undisturbed(task, accumulation)
+    assert run([*given, f"--run_dir={tmp_path}"], tmp_path / "order.txt", kind, moment) == CODES[kind]
+    stopped = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)["global_step"]
+    assert stopped >= (STEP + 1 if kind.startswith("SIG") and kind != "SIGKILL" else STEP - 1)
+    assert stopped < 10
+    assert run(["--resume", str(tmp_path)], tmp_path / "order.txt") == 0
+    compare(RunDirectory(tmp_path), whole)
