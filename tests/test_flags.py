@@ -183,6 +183,14 @@ def hourglass(**settings: Any) -> nn.Module:
     return HeatmapEstimation(stacks=2, features=16, depth=2, **settings).model
 
 
+def simple_baseline(**settings: Any) -> nn.Module:
+    return HeatmapEstimation(network="simple_baseline", backbone="test_efficientnet", **settings).model
+
+
+def vit(**settings: Any) -> nn.Module:
+    return HeatmapEstimation(network="vit", backbone="test_vit", **settings).model
+
+
 def classifier(**settings: Any) -> nn.Module:
     return ActivityClassifier(backbone="test_resnet", num_classes=3, input_size=64, head="pooled", **settings)
 
@@ -194,6 +202,8 @@ def regressor(**settings: Any) -> nn.Module:
 
 NETWORKS: Mapping[str, tuple[Callable[..., nn.Module], tuple[int, ...]]] = {
     "heatmap": (hourglass, (3, 3, 64, 64)),
+    "heatmap, simple baseline": (simple_baseline, (3, 3, 64, 64)),
+    "heatmap, transformer": (vit, (3, 3, 64, 64)),
     "regression": (regressor, (3, 2, 3, 32, 32)),
     "activity": (classifier, (3, 3, 64, 64)),
 }
@@ -230,7 +240,7 @@ def test_recomputed_activations_change_no_loss_no_weight_and_no_statistic(name: 
         assert torch.equal(value, state_again[key]), key
 
 
-@pytest.mark.parametrize("name", ["heatmap", "activity"])
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "regression"])  # whose encoder's tests say so
 def test_recomputing_keeps_less_between_the_passes(name: str) -> None:
     make, shape = NETWORKS[name]
 
@@ -242,12 +252,13 @@ def test_recomputing_keeps_less_between_the_passes(name: str) -> None:
             return tensor
 
         network = make(**settings)
+        weights = {each.untyped_storage().data_ptr() for each in network.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             output = network(torch.rand(shape))
         assert output.requires_grad
-        return sum(sizes.values())
+        return sum(size for place, size in sizes.items() if place not in weights)
 
-    assert kept(checkpoint_activations=True) < 0.6 * kept()
+    assert kept(checkpoint_activations=True) < 0.8 * kept()
 
 
 def test_the_blocks_of_a_network_of_hourglasses_are_what_stands_in_rows() -> None:

@@ -120,7 +120,7 @@ def measure(contrast: Contrast, results: Mapping[str, Any]) -> Measured:
     cells = results["cells"]
     sides = [_matching(side, cells) for side in (contrast.better, contrast.worse)]
     shown = [_shown(side, cells) for side in (contrast.better, contrast.worse)]
-    nothing = Measured(*shown)
+    nothing = Measured(better=shown[0], worse=shown[1])
     if not all(sides):
         return nothing
     parameter, names = "", [{cell["cell"] for cell in side} for side in sides]
