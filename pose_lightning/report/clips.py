@@ -65,7 +65,7 @@ def add(page: Page, run: Run) -> None:
     errors = clip_errors(split.preds, split.truth)
     order = np.argsort(errors, kind="stable")
     places = {"Best": 0, "Median": len(order) // 2, "Worst": len(order) - 1}
-    keys = (("truth", "truth"), ("predicted", "predicted; darker: the person's right side"))
+    keys = (("truth", "truth"), ("predicted", "predicted; fuller: the person's right side"))
     parts: list[Content] = [
         element(
             "p", *(join([element("span", class_=f"key {name}"), f" {text}  "]) for name, text in keys), class_="keys"

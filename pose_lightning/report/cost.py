@@ -63,8 +63,8 @@ def _notes(subject: Subject, costs: Mapping[str, Mapping[str, Any]], sizes: Mapp
     if not all("waiting_share" in each for each in costs.values()):
         lines.append(
             note(
-                "Waiting for data: the share of training in which the next batch was not ready. Runs of before it was "
-                "recorded (cost.json) do not know it; `python -m pose_lightning.fit` writes it now."
+                "Waiting for data: the share of training in which the next batch was not ready. A run without "
+                "cost.json does not know it; `python -m pose_lightning.fit` writes one while it trains."
             )
         )
     if sizes:

@@ -125,11 +125,14 @@ def multiply_adds(model: nn.Module, sample: torch.Tensor) -> int:
         steps = inputs[0].shape[0] * inputs[0].shape[1]
         recurrent += steps * sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
 
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing
     handles = [each.register_forward_hook(count) for each in model.modules() if isinstance(each, nn.RNNBase)]
     try:
         with FlopCounterMode(display=False) as counter:
             model(sample)
     finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()
     inside = sum(_inside(name, counter) for name, each in model.named_modules() if isinstance(each, nn.RNNBase))
