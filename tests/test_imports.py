@@ -17,7 +17,7 @@ LAYERS = (
     {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs"},
-    {"curves", "pictures"},
+    {"cost", "curves", "pictures"},
     {"arguments"},
     {"cli"},
     {"trained"},
