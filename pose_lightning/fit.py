@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pose_lightning import cli, evaluate
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
+from pose_lightning.cost import CostRecorder
 from pose_lightning.errors import UserError
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 
@@ -60,6 +61,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     size = sum(parameter.numel() for parameter in model.parameters())
     rank_zero_info(f"run: {run.path}; {type(model).__name__}, {size / 1e6:.3f} M parameters")
     trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
+    trainer.callbacks.append(CostRecorder(run.path / "cost.json"))  # type: ignore[attr-defined]
     trainer.loggers = _loggers(built, run)
     try:
         with run.log(), run.shared():
