@@ -310,9 +310,9 @@ def _labelled(runs: Sequence[Run]) -> list[Run]:
         for run in members:
             told = (f"{short_name(name)}={level(run.trial.settings.get(name))}" for name in few)
             labelled.append(Run(run.trial, " ".join([experiment, *told]), run.config))
-    names = [*(["experiment"] if len(by_experiment) > 1 else []), *varied]
+    told_by = [*(["experiment"] if len(by_experiment) > 1 else []), *varied]
     for place, run in enumerate(labelled):
-        values = {name: run.trial.settings.get(name) for name in names}
+        values = {name: run.trial.settings.get(name) for name in told_by}
         labelled[place] = Run(replace(run.trial, cell=run.label, values=values), run.label, run.config)
     return sorted(labelled, key=lambda run: (run.label, run.trial.seed, run.name))
 
@@ -339,7 +339,8 @@ def _sweep(folder: Path) -> Subject:
     if not trials:
         raise UserError(f"{folder} holds no trials; `python -m pose_lightning.sweep sweeps/NAME.yaml` runs some")
     runs = [_run(path) for path in trials]
-    kept, remarks = folder / "results.json", []
+    kept = folder / "results.json"
+    remarks: list[str] = []
     ended = [_time(path) for path in folder.glob("trials/*/*/trial.json")]
     comparison = None
     if kept.is_file() and _time(kept) >= max(ended, default=0.0):

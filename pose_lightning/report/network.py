@@ -108,7 +108,7 @@ def size(run: Run) -> Size:
         built = cli.build([f"--config={directory.config}", *alone], from_checkpoint=True)
     model = built.model.eval()
     side = int(run.config["data"]["init_args"]["input_size"])
-    shape = (1, 3, side, side)
+    shape: tuple[int, ...] = (1, 3, side, side)
     if INPUTS[run.task] == "clip":
         shape = (1, run.config["data"]["init_args"].get("frames") or FRAMES, 3, side, side)
     with torch.no_grad():
