@@ -19,6 +19,7 @@ from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
 from pose_lightning.cost import CostRecorder
 from pose_lightning.errors import UserError
+from pose_lightning.pictures import Pictures
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
@@ -60,7 +61,9 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     trainer, model = built.trainer, built.model
     size = sum(parameter.numel() for parameter in model.parameters())
     rank_zero_info(f"run: {run.path}; {type(model).__name__}, {size / 1e6:.3f} M parameters")
-    trainer.callbacks.append(_checkpoints(built, run))  # type: ignore[attr-defined]
+    shown = built.config.pictures
+    pictures = Pictures(run.path / "samples", every=shown.every, count=shown.count)
+    trainer.callbacks += [pictures, _checkpoints(built, run)]  # type: ignore[attr-defined]
     trainer.callbacks.append(CostRecorder(run.path / "cost.json"))  # type: ignore[attr-defined]
     trainer.loggers = _loggers(built, run)
     try:
