@@ -13,7 +13,7 @@ export GOMP_SPINCOUNT ?= 20000
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fit sweep evaluate test test-all lint bench clean
+.PHONY: help setup fit sweep evaluate report test test-all lint bench clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ sweep: setup ## Run a sweep and compare its cells: make sweep EXP=hourglass_opti
 evaluate: setup ## Score a run: make evaluate RUN=runs/hourglass_mpii/ID [ARGS="--flip-test --overlays 8"]
 	@test -n "$(RUN)" || { echo "say which: make evaluate RUN=runs/EXPERIMENT/ID"; exit 2; }
 	@$(BIN)/python -m pose_lightning.evaluate $(RUN) $(ARGS)
+
+report: setup ## The newest runs or sweep of an experiment as one HTML page: make report EXP=hourglass_optim [ARGS="--open"]
+	@$(BIN)/python -m pose_lightning.report --experiment $(EXP) $(ARGS)
 
 test: setup lint ## Lint, types and every test that is not slow
 	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow and not gpu" $(ARGS)

@@ -98,6 +98,27 @@ class Saving:
             raise UserError(f"checkpoint.every_n_steps={self.every_n_steps} is out of range; it is 1 or more")
 
 
+@dataclass
+class Showing:
+    """Pictures of what the network makes of some validation samples, in the run's `samples/` and on W&B.
+
+    Args:
+        every: Validations between two of them; the first one and the end of training have them too. 0 is never.
+        count: Samples, the same ones every time.
+    """
+
+    every: int = 5
+    count: int = 8
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        if self.every < 0 or self.count < 1:
+            raise UserError(
+                f"pictures.every={self.every}, pictures.count={self.count}; at least 0 and 1 are needed, and "
+                "pictures.every=0 draws none"
+            )
+
+
 class PoseCLI(LightningCLI):
     """Trainer, model and data module of one experiment; they are built, and nothing is run.
 
@@ -120,6 +141,7 @@ class PoseCLI(LightningCLI):
         parser.add_argument("--tags", type=list[str], default=[], help="W&B tags")
         parser.add_class_arguments(Tracking, "wandb")
         parser.add_class_arguments(Saving, "checkpoint")
+        parser.add_class_arguments(Showing, "pictures")
         parser.add_class_arguments(Budget, "budget")
         parser.add_class_arguments(Averaging, "ema")
         parser.add_argument("--compile", type=bool, default=False, help="compile the network for training")

@@ -18,9 +18,11 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 from pose_lightning import cli, evaluate, slurm
 from pose_lightning.checkpoints import RunCheckpoints
 from pose_lightning.cli import PoseCLI
+from pose_lightning.cost import CostRecorder
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import UserError
 from pose_lightning.memory import explained
+from pose_lightning.pictures import Pictures
 from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
@@ -74,7 +76,15 @@ def train(
     rank_zero_info(f"run: {run.path}; {type(model).__name__}, {size / 1e6:.3f} M parameters")
     requeue = slurm.requeue_signal(trainer)
     request = StopRequest(SIGNALS if requeue is None else sorted({*SIGNALS, requeue}))
-    trainer.callbacks += [RandomStates(trainer), _checkpoints(built, run, request)]  # type: ignore[attr-defined]
+    shown = built.config.pictures
+    pictures = Pictures(run.path / "samples", every=shown.every, count=shown.count)
+    cost = CostRecorder(run.path / "cost.json")
+    trainer.callbacks += [  # type: ignore[attr-defined]
+        RandomStates(trainer),
+        pictures,
+        _checkpoints(built, run, request),
+        cost,
+    ]
     trainer.loggers = _loggers(built, run)
     trainer._default_root_dir = str(run.path)  # type: ignore[attr-defined]  # elsewhere Lightning may find another's job
     stopped = None

@@ -17,21 +17,23 @@ LAYERS = (
     {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs", "collapse", "compilation", "ema", "memory"},
-    {"curves", "slurm"},
+    {"cost", "curves", "pictures", "slurm"},
     {"arguments"},
     {"cli"},
     {"trained"},
     {"evaluate_options"},
     {"evaluate", "predict"},
     {"fit"},
-    {"demo"},
+    {"demo", "browse"},
     {"sweep"},
+    {"report"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
 ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
 ALLOWED["demo"] |= {"convert"}
+ALLOWED["browse"] |= {"convert"}  # compares pictures as the converter does
 
 
 def imported(path: Path) -> set[str]:

@@ -1,0 +1,266 @@
+"""`python -m pose_lightning.browse STORE... --out sheet.html`: a contact sheet of a data set, the suspicious first."""
+
+import argparse
+import sys
+import webbrowser
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Int64
+from rich.console import Console
+from rich.progress import track
+
+from pose_lightning import cli
+from pose_lightning.browse import augmented, clips, overview, page, persons, pictures
+from pose_lightning.browse.cards import Card
+from pose_lightning.browse.scan import Scanned, scan
+from pose_lightning.browse.splits import Doubt, Splits
+from pose_lightning.errors import UserError
+from pose_lightning.joints import H36M, MPII
+from pose_lightning.runs import write_text
+
+LIMIT: Final = 600
+SCAN: Final = 20_000
+SIDE: Final = 200  # px of a picture on the page
+VERSIONS: Final = 11
+SUSPICIOUS_SHARE: Final = 2 / 3
+"""Of the pictures on the page, at most, where there are others too."""
+
+ANOTHER: Final = 0.2
+"""Weight of the lesser of two doubts about a sample."""
+
+FACETS: Final = {"pose": ("category",), "clips": ("action", "subject", "camera"), "activity": ("category",)}
+"""Text fields that a menu filters by."""
+
+MOST_VALUES: Final = 400
+SIZES: Final = {"pose": "Box", "clips": "Person", "activity": "Shorter side"}
+KINDS: Final = {"pose": persons, "clips": clips, "activity": pictures}
+
+
+def browse(
+    paths: Sequence[Path],
+    out: Path,
+    *,
+    limit: int = LIMIT,
+    scanned: int = SCAN,
+    seed: int = 0,
+    samples: Sequence[str] = (),
+    experiment: Sequence[Path] = (),
+    settings: Sequence[str] = (),
+) -> Path:
+    """Write the contact sheet of some stores.
+
+    Args:
+        paths: Stores, or folders of stores, of one kind.
+        out: The HTML file.
+        limit: Samples with a picture on the page, at most.
+        scanned: Samples whose picture is looked at for what is suspicious, at most.
+        seed: Of which samples are shown beside the suspicious ones.
+        samples: Names that are shown first, in any case.
+        experiment: YAML files whose augmentation is shown of the first of `samples`, or of the first one trained on.
+        settings: Further arguments of `fit` for it.
+
+    Raises:
+        UserError: If a store is missing or damaged, or an argument does not fit.
+    """
+    if limit < 1 or scanned < 0:
+        raise UserError(f"--limit {limit} and --scan {scanned}; at least 1 and 0 are needed")
+    with Splits.open(paths) as splits:
+        wanted = [splits.find(name) for name in samples]
+        looked = scan(splits, _some(len(splits), scanned, seed)) if splits.has_pixels and scanned else None
+        doubts = KINDS[splits.kind].doubts(splits, looked)
+        order = _order(splits, doubts, wanted, limit, seed)
+        versions = _versions(splits, wanted, experiment, settings) if experiment else []
+        text = _page(splits, looked, doubts, order, wanted, versions, experiment)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, text)
+    _say(doubts, len(order), out)
+    return out
+
+
+def _some(count: int, most: int, seed: int) -> Int64[np.ndarray, " m"]:
+    """Numbers below `count`, ascending: all, or `most` drawn ones."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+
+
+def _order(splits: Splits, doubts: Sequence[Doubt], wanted: Sequence[int], limit: int, seed: int) -> list[int]:
+    """Which samples are shown: the named, the suspicious from the worst on, and some of all others."""
+    strength: dict[int, float] = {}
+    for doubt in doubts:  # each further doubt adds a little
+        before = strength.get(doubt.index, 0.0)
+        strength[doubt.index] = max(before, doubt.strength) + ANOTHER * min(before, doubt.strength)
+    suspicious = sorted(strength, key=lambda index: (-strength[index], index))
+    kept = suspicious[: max(1, round(SUSPICIOUS_SHARE * limit))]
+    shown = list(dict.fromkeys([*wanted, *kept]))[:limit]
+    others = np.setdiff1d(np.arange(len(splits)), [*suspicious, *wanted])
+    return shown + others[_some(len(others), limit - len(shown), seed)].tolist()
+
+
+def _versions(splits: Splits, wanted: Sequence[int], experiment: Sequence[Path], settings: Sequence[str]) -> list[Card]:
+    folders = {store.path.parent for store in splits.stores}
+    if len(folders) > 1:
+        raise UserError("--experiment shows one data set's training; name the stores of one folder")
+    data = augmented.data_module(experiment, folders.pop(), settings)
+    name = str(splits.labels["name"][wanted[0]]) if wanted else data.source("train", augment=False).name(0)
+    return augmented.versions(data, name, VERSIONS, SIDE)
+
+
+def _page(
+    splits: Splits,
+    looked: Scanned | None,
+    doubts: Sequence[Doubt],
+    order: Sequence[int],
+    wanted: Sequence[int],
+    versions: Sequence[Card],
+    experiment: Sequence[Path],
+) -> str:
+    kind = KINDS[splits.kind]
+    facets = _facets(splits)
+    reasons: dict[int, list[Doubt]] = {}
+    for doubt in sorted(doubts, key=lambda each: -each.strength):
+        reasons.setdefault(doubt.index, []).append(doubt)
+    samples = []
+    for index in track(order, "Drawing", console=Console(stderr=True), transient=True):
+        samples.append(
+            {
+                **kind.card(splits, index, SIDE).to_json(),
+                "name": str(splits.labels["name"][index]),
+                "why": [[doubt.rule, doubt.reason] for doubt in reasons.get(index, [])],
+                "facets": [facet["of"][index] for facet in facets],
+            }
+        )
+    shown = {index: place for place, index in enumerate(order)}
+    drawn = overview.pose_map(splits, looked)
+    data: dict[str, Any] = {
+        "samples": samples,
+        "rules": page.RULES,
+        "facets": [{"name": facet["name"], "values": facet["values"]} for facet in facets],
+        "splits": splits.names,
+        "size": SIZES[splits.kind],
+        "total": _total(splits, reasons, looked),
+        "map": None if drawn is None else drawn.to_json(splits, shown),
+        "versions": [version.to_json() for version in versions],
+        "augmented": _about(splits, wanted, experiment),
+        **_skeleton(splits),
+    }
+    dataset = str(splits.attr("dataset") or splits.stores[0].path.parent.name)
+    warning = "SYNTHETIC: these people are drawn, not photographed." if splits.synthetic else ""
+    title = f"{dataset}: {len(splits):,} {'samples' if splits.kind == 'pose' else splits.kind}"
+    return page.render(
+        title.replace(" activity", " pictures"),
+        facts=_facts(splits),
+        warning=warning,
+        charts=overview.charts(splits),
+        data=data,
+    )
+
+
+def _facets(splits: Splits) -> list[dict[str, Any]]:
+    """The menus: their values, and which one each sample has."""
+    facets = [{"name": "Split", "values": splits.names, "of": splits.split.tolist()}]
+    for field in FACETS[splits.kind]:
+        if field in splits.labels:
+            values, of = np.unique(splits.labels[field], return_inverse=True)
+            if 1 < len(values) <= MOST_VALUES:
+                facets.append({"name": field.capitalize(), "values": values.tolist(), "of": of.ravel().tolist()})
+    return facets
+
+
+def _skeleton(splits: Splits) -> dict[str, Any]:
+    """Names, bones and sides of the joints, and which of them the data set labels at all."""
+    if splits.kind == "activity":
+        return {"joints": [], "bones": [], "sides": [], "labelled": []}
+    joint_set = MPII if splits.kind == "pose" else H36M
+    bones = persons.bones(persons.joints(splits)) if splits.kind == "pose" else clips.bones()
+    sides = [1 if name.startswith("right") else 2 if name.startswith("left") else 0 for name in joint_set.names]
+    labelled = splits.labels["labelled"].any(axis=0).tolist() if splits.kind == "pose" else [True] * len(joint_set)
+    return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
+
+
+def _facts(splits: Splits) -> list[str]:
+    lines = [
+        f"{name}: {len(store):,} in {store.path}"
+        + (f" ({', '.join(f'{key} {value:,}' for key, value in counts.items())})" if counts else "")
+        for name, store in zip(splits.names, splits.stores, strict=True)
+        for counts in [{key: n for key, n in (store.attrs.get("counts") or {}).items() if isinstance(n, int)}]
+    ]
+    return [*lines, *([f"Splits: {rule}"] if (rule := splits.attr("split_rule")) else [])]
+
+
+def _total(splits: Splits, reasons: dict[int, list[Doubt]], looked: Scanned | None) -> str:
+    seen = (
+        "without pictures"
+        if looked is None
+        else "all pictures looked at"
+        if len(looked) == len(splits)
+        else f"{len(looked):,} pictures looked at"
+    )
+    return f"The data set has {len(splits):,} samples, {len(reasons):,} suspicious ({seen})."
+
+
+def _about(splits: Splits, wanted: Sequence[int], experiment: Sequence[Path]) -> str:
+    which = f"{splits.labels['name'][wanted[0]]}" if wanted else "The first training sample"
+    files = " + ".join(str(path) for path in experiment)
+    return f"{which}, as validation sees it and as training with {files} sees it epoch by epoch."
+
+
+def _say(doubts: Sequence[Doubt], shown: int, out: Path) -> None:
+    counts = Counter(rule for rule, _ in {(doubt.rule, doubt.index) for doubt in doubts})
+    for rule, text in page.RULES.items():
+        if counts[rule]:
+            print(f"{counts[rule]:6,}  {text}")
+    print(f"{out}: {shown:,} samples, {out.stat().st_size / 2**20:.1f} MiB")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pose_lightning.browse", description=__doc__)
+    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="a .h5 file, or a folder of them")
+    parser.add_argument("--out", type=Path, default=Path("sheet.html"), metavar="FILE", help="(sheet.html)")
+    parser.add_argument("--open", action="store_true", help="open it in the browser")
+    parser.add_argument("--limit", type=int, default=LIMIT, help=f"samples on the page ({LIMIT})")
+    parser.add_argument("--scan", type=int, default=SCAN, help=f"pictures looked at for doubts ({SCAN}); 0 is quick")
+    parser.add_argument("--seed", type=int, default=0, help="of the samples shown beside the suspicious ones (0)")
+    parser.add_argument("--sample", action="append", default=[], metavar="NAME", help="show it first; repeatable")
+    parser.add_argument(
+        "--experiment",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="YAML",
+        help="show what its augmentation makes of the first --sample; repeat for layers",
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="--KEY=VALUE",
+        help="a setting over it, as --set=--data.rotation=9",
+    )
+    return parser
+
+
+@cli.door
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the door."""
+    options = _parser().parse_args(args)
+    out = browse(
+        options.stores,
+        options.out,
+        limit=options.limit,
+        scanned=options.scan,
+        seed=options.seed,
+        samples=options.sample,
+        experiment=options.experiment,
+        settings=options.set,
+    )
+    if options.open:
+        webbrowser.open(out.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

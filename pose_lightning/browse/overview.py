@@ -1,0 +1,193 @@
+"""What a data set looks like as a whole: counts, sizes, and a map of its poses."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float64
+
+from pose_lightning.browse import clips, persons, pictures
+from pose_lightning.browse.scan import Scanned
+from pose_lightning.browse.splits import Splits
+from pose_lightning.joints import MPII
+
+BINS: Final = 20
+MOST_CLASSES: Final = 60
+"""Rows of a table of classes."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A table with a bar in each cell.
+
+    Attributes:
+        title: Its caption.
+        series: Names of the columns: the splits.
+        labels: Names of the rows.
+        values: (rows, columns).
+        unit: `%` or empty.
+        largest: Value of a full bar.
+        note: A sentence below.
+    """
+
+    title: str
+    series: tuple[str, ...]
+    labels: tuple[str, ...]
+    values: np.ndarray
+    unit: str
+    largest: float
+    note: str = ""
+
+
+def charts(splits: Splits) -> list[Chart]:
+    """The tables of the data set's kind."""
+    match splits.kind:
+        case "pose":
+            found = [_joints(splits, "labelled"), _joints(splits, "visible")]
+            found += [_histogram(splits, splits.labels["box"], "Side of the person's box", "px")]
+            found += [_histogram(splits, splits.labels["head_size"], "Head size", "px")]
+            found += [_missing(splits), *_classes(splits, ("category", "activity"))]
+        case "clips":
+            found = _classes(splits, ("action", "subject", "camera"))
+            if "root" in splits.labels:
+                depth = np.linalg.norm(splits.labels["root"][:, 0].astype(np.float64), axis=-1) / 1000
+                found.append(_histogram(splits, depth, "Distance of the pelvis", "m"))
+            heights = np.ptp(splits.labels["joints"][:, 0, :, 1].astype(np.float64), axis=1)
+            found.append(_histogram(splits, heights, "Height of the pose in the first frame", "mm"))
+        case "activity":
+            found = _classes(splits, ("category", "activity"))
+            shorter = np.minimum(splits.labels["height"], splits.labels["width"])
+            found.append(_histogram(splits, shorter, "Shorter side as stored", "px"))
+            ratio = splits.labels["width"] / np.maximum(splits.labels["height"], 1)
+            found.append(_histogram(splits, ratio, "Width relative to height", ""))
+    return [chart for chart in found if len(chart.labels)]
+
+
+def _joints(splits: Splits, what: str) -> Chart:
+    """How many of the persons have each joint labelled, or labelled and visible."""
+    parts = [splits.labels[what][splits.split == number] for number in range(len(splits.stores))]
+    shares = np.stack([100 * part.mean(axis=0) for part in parts], axis=1)
+    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), MPII.names, shares, "%", 100.0)
+
+
+def _missing(splits: Splits) -> Chart:
+    """How many joints persons lack."""
+    missing = (~splits.labels["labelled"]).sum(axis=1)
+    numbers = np.unique(missing)
+    counts = [
+        [int((missing[splits.split == number] == each).sum()) for number in range(len(splits.stores))]
+        for each in numbers
+    ]
+    rows = tuple(str(each) for each in numbers)
+    values = np.array(counts)
+    return Chart("Joints that are not labelled, persons", tuple(splits.names), rows, values, "", float(values.max()))
+
+
+def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Chart:
+    """Counts in bins from the 0.5 % to the 99.5 % quantile; the outer bins hold the rest."""
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+    note = "" if known.all() else f"Unknown for {int((~known).sum()):,} samples."
+    if not known.any():
+        return Chart(title, tuple(splits.names), (), np.zeros((0, len(splits.stores))), "", 1.0)
+    low, high = np.quantile(values[known], [0.005, 0.995])
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
+    counts = np.stack(
+        [np.bincount(places[known & (splits.split == number)], minlength=BINS) for number in range(len(splits.stores))],
+        axis=1,
+    )
+    rows = tuple(f"{start:.3g} to {end:.3g}" for start, end in pairwise(edges))
+    caption = f"{title}{f', {unit}' if unit else ''}; median {np.median(values[known]):.3g}"
+    return Chart(caption, tuple(splits.names), rows, counts, "", float(max(1, counts.max())), note)
+
+
+def _classes(splits: Splits, fields: tuple[str, ...]) -> list[Chart]:
+    """How many samples each value of a text field has, the commonest first."""
+    found = []
+    for field in fields:
+        if field not in splits.labels:
+            continue
+        counts = Counter(splits.labels[field].tolist())
+        known = [(name, count) for name, count in counts.most_common() if name]
+        if not known:
+            continue
+        names = [str(name) for name, _ in known[:MOST_CLASSES]]
+        values = np.array(
+            [
+                [
+                    int(((splits.labels[field] == name) & (splits.split == number)).sum())
+                    for number in range(len(splits.stores))
+                ]
+                for name in names
+            ]
+        )
+        note = f"{len(known) - len(names)} more have fewer." if len(known) > len(names) else ""
+        note += f" {counts['']:,} samples have none." if counts.get("") else ""
+        title = f"Samples of each {field} ({len(known)})"
+        found.append(Chart(title, tuple(splits.names), tuple(names), values, "", float(values.max()), note.strip()))
+    return found
+
+
+@dataclass(frozen=True)
+class Map:
+    """All samples in a plane.
+
+    Attributes:
+        title: What is near to what.
+        places: (n, 2), NaN where a sample has none.
+        explained: Share of the variance that each axis explains.
+    """
+
+    title: str
+    places: Float64[np.ndarray, "n 2"]
+    explained: tuple[float, float]
+
+    def to_json(self, splits: Splits, shown: dict[int, int]) -> dict[str, Any]:
+        """What the page draws: whole numbers, -1000 to 1000."""
+        known = np.flatnonzero(np.isfinite(self.places).all(axis=1))
+        largest = np.abs(self.places[known]).max() if len(known) else 1.0
+        places = np.round(1000 * self.places[known] / (largest or 1.0)).astype(int)
+        return {
+            "title": self.title,
+            "x": places[:, 0].tolist(),
+            "y": places[:, 1].tolist(),
+            "split": splits.split[known].tolist(),
+            "name": splits.labels["name"][known].tolist(),
+            "card": [shown.get(index, -1) for index in known.tolist()],
+            "explained": [round(100 * share, 1) for share in self.explained],
+        }
+
+
+def pose_map(splits: Splits, scanned: Scanned | None) -> Map | None:
+    """The two directions in which poses, or the pictures' colours, differ most; None without either."""
+    match splits.kind:
+        case "pose":
+            features, title = persons.poses(splits), "Poses, without place and size, missing joints at their mean"
+        case "clips":
+            features, title = clips.poses(splits), "Poses of the middle frames, without size, in camera axes"
+        case "activity":
+            if scanned is None or len(scanned) < 3:
+                return None
+            features, title = pictures.thumbnails(splits, scanned), "Pictures, by the colours of 8 x 8 cells"
+    return principal(features, title)
+
+
+def principal(features: Float64[np.ndarray, "n d"], title: str) -> Map | None:
+    """Principal components; rows with NaN have no place. None where fewer than 3 rows are left."""
+    known = np.isfinite(features).all(axis=1)
+    if known.sum() < 3:
+        return None
+    rest = features[known] - features[known].mean(axis=0)
+    values, vectors = np.linalg.eigh(rest.T @ rest)
+    axes = vectors[:, ::-1][:, :2]
+    axes = axes * np.where(axes[np.abs(axes).argmax(axis=0), range(axes.shape[1])] < 0, -1.0, 1.0)
+    places = np.full((len(features), 2), np.nan)
+    places[known, : axes.shape[1]] = rest @ axes
+    if axes.shape[1] < 2:
+        places[known, 1] = 0.0
+    total = max(float(values.sum()), 1e-12)
+    shares = [max(0.0, float(value)) / total for value in values[::-1][:2]]
+    return Map(title, places, (shares[0], shares[1] if len(shares) > 1 else 0.0))

@@ -1,0 +1,296 @@
+"""Pictures in training: what the network makes of a few validation samples, always the same ones, as it learns."""
+
+import csv
+import io
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.loggers import WandbLogger
+
+from pose_lightning import draw, geometry
+from pose_lightning.joints import H36M
+from pose_lightning.runs import write_text
+
+SIDE: Final = 256
+FOUND: Final = 0.5
+"""Head sizes from the truth within which a joint is drawn as right."""
+
+HEADLESS: Final = 0.05
+"""The same as a share of the input's side, where the head's size is unknown: MPII's boxes are ten half head sizes."""
+
+FOUND_3D: Final = 150.0
+"""Mm; the threshold of 3D-PCK (Mehta et al., 3DV 2017)."""
+
+FRONT: Final = (0, 1)
+"""Axes of the camera: to the right, and down."""
+
+FROM_THE_SIDE: Final = (2, 1)
+
+STILL: Final = 0.01
+"""Spread of predictions over samples, as a share of the truth's, below which all are one."""
+
+EMPTY: Final = 1e-3
+"""Height of heatmaps below which they are empty."""
+
+SHOWN: Final = 5  # classes of a picture
+COLUMNS: Final = ("step", "samples", "epoch", "name", "measure", "value", "seen as")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What became of one sample.
+
+    Attributes:
+        name: The sample's.
+        picture: With the prediction.
+        value: How wrong or right it is, in the unit of `measure`.
+        seen_as: In words, where there are some.
+    """
+
+    name: str
+    picture: draw.Picture
+    value: float
+    seen_as: str = ""
+
+
+class Pictures(Callback):
+    """Draws the predictions of a few validation samples into `samples/`, and to W&B where it is on.
+
+    Each time there is one sheet, `samples/<training samples seen>.png`, and a row per sample in `samples/table.csv`.
+    The samples are spread evenly over the validation split. Drawing changes nothing in training: the network is in
+    evaluation mode, and no random number is drawn. A line in the log warns where all samples get the same prediction.
+
+    Args:
+        folder: The run's `samples/`.
+        every: Validations between two drawings; the first one and the end of training are drawn as well. 0 is never.
+        count: Samples.
+
+    """
+
+    def __init__(self, folder: Path, *, every: int, count: int) -> None:
+        self.folder, self.every, self.count = folder, every, count
+        self._validations, self._drawn = 0, -1
+        self._samples: tuple[dict[str, Any], list[str]] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """How often it was asked, so that a resumed run draws at the same moments."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._validations = state_dict["validations"]
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw, if it is time."""
+        if trainer.sanity_checking or not self._wanted(trainer):
+            return
+        if self._validations % self.every == 0:
+            self._draw(trainer, pl_module)
+        self._validations += 1
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw what came out, unless the last validation just did."""
+        if self._wanted(trainer) and self._drawn != trainer.global_step:
+            modes = [(module, module.training) for module in pl_module.modules()]
+            pl_module.eval()
+            try:
+                self._draw(trainer, pl_module)
+            finally:
+                for module, training in modes:
+                    module.training = training
+        self._samples = None
+
+    def _wanted(self, trainer: pl.Trainer) -> bool:
+        return self.every > 0 and trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+
+    @torch.no_grad()
+    def _draw(self, trainer: pl.Trainer, task: Any) -> None:
+        self._drawn = trainer.global_step
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if self._samples is None:
+            self._samples = _load(data, self.count)
+        stored, names = self._samples
+        batch = trainer.strategy.batch_to_device(stored, task.device)  # the data module's hooks included
+        with trainer.precision_plugin.predict_step_context():
+            outputs = task.predict_step(batch, 0)
+        arrays = {key: value.double().cpu().numpy() for key, value in outputs.items()}
+        truth = {key: value.cpu() for key, value in batch.items() if isinstance(value, torch.Tensor)}
+        show, measure = _kind(batch)
+        shown = show(truth, arrays, names, getattr(data, "classes", []))
+        if reason := collapsed(truth, arrays):
+            logging.getLogger("pytorch_lightning").warning(
+                "validation has collapsed after %d steps: %s; look at %s, the learning rate and batch norm statistics",
+                trainer.global_step,
+                reason,
+                self.folder,
+            )
+        seen = data.samples_seen(trainer.global_step)
+        self._write(shown, measure, step=trainer.global_step, samples=seen, epoch=trainer.current_epoch)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _send(logger, shown, measure, samples=seen)
+
+    def _write(self, shown: Sequence[Shown], measure: str, *, step: int, samples: int, epoch: int) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        draw.write_png(self.folder / f"{samples:09d}.png", draw.contact_sheet([each.picture for each in shown]))
+        path = self.folder / "table.csv"
+        rows: list[dict[str, Any]] = []
+        if path.is_file():  # a resumed run sees some steps again
+            with path.open(newline="") as file:
+                rows = [row for row in csv.DictReader(file) if int(row["step"]) < step]
+        for each in shown:
+            values = (step, samples, epoch, each.name, measure, f"{each.value:.4f}", each.seen_as)
+            rows.append(dict(zip(COLUMNS, values, strict=True)))
+        write_text(path, _as_csv(rows))
+
+
+Show = Callable[[dict[str, Any], dict[str, np.ndarray], Sequence[str], Sequence[str]], list[Shown]]
+
+
+def _load(data: Any, count: int) -> tuple[dict[str, Any], list[str]]:
+    """The same batch every time: samples of the validation split, evenly spaced, and their names."""
+    source = data.source("val", augment=False)
+    indices = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(np.int64))
+    buffers = source.allocate(len(indices))
+    for position, index in enumerate(indices.tolist()):
+        source.fill(buffers, position, index, 0)
+    totals = {"samples": float(len(indices)), **source.totals(indices)}
+    batch = {
+        **{key: torch.from_numpy(value) for key, value in buffers.items()},
+        **{f"total_{key}": torch.tensor(value) for key, value in totals.items()},
+        "index": torch.from_numpy(indices),
+        "weight": torch.ones(len(indices)),
+        "epoch": 0,
+    }
+    return batch, [source.name(index) for index in indices.tolist()]
+
+
+def _kind(batch: dict[str, Any]) -> tuple[Show, str]:
+    """How a task's batch is shown, and what its samples are measured by."""
+    if "clip" in batch:
+        return show_clips, "MPJPE, mm"
+    return (show_persons, "mean error, px of the image") if "joints" in batch else (show_classes, "p of the truth")
+
+
+def show_persons(
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+) -> list[Shown]:
+    """Truth in white, joints within half a head size in pink, others in red."""
+    matrices, labelled = batch["matrix"].numpy(), batch["labelled"].numpy()
+    truth = np.where(labelled[..., None], batch["joints"].double().numpy(), np.nan)
+    in_image = geometry.apply_to_points(matrices, truth)
+    errors = np.linalg.norm(outputs["preds"] - in_image, axis=-1)
+    scale = np.linalg.norm(matrices[:, :, 0], axis=-1)  # px of the image that a px of the input covers
+    heads = batch["head_size"].numpy()
+    near = np.where(np.isfinite(heads), FOUND * heads, HEADLESS * batch["image"].shape[-1] * scale)
+    preds = geometry.apply_to_points(geometry.invert(matrices), outputs["preds"])
+    found = []
+    for place, name in enumerate(names):
+        right = np.nan_to_num(errors[place], nan=np.inf) <= near[place]
+        mean = float(errors[place][labelled[place]].mean()) if labelled[place].any() else float("nan")
+        caption = [name, f"{int(right.sum())} of {int(labelled[place].sum())} right, mean error {mean:.1f} px"]
+        picture = draw.overlay(_pixels(batch["image"][place]), truth[place], preds[place], right, caption, side=SIDE)
+        found.append(Shown(name, picture, mean))
+    return found
+
+
+def show_clips(
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+) -> list[Shown]:
+    """The middle frame, and beside it the poses from the front and from the side, the truth in white."""
+    truth, preds = batch["joints"].double().numpy(), outputs["preds"]
+    errors = np.linalg.norm(preds - truth, axis=-1)
+    middle = truth.shape[1] // 2
+    found = []
+    for place, name in enumerate(names):
+        mean = float(errors[place].mean())
+        frame = _pixels(batch["clip"][place, middle])
+        right = errors[place, middle] <= FOUND_3D
+        views = [_flat(truth[place, middle], preds[place, middle], right, axes) for axes in (FRONT, FROM_THE_SIDE)]
+        seen = np.concatenate([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA), *views], axis=1)
+        strip = draw.strip([name, f"frame {middle + 1}; all frames {mean:.0f} mm; front and side"], seen.shape[1])
+        found.append(Shown(name, np.concatenate([seen, strip]), mean))
+    return found
+
+
+def show_classes(
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+) -> list[Shown]:
+    """The picture and its likeliest classes or tags; the true ones are in the caption."""
+    targets, preds = batch["target"].numpy(), outputs["preds"]
+    found = []
+    for place, name in enumerate(names):
+        order = np.argsort(-preds[place], kind="stable")[:SHOWN].tolist()
+        true = np.flatnonzero(targets[place]).tolist()
+        said = [classes[number] for number in order]
+        caption = [name, f"true: {', '.join(classes[number] for number in true) or 'none'}"]
+        picture = draw.ranking(_pixels(batch["image"][place]), said, preds[place][order].tolist(), caption, side=SIDE)
+        share = float(preds[place][true].mean()) if true else float("nan")
+        found.append(Shown(name, picture, share, said[0]))
+    return found
+
+
+def collapsed(batch: dict[str, Any], outputs: dict[str, np.ndarray]) -> str:
+    """Why the predictions say nothing of their samples; empty where they do, or where there are too few to tell."""
+    preds = outputs["preds"]
+    if len(preds) < 4:
+        return ""
+    if not np.isfinite(preds).all():
+        return "predictions are not finite"
+    if "confidence" in outputs and outputs["confidence"].max() < EMPTY:
+        return f"every heatmap is empty (highest value {outputs['confidence'].max():.2g})"
+    if "matrix" in batch:  # in px of the input, where boxes are alike
+        preds = geometry.apply_to_points(geometry.invert(batch["matrix"].numpy()), preds)
+        usual = 0.2 * batch["image"].shape[-1]
+    elif "clip" in batch:
+        usual = float(batch["joints"].double().numpy().std(axis=0).mean())
+    else:
+        usual = 1 / preds.shape[1]
+    spread = float(preds.std(axis=0).mean())
+    return f"all {len(preds)} samples of samples/ get the same prediction" if spread < STILL * usual else ""
+
+
+def _flat(truth: np.ndarray, preds: np.ndarray, right: np.ndarray, axes: tuple[int, int]) -> draw.Picture:
+    """Two poses (17, 3), seen along the third axis, in one scale: the truth in white."""
+    seen = truth[:, axes]
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    factor = 0.7 * SIDE / max(float((high - low).max()), 1.0)
+    canvas = np.full((SIDE, SIDE, 3), 60, dtype=np.uint8)
+    for pose, colours in (
+        (truth, [draw.WHITE] * len(truth)),
+        (preds, [draw.PINK if good else draw.RED for good in right]),
+    ):
+        places = (pose[:, axes] - (low + high) / 2) * factor + (SIDE - 1) / 2
+        canvas = draw.skeleton(canvas, places, H36M.bones, colours, width=SIDE / 128)
+    return canvas
+
+
+def _pixels(image: torch.Tensor) -> draw.Picture:
+    """An image (3, h, w) in [0, 1] as RGB."""
+    pixels: np.ndarray = (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
+    return np.ascontiguousarray(pixels)
+
+
+def _send(logger: WandbLogger, shown: Sequence[Shown], measure: str, *, samples: int) -> None:
+    import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
+
+    rows = [[each.name, wandb.Image(each.picture), each.value, each.seen_as] for each in shown]
+    table = wandb.Table(columns=["name", "picture", measure, "seen as"], data=rows)
+    pictures = [wandb.Image(each.picture, caption=each.name) for each in shown]
+    logger.experiment.log({"pictures/val": pictures, "pictures/table": table, "samples": samples})
+
+
+def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

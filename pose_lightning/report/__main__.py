@@ -1,0 +1,47 @@
+"""`python -m pose_lightning.report PATH...`: runs or a sweep as one HTML file that needs no network."""
+
+import argparse
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from pose_lightning import cli
+from pose_lightning.errors import UserError
+from pose_lightning.report import build
+from pose_lightning.report.gather import gather, newest
+from pose_lightning.runs import write_text
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m pose_lightning.report", description=__doc__)
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="runs, directories of runs, or a sweep's")
+    parser.add_argument("--experiment", metavar="NAME", help="in place of PATH: the newest run or sweep of that name")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where --experiment looks")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE.html", help="default: report.html in PATH, or here of several"
+    )
+    parser.add_argument("--open", action="store_true", help="show it in the browser")
+    parser.add_argument(
+        "--without-network", action="store_true", help="load no checkpoint: no heatmaps and no size of the network"
+    )
+    return parser
+
+
+@cli.door
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the door."""
+    options = _parser().parse_args(args)
+    if bool(options.paths) == bool(options.experiment):
+        raise UserError("say what to report: PATH..., or --experiment NAME")
+    paths = options.paths or newest(options.experiment, options.runs)
+    out = options.out or (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    text = build.build(gather(paths), with_network=not options.without_network)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, text)
+    print(f"{out}  ({len(text.encode()) / 1e6:.1f} MB)")
+    if options.open:
+        webbrowser.open(out.resolve().as_uri())
+
+
+if __name__ == "__main__":
+    main()

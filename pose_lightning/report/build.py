@@ -1,0 +1,46 @@
+"""A report's sections, in their order."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pose_lightning.report import activities, clips, cost, curves, network, overview, people, scores, sweeps
+from pose_lightning.report.gather import Run, Subject
+from pose_lightning.report.page import Page
+
+PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
+    "HeatmapEstimation": people.add,
+    "ClipRegression": clips.add,
+    "ActivityClassification": activities.add,
+}
+"""By task: what draws a run's predictions."""
+
+
+def build(subject: Subject, *, with_network: bool = True) -> str:
+    """The page as text.
+
+    Args:
+        subject: What it is about.
+        with_network: Build the networks to count them, and load the best run's checkpoint to show its heatmaps.
+    """
+    page = Page(subject.title, demo=subject.synthetic, subtitle=_subtitle(subject))
+    overview.add(page, subject)
+    sweeps.add(page, subject)
+    curves.add(page, subject)
+    scores.add(page, subject)
+    people.add_thresholds(page, subject)
+    best = subject.best
+    if best.task in PICTURES:
+        PICTURES[best.task](page, best)
+    if best.task == "HeatmapEstimation":
+        people.add_heatmaps(page, best, with_network=with_network)
+    sizes, remarks = network.sizes(subject.runs) if with_network else ({}, [])
+    cost.add(page, subject, sizes, remarks)
+    return page.render()
+
+
+def _subtitle(subject: Subject) -> str:
+    count = len(subject.runs)
+    what = "A sweep of" if subject.sweep else "A report of"
+    return f"{what} {count} run{'s' * (count > 1)}" + (
+        f" in {len(subject.labels)} cells; pictures are of the best run, {subject.best.name}." if count > 1 else "."
+    )

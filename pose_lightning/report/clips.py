@@ -1,0 +1,152 @@
+"""Clips with their predicted poses: the frames with skeletons, and a view in 3-D that turns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import cv2
+import numpy as np
+from jaxtyping import Float64
+
+from pose_lightning import draw
+from pose_lightning.errors import UserError
+from pose_lightning.joints import H36M
+from pose_lightning.regression.evaluation import Truth, clip_errors
+from pose_lightning.regression.predictions import read_predictions
+from pose_lightning.report.gather import Run, suffix
+from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.store import Store
+
+SIDE: Final = 168
+"""Of a frame, px."""
+
+LARGEST_RESIDUAL: Final = 2.0
+"""Px, of the labels' points around a camera fitted to them; beyond, nothing is drawn on the frames."""
+
+RIGHT: Final = tuple(right for right, _ in H36M.pairs)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A run's predictions beside the labels of their store, mm."""
+
+    store: Store
+    truth: Truth
+    preds: Float64[np.ndarray, "n t 17 3"]
+
+
+def read(run: Run) -> Split:
+    """The predictions of the split that is shown.
+
+    Raises:
+        UserError: If the predictions or their store are not there any more, or are not of each other.
+    """
+    split = run.split
+    path = None if split is None else run.store_path(split)
+    if split is None or path is None:
+        root = run.config["data"]["init_args"]["root"]
+        raise UserError(
+            f"{run.name} needs metrics.json (`evaluate` writes it) and the store {root}/{split or 'val'}.h5"
+        )
+    store = Store(path)
+    predicted = run.folder / f"predictions{suffix(split)}.h5"
+    frames = run.config["data"]["init_args"].get("frames")
+    truth = Truth.from_store(store, frames=frames)
+    return Split(store, truth, read_predictions(predicted, truth.joints.shape, truth.names).preds)
+
+
+def add(page: Page, run: Run) -> None:
+    """The best, median and worst clip."""
+    try:
+        split = read(run)
+    except UserError as error:
+        page.section("pictures", "Clips", note(f"No clips: {error}."))
+        return
+    errors = clip_errors(split.preds, split.truth)
+    order = np.argsort(errors, kind="stable")
+    places = {"Best": 0, "Median": len(order) // 2, "Worst": len(order) - 1}
+    keys = (("truth", "truth"), ("predicted", "predicted; fuller: the person's right side"))
+    parts: list[Content] = [
+        element(
+            "p", *(join([element("span", class_=f"key {name}"), f" {text}  "]) for name, text in keys), class_="keys"
+        ),
+        note(
+            f"{run.name}, {run.split} split, ranked by MPJPE. Drag the view to turn it, or use the arrow keys; both "
+            "poses stand with their pelvis in the middle."
+        ),
+    ]
+    for kind, place in places.items():
+        parts.append(_clip(page, split, int(order[place]), kind, float(errors[order[place]])))
+    page.section("pictures", "Clips", *parts)
+
+
+def _clip(page: Page, split: Split, index: int, kind: str, error: float) -> Html:
+    truth, preds, name = split.truth.joints[index], split.preds[index], split.truth.names[index]
+    said = f"{kind}: {name}, {split.truth.action[index] or 'action unknown'}, MPJPE {error:.0f} mm"
+    view = page.chart(
+        "pose",
+        f"{said}, in 3-D",
+        {
+            "bones": H36M.bones,
+            "right": RIGHT,
+            "truth": np.round(truth).tolist(),
+            "preds": np.round(preds).tolist(),
+            "errors": np.linalg.norm(preds - truth, axis=-1).mean(axis=1).tolist(),
+        },
+    )
+    return element("div", element("h3", said), _frames(split, index), view, class_="clip")
+
+
+def _frames(split: Split, index: int) -> Html | None:
+    """The frames in a row, with the skeletons where the store says how the camera saw them."""
+    if split.store.shape is None:
+        return note("No frames: the store holds labels only.")
+    pixels = split.store.pixels(index)[: split.preds.shape[1]]
+    truth, preds = _projected(split, index)
+    errors = np.linalg.norm(split.preds[index] - split.truth.joints[index], axis=-1).mean(axis=-1)
+    shown = []
+    for frame, image in enumerate(pixels):
+        factor = SIDE / max(image.shape[:2])
+        small = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        if truth is not None and preds is not None:
+            for points, colour in ((truth[frame], draw.WHITE), (preds[frame], draw.PINK)):
+                moved = (points + 0.5) * factor - 0.5
+                small = draw.skeleton(small, moved, H36M.bones, [colour] * len(H36M), width=1.2)
+        said = f"frame {frame + 1}, {errors[frame]:.0f} mm off"
+        shown.append(element("figure", picture(small, said, loading="lazy"), element("figcaption", said)))
+    row = element("div", *shown, class_="frames scroll", role="region", aria_label="The clip's frames", tabindex="0")
+    if truth is None:
+        return join([row, note("No skeletons on the frames: the store does not say how the camera saw them.")])
+    return join([row, note("On the frames: white the truth, pink the prediction, set at the true pelvis.")])
+
+
+def _projected(split: Split, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Both poses in px of the frames, by a pinhole camera fitted to the store's own points; None where it has none."""
+    labels = split.store.labels
+    if not {"points", "root"} <= set(labels):
+        return None, None
+    frames = split.preds.shape[1]
+    points = np.asarray(labels["points"][index][:frames], dtype=np.float64)
+    root = np.asarray(labels["root"][index][:frames], dtype=np.float64)[:, None]
+    seen = split.truth.joints[index] + root
+    if not (np.isfinite(points).all() and (seen[..., 2] > 0).all()):
+        return None, None
+    fitted = [_fit(seen, points, axis) for axis in (0, 1)]
+    made = [_see(pose + root, fitted) for pose in (split.truth.joints[index], split.preds[index])]
+    if np.abs(made[0] - points).max() > LARGEST_RESIDUAL:
+        return None, None
+    return made[0], made[1]
+
+
+def _fit(seen: np.ndarray, points: np.ndarray, axis: int) -> tuple[float, float]:
+    """Focal length and centre of one axis, px, by least squares over all joints of a clip."""
+    slopes = (seen[..., axis] / seen[..., 2]).ravel()
+    columns = np.stack([slopes, np.ones_like(slopes)], axis=1)
+    focal, centre = np.linalg.lstsq(columns, points[..., axis].ravel(), rcond=None)[0].tolist()
+    return focal, centre
+
+
+def _see(joints: np.ndarray, camera: Sequence[tuple[float, float]]) -> np.ndarray:
+    depth = np.maximum(joints[..., 2], 1.0)  # a wild prediction may lie behind the camera
+    axes: list[Any] = [focal * joints[..., axis] / depth + centre for axis, (focal, centre) in enumerate(camera)]
+    return np.stack(axes, axis=-1)

@@ -1,0 +1,230 @@
+"""What only a run's network can show: its size, and its heatmaps joint by joint and stack by stack."""
+
+import contextlib
+import json
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pose_lightning import cli, draw, trained
+from pose_lightning.cli import PoseCLI
+from pose_lightning.errors import UserError
+from pose_lightning.heatmap.codec import decode, heatmap_to_input
+from pose_lightning.heatmap.loss import probabilities
+from pose_lightning.joints import MPII
+from pose_lightning.metrics.points import FOUND
+from pose_lightning.report.gather import Run
+from pose_lightning.report.page import Content, Html, element, join, note, picture
+from pose_lightning.runs import RunDirectory
+
+INPUTS: Final = {"HeatmapEstimation": "image", "ClipRegression": "clip", "ActivityClassification": "image"}
+"""What of a batch each task's network reads."""
+
+FRAMES: Final = 8
+"""Of a clip, where neither the configuration nor a store says it."""
+
+TRAINING_ONLY: Final = frozenset(
+    {
+        *("optimizer", "lr", "momentum", "weight_decay", "alpha", "eps", "schedule", "schedule_unit", "schedule_total"),
+        *("warmup", "milestones", "step_every", "decay", "final", "loss", "missing", "sigma", "decoding"),
+        *("label_smoothing", "class_weights"),
+    }
+)
+"""Settings of a task that change nothing of its network's size."""
+
+MOST_NETWORKS: Final = 8
+TILE: Final = 72
+"""Side of a heatmap in the page, px."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a network.
+
+    Attributes:
+        parameters: That are trained or frozen.
+        multiply_adds: For one sample forwards; None where it could not be run.
+    """
+
+    parameters: int
+    multiply_adds: int | None
+
+
+@contextlib.contextmanager
+def at_base(run: Run) -> Iterator[RunDirectory]:
+    """The run, seen from where its relative paths start."""
+    folder = run.folder.resolve()
+    with contextlib.chdir(run.base or Path.cwd()):
+        yield RunDirectory(folder)
+
+
+def sizes(runs: Sequence[Run]) -> tuple[dict[str, Size], list[str]]:
+    """The networks' sizes by label, each distinct network built once; and why some are missing."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    by_network: dict[str, Size | None] = {}
+    found: dict[str, Size] = {}
+    remarks: list[str] = []
+    for run in runs:
+        if run.label in found:
+            continue
+        key = _network(run)
+        if key not in by_network:
+            if len(by_network) >= MOST_NETWORKS:
+                remarks.append(f"Only {MOST_NETWORKS} different networks were measured.")
+                break
+            try:
+                by_network[key] = size(run)
+            except (UserError, OSError, RuntimeError, SystemExit) as error:
+                remarks.append(f"The network of {run.name} could not be built: {error}")
+                by_network[key] = None
+        if (each := by_network[key]) is not None:
+            found[run.label] = each
+    return found, remarks
+
+
+def _network(run: Run) -> str:
+    """What runs with the same network have in common."""
+    model, data = run.config["model"], run.config["data"]["init_args"]
+    settings = {key: value for key, value in model.get("init_args", {}).items() if key not in TRAINING_ONLY}
+    return json.dumps([model["class_path"], settings, data.get("input_size"), data.get("frames")], sort_keys=True)
+
+
+def size(run: Run) -> Size:
+    """Build a run's network, without its weights, and count.
+
+    Raises:
+        UserError: If its configuration does not fit this version of the package.
+    """
+    with at_base(run) as directory:
+        alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto", "--trainer.accelerator=cpu"]
+        built = cli.build([f"--config={directory.config}", *alone], from_checkpoint=True)
+    model = built.model.eval()
+    side = int(run.config["data"]["init_args"]["input_size"])
+    shape: tuple[int, ...] = (1, 3, side, side)
+    if INPUTS[run.task] == "clip":
+        shape = (1, run.config["data"]["init_args"].get("frames") or FRAMES, 3, side, side)
+    with torch.no_grad():
+        counted = multiply_adds(model, torch.zeros(shape))
+    return Size(sum(each.numel() for each in model.parameters()), counted)
+
+
+def multiply_adds(model: nn.Module, sample: torch.Tensor) -> int:
+    """Of convolutions and matrix products, recurrent layers included, which torch's counter leaves out where fused."""
+    recurrent = 0
+
+    def count(module: nn.RNNBase, inputs: tuple[torch.Tensor, ...], _: Any) -> None:
+        nonlocal recurrent
+        steps = inputs[0].shape[0] * inputs[0].shape[1]
+        recurrent += steps * sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
+
+    fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing
+    handles = [each.register_forward_hook(count) for each in model.modules() if isinstance(each, nn.RNNBase)]
+    try:
+        with FlopCounterMode(display=False) as counter:
+            model(sample)
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for handle in handles:
+            handle.remove()
+    inside = sum(_inside(name, counter) for name, each in model.named_modules() if isinstance(each, nn.RNNBase))
+    return (counter.get_total_flops() - inside) // 2 + recurrent
+
+
+def _inside(name: str, counter: FlopCounterMode) -> int:
+    """What the counter has seen within one module."""
+    places = counter.get_flop_counts()
+    return next((sum(counts.values()) for place, counts in places.items() if place.endswith(f".{name}")), 0)
+
+
+def heatmaps(run: Run, split: str, samples: Sequence[tuple[str, int]]) -> Html:
+    """The heatmaps of some samples: a row for each stack, a column for each joint.
+
+    Args:
+        run: Of heatmap estimation, with a checkpoint.
+        split: That the samples are of.
+        samples: What to call each, and its number in the store.
+
+    Raises:
+        UserError: If the network or the store cannot be loaded.
+    """
+    with at_base(run) as directory, torch.no_grad():
+        built, checkpoint, step = trained.load(directory)
+        built.model.cpu().eval()
+        parts = [_sample(built, split, name, index) for name, index in samples]
+    weights = f"{checkpoint.name}, step {step}"
+    return join(
+        [
+            note(
+                f"From {weights}. Every map is as bright as its own highest cell; below it the height of that cell, "
+                "and a mark: a check where the joint is within half a head size of the truth, a cross where not, "
+                "nothing where it has no label."
+            ),
+            *parts,
+        ]
+    )
+
+
+def _sample(built: PoseCLI, split: str, name: str, index: int) -> Html:
+    data, model = built.datamodule, built.model
+    source = data.source(split, False)
+    buffers = source.allocate(1)
+    source.fill(buffers, 0, index, 0)
+    batch = data.on_after_batch_transfer({key: torch.from_numpy(value) for key, value in buffers.items()}, 0)
+    maps = model(batch["image"])[0].float()  # s j h w
+    maps = probabilities(maps) if model.loss == "cross_entropy" else maps
+    image = (batch["image"][0].permute(1, 2, 0) * 255).byte().numpy()
+    tile = np.asarray(cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    points, peaks = decode(maps, model.decoding)
+    right, labelled = _right(heatmap_to_input(points), batch)
+    shown_joints = np.flatnonzero(source.store.labels["labelled"].any(axis=0)).tolist()  # LSP has no pelvis and thorax
+    names = [MPII.names[joint] for joint in shown_joints]
+    heads: list[Content] = [element("th", "stack", scope="col"), *(element("th", each, scope="col") for each in names)]
+    rows = []
+    for stack in range(len(maps)):
+        cells: list[Content] = [
+            element(
+                "th", f"{stack + 1}", element("br"), element("small", _verdict(right[stack], labelled)), scope="row"
+            )
+        ]
+        for joint, joint_name in zip(shown_joints, names, strict=True):
+            shown = picture(_blend(tile, maps[stack, joint].numpy()), f"{joint_name}, stack {stack + 1}", class_="tile")
+            mark = "" if not labelled[joint] else " ✓" if right[stack, joint] else " ✗"
+            cells.append(element("td", shown, element("small", f"{float(peaks[stack, joint]):.2f}{mark}")))
+        rows.append(element("tr", *cells))
+    caption = f"{name}: {source.name(index)}"
+    whole = element(
+        "table", element("caption", caption), element("thead", element("tr", *heads)), element("tbody", *rows)
+    )
+    return element("div", whole, class_="scroll heatmaps", role="region", aria_label=caption, tabindex="0")
+
+
+def _right(points: torch.Tensor, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+    """Which joints of every stack count as right, and which are labelled; distances are taken in image px."""
+    scale = batch["matrix"][0, :, :2].norm(dim=0).mean()
+    distance = (points.double() - batch["joints"][0].double()).norm(dim=-1) * scale
+    labelled = batch["labelled"][0] & batch["head_size"][0].isfinite()
+    return (distance <= FOUND * batch["head_size"][0]).numpy(), labelled.numpy()
+
+
+def _verdict(right: np.ndarray, labelled: np.ndarray) -> str:
+    return f"{int((right & labelled).sum())} of {int(labelled.sum())} right" if labelled.any() else "no labels"
+
+
+def _blend(tile: draw.Picture, heatmap: np.ndarray) -> draw.Picture:
+    """A grey picture with the map over it in colour."""
+    height = float(heatmap.max())
+    share = np.clip(heatmap / height, 0, 1) if height > 0 else np.zeros_like(heatmap)
+    large = cv2.resize((255 * share).astype(np.uint8), tile.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+    colour = cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB).astype(np.float32)
+    grey = cv2.cvtColor(cv2.cvtColor(tile, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB).astype(np.float32)
+    weight = 0.35 + 0.65 * (large[..., None] / 255)
+    return np.asarray((1 - weight) * 0.7 * grey + weight * colour, dtype=np.uint8)

@@ -1,0 +1,217 @@
+"""Persons with their predicted joints: curves over the threshold, the best and worst, confident mistakes, heatmaps."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float64
+
+from pose_lightning import draw
+from pose_lightning.errors import UserError
+from pose_lightning.geometry import apply_to_points
+from pose_lightning.heatmap.evaluation import Truth, person_errors
+from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
+from pose_lightning.heatmap.predictions import Predictions, read_predictions
+from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
+from pose_lightning.metrics import points as metrics
+from pose_lightning.report import network
+from pose_lightning.report.gather import Run, Subject, suffix
+from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.store import Store
+
+COUNT: Final = 4
+"""Of the best, median and worst persons, and of confident mistakes."""
+
+SIDE: Final = 400
+"""Of a picture, px."""
+
+MARGIN: Final = 0.35
+"""Around the labelled joints, in sides of their box."""
+
+SMALLEST: Final = 96
+"""Side of a close-up, px of the stored picture."""
+
+MOST_CURVES: Final = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A run's predictions beside the labels of their store."""
+
+    store: Store
+    truth: Truth
+    found: Predictions
+    errors: Float64[np.ndarray, "n 16"]
+    """In head sizes; NaN where unlabelled or without head size, infinite where not predicted."""
+
+    @property
+    def right(self) -> Bool[np.ndarray, "n 16"]:
+        """Whether a joint is within half a head size."""
+        return self.errors <= metrics.FOUND
+
+
+def read(run: Run) -> Split:
+    """The predictions of the split that is shown.
+
+    Raises:
+        UserError: If the predictions or their store are not there any more, or are not of each other.
+    """
+    split = run.split
+    if split is None:
+        raise UserError(f"{run.name} has not been scored; `python -m pose_lightning.evaluate` does it")
+    path = run.store_path(split)
+    if path is None:
+        raise UserError(
+            f"the store {run.config['data']['init_args']['root']}/{split}.h5 is not there; convert it again"
+        )
+    store = Store(path)
+    truth = Truth.from_store(store)
+    found = read_predictions(run.folder / f"predictions{suffix(split)}.h5", truth.names)
+    tensors = (torch.tensor(each) for each in (found.preds, truth.joints, truth.head_size))
+    errors = metrics.joint_errors(*tensors).numpy()
+    return Split(store, truth, found, np.where(truth.labelled, errors, np.nan))
+
+
+def add_thresholds(page: Page, subject: Subject) -> None:
+    """PCKh over its threshold: the mean of every cell, and the best run's groups."""
+    runs = [run for run in subject.runs if run.task == "HeatmapEstimation" and run.scores]
+    if not runs:
+        return
+    first = {run.label: run for run in reversed(runs)}  # one run of each cell
+    shown = [first[label] for label in subject.labels if label in first][:MOST_CURVES]
+    series: list[dict[str, Any]] = []
+    remarks = []
+    for run in shown:
+        try:
+            split = read(run)
+        except UserError as error:
+            remarks.append(f"{run.name} has no curve: {error}")
+            continue
+        mean = _curve(split, _SCORED)
+        label = f"{run.label}, mean of 14 joints" if len(shown) > 1 else "mean of 14 joints"
+        series.append({"label": label, "y": mean, "wide": True})
+        if run.label == subject.best.label:
+            series += [
+                {"label": group, "y": _curve(split, joints), "off": len(shown) > 3}
+                for group, joints in MPII_GROUPS.items()
+            ]
+    data = {"x": list(metrics.THRESHOLDS), "xLabel": "threshold, head sizes", "yLabel": "PCKh, %", "series": series}
+    several = " of one run of each cell; the groups are the best run's" if len(shown) > 1 else ""
+    chart = page.chart("lines", f"PCKh over its threshold{several}", data) if series else None
+    page.section("thresholds", "PCKh by threshold", chart, *(note(remark) for remark in remarks[:3]))
+
+
+_SCORED: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII_UNSCORED)
+
+
+def _curve(split: Split, joints: tuple[int, ...]) -> list[float]:
+    """PCKh in %, every joint the same, at every threshold."""
+    errors = split.errors[:, list(joints)]
+    known = ~np.isnan(errors)
+    counts = known.sum(axis=0)
+    shares = []
+    for threshold in metrics.THRESHOLDS:
+        hits = (known & (np.nan_to_num(errors, nan=np.inf) <= threshold)).sum(axis=0)
+        shares.append(float(100 * np.mean(hits[counts > 0] / counts[counts > 0])) if counts.any() else float("nan"))
+    return shares
+
+
+def add(page: Page, run: Run) -> None:
+    """The best, median and worst persons, and the most confident mistakes."""
+    try:
+        split = read(run)
+    except UserError as error:
+        page.section("pictures", "Pictures", note(f"No pictures: {error}."))
+        return
+    if split.store.shape is None:
+        page.section(
+            "pictures", "Pictures", note("No pictures: the store holds labels only; convert it with --images.")
+        )
+        return
+    chosen = choose(ranked(split.found.preds, split.truth), COUNT)
+    parts: list[Content] = [
+        _legend(),
+        note(f"{run.name}, {run.split} split. Ranked by the mean error of their joints."),
+    ]
+    for kind, indices in chosen.items():
+        parts += [element("h3", kind.capitalize()), _gallery([_person(split, int(index)) for index in indices])]
+    mistakes = _confident_mistakes(split)
+    if mistakes:
+        parts.append(element("h3", "Most confident mistakes"))
+        parts.append(_gallery([_person(split, index, mistake=joint) for index, joint in mistakes]))
+    page.section("pictures", "Pictures", *parts)
+
+
+def add_heatmaps(page: Page, run: Run, *, with_network: bool) -> None:
+    """Heatmaps of the median person and the worst, from the checkpoint."""
+    if not with_network:
+        said = note("Left out by --without-network; `python -m pose_lightning.report RUN` shows them.")
+        page.section("heatmaps", "Heatmaps by joint and stack", said)
+        return
+    if run.checkpoint is None:
+        page.section("heatmaps", "Heatmaps by joint and stack", note(f"{run.name} has no checkpoint any more."))
+        return
+    try:
+        split = read(run)
+        chosen = choose(ranked(split.found.preds, split.truth), 1)
+        samples = [(kind, int(chosen[kind][0])) for kind in ("best", "median", "worst") if len(chosen[kind])]
+        content: Content = network.heatmaps(run, run.split or "val", samples)
+    except (UserError, OSError, RuntimeError) as error:
+        content = note(f"No heatmaps: {error}.")
+    page.section("heatmaps", "Heatmaps by joint and stack", content)
+
+
+def _legend() -> Html:
+    keys = (("white", "truth"), ("pink", "right: within half a head size"), ("red", "wrong"))
+    return element(
+        "p", *(join([element("span", class_=f"key {name}"), f" {text}  "]) for name, text in keys), class_="keys"
+    )
+
+
+def _gallery(figures: list[Html]) -> Html:
+    return element("div", *figures, class_="gallery")
+
+
+def _confident_mistakes(split: Split) -> list[tuple[int, int]]:
+    """Person and joint of the wrong joints with the highest peaks, one for each person."""
+    if split.found.confidence is None:
+        return []
+    wrong = split.errors > metrics.FOUND
+    wrong[:, list(MPII_UNSCORED)] = False
+    sure = np.where(wrong & np.isfinite(split.errors), split.found.confidence, -np.inf)
+    joint = sure.argmax(axis=1)
+    order = np.argsort(-sure.max(axis=1), kind="stable")[:COUNT]
+    return [(int(index), int(joint[index])) for index in order if np.isfinite(sure[index].max())]
+
+
+def _person(split: Split, index: int, *, mistake: int | None = None) -> Html:
+    truth = split.truth
+    pixels, matrix = store_pictures(split.store)(index)
+    labelled = truth.labelled[index]
+    joints = np.where(labelled[:, None], truth.joints[index], np.nan)
+    seen, preds = (apply_to_points(matrix, points) for points in (joints, split.found.preds[index]))
+    close, shift = _close_up(pixels, seen)
+    drawn = draw.overlay(close, seen - shift, preds - shift, split.right[index], side=SIDE)
+    count, right = int(labelled.sum()), int((split.right[index] & labelled).sum())
+    error = person_errors(split.found.preds[[index]], truth.select([index]))[0]
+    said = f"{right} of {count} joints right, mean error {error:.2f} head sizes"
+    if mistake is not None and split.found.confidence is not None:
+        peak, off = split.found.confidence[index, mistake], split.errors[index, mistake]
+        said = f"{MPII.names[mistake]}: peak {peak:.2f}, {off:.1f} head sizes off; {said}"
+    name = truth.names[index]
+    shown = picture(drawn, f"{name}: {said}", loading="lazy")
+    return element("figure", shown, element("figcaption", element("strong", name), f" {said}"))
+
+
+def _close_up(
+    pixels: draw.Picture, joints: Float64[np.ndarray, "16 2"]
+) -> tuple[draw.Picture, Float64[np.ndarray, "2"]]:
+    """The square around the labelled joints, as far as there are pixels, and where its corner is."""
+    known = joints[np.isfinite(joints).all(axis=1)]
+    low, high = known.min(axis=0), known.max(axis=0)
+    side = max(float((high - low).max()) * (1 + 2 * MARGIN), SMALLEST)
+    limits = np.array(pixels.shape[1::-1])
+    start = np.clip(np.round((low + high - side) / 2), 0, limits - 1).astype(int)
+    end = np.clip(np.round((low + high + side) / 2), start + 1, limits).astype(int)
+    return pixels[start[1] : end[1], start[0] : end[0]], start.astype(np.float64)

@@ -1,0 +1,91 @@
+"""Which runs a report is about."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pose_lightning.errors import UserError
+from pose_lightning.report.gather import gather, newest
+
+
+def test_runs_that_differ_in_their_seed_share_a_label(runs: Path) -> None:
+    subject = gather([runs / "hourglass_mpii_demo"])
+    seeds = {label: [run.trial.seed for run in subject.runs if run.label == label] for label in subject.labels}
+    assert sorted(seeds.values()) == [[1], [1, 2]]
+    assert [label for label in seeds if "lr=0.25" in label] == [label for label in seeds if seeds[label] == [1]]
+    assert subject.synthetic
+
+
+def test_the_best_run_is_the_one_with_the_best_metric(runs: Path) -> None:
+    subject = gather([runs / "hourglass_mpii_demo"])
+    assert subject.best.last == max(run.last for run in subject.runs)
+    assert "lr=0.25" not in subject.best.label  # made with more noise
+
+
+def test_cells_are_compared_under_the_labels_of_the_page(runs: Path) -> None:
+    subject = gather([runs / "hourglass_mpii_demo"])
+    assert subject.comparison is not None
+    assert {cell["cell"] for cell in subject.comparison["cells"]} == set(subject.labels)
+
+
+def test_runs_of_several_tasks_are_shown_and_not_compared(runs: Path) -> None:
+    subject = gather([runs])
+    assert {run.task for run in subject.runs} == {"HeatmapEstimation", "ClipRegression", "ActivityClassification"}
+    assert subject.comparison is None
+    assert "different tasks" in subject.remarks[0]
+
+
+def test_a_run_given_twice_is_there_once(runs: Path) -> None:
+    folder = runs / "regression_conv_lstm_demo"
+    assert len(gather([folder / "a", folder]).runs) == 1
+
+
+def test_the_newest_of_a_name_is_the_demo_with_its_seeds_too(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    for place, name in enumerate(("faster", "seed1", "seed2")):
+        os.utime(tmp_path / "runs" / "hourglass_mpii_demo" / name / "config.yaml", (place, place))
+    found = newest("hourglass_mpii", tmp_path / "runs")
+    assert [path.name for path in found] == ["seed1", "seed2"]
+
+
+def sweep_of(runs: Path, folder: Path) -> Path:
+    """A sweep's directory made of runs."""
+    for name, cell, seed in (("seed1", "slow", 1), ("seed2", "slow", 2), ("faster", "fast", 1)):
+        trial = folder / "trials" / cell / str(seed)
+        shutil.copytree(runs / "hourglass_mpii_demo" / name, trial)
+        told = {"cell": cell, "seed": seed, "values": {"model.lr": cell}, "state": "complete", "seconds": 60.0}
+        (trial / "trial.json").write_text(json.dumps({**told, "revision": "abc123", "peak_memory_bytes": 2**30}))
+    about = {"name": folder.name, "metric": "val/pckh", "goal": "maximize", "kind": "as the source ran it"}
+    (folder / "study.json").write_text(json.dumps(about))
+    return folder
+
+
+def test_a_sweep_is_compared_where_no_result_is_newer_than_its_trials(runs: Path, tmp_path: Path) -> None:
+    folder = sweep_of(runs, tmp_path / "runs" / "sweeps" / "rates_demo")
+    assert newest("rates", tmp_path / "runs") == [folder]
+    subject = gather([folder])
+    assert subject.labels == ["slow", "fast"]
+    assert subject.comparison is not None
+    assert subject.comparison["cells"][0]["seeds"] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"), [("absent", "no directory"), (".", "holds no run")], ids=["absent", "empty"]
+)
+def test_a_path_without_runs_is_refused(name: str, reason: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=reason):
+        gather([tmp_path / name])
+
+
+def test_an_experiment_without_runs_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="EXP=nothing"):
+        newest("nothing", tmp_path)
+
+
+def test_a_configuration_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("trainer: {}\n")
+    with pytest.raises(UserError, match=r"config\.yaml is no run's configuration"):
+        gather([tmp_path])
