@@ -16,7 +16,6 @@ from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
-from pose_lightning.task import Task
 
 LARGEST_BATCH: Final = 32
 """One device predicts what several may have trained on; the batch changes nothing but the memory."""
@@ -56,7 +55,7 @@ class Manner:
         """For `metrics.json`."""
         return {"flip_test": self.flip_test, "scales": list(self.scales), "decoding": self.decoding}
 
-    def apply(self, model: Task, data: Any) -> None:
+    def apply(self, model: Any, data: Any) -> None:
         """Ask a model so.
 
         Raises:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import socket
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,10 +29,10 @@ STEP = 5
 
 
 class Disturb(pl.Callback):
-    """Stops the run once, at a moment of its sixth step or of the first validation after it."""
+    """Stops the run once, at a moment of the step after so many, or of the first validation after it."""
 
-    def __init__(self, kind: str, moment: str) -> None:
-        self.kind, self.moment, self.steps = kind, moment, 0
+    def __init__(self, kind: str, moment: str, after: int) -> None:
+        self.kind, self.moment, self.after, self.steps = kind, moment, after, 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.moment == "optimizer step":
@@ -39,15 +40,15 @@ class Disturb(pl.Callback):
 
     def count(self, *_: Any) -> None:
         self.steps += 1
-        if self.steps == STEP + 1:
+        if self.steps == self.after + 1:
             self.act()
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.moment == "batch" and trainer.global_step == STEP:
+        if self.moment == "batch" and trainer.global_step == self.after:
             self.act()
 
     def on_validation_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        if self.moment == "validation" and trainer.global_step >= STEP and not trainer.sanity_checking:
+        if self.moment == "validation" and trainer.global_step >= self.after and not trainer.sanity_checking:
             self.act()
 
     def act(self) -> None:
@@ -70,9 +71,11 @@ class Order(pl.Callback):
             file.write(f"{trainer.current_epoch} {trainer.global_step} {batch_idx}: {indices}\n")
 
 
-def attempt(given: list[str], order: str, kind: str, moment: str) -> None:
+def attempt(
+    given: list[str], order: str, kind: str, moment: str, after: int = STEP, group: dict[str, str] | None = None
+) -> None:
     """What a process does: the door `fit`, with a disturbance in it and without the evaluation at its end."""
-    os.environ["WANDB_MODE"] = "disabled"
+    os.environ.update({"WANDB_MODE": "disabled", **(group or {})})
     torch.set_num_threads(1)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
@@ -80,7 +83,7 @@ def attempt(given: list[str], order: str, kind: str, moment: str) -> None:
 
     def disturbed(*args: Any, **kwargs: Any) -> cli.PoseCLI:
         built = build(*args, **kwargs)
-        built.trainer.callbacks += [Disturb(kind, moment), Order(Path(order))]  # type: ignore[attr-defined]
+        built.trainer.callbacks += [Disturb(kind, moment, after), Order(Path(order))]  # type: ignore[attr-defined]
         return built
 
     cli.build, fit._evaluate = disturbed, lambda *_: None  # type: ignore[assignment]
@@ -142,7 +145,7 @@ def compare(run: RunDirectory, other: RunDirectory) -> None:
 
 FAST = {
     ("heatmap", "SIGKILL", "optimizer step", 2),
-    ("regression", "SIGTERM", "batch", 1),
+    ("heatmap", "SIGTERM", "batch", 2),
     ("activity", "SIGUSR1", "validation", 2),
 }
 MATRIX = [
@@ -175,3 +178,48 @@ def test_a_disturbed_run_ends_like_an_undisturbed_one(
     assert stopped < 10
     assert run(["--resume", str(tmp_path)], tmp_path / "order.txt") == 0
     compare(RunDirectory(tmp_path), whole)
+
+
+def samples_of_steps(*paths: Path) -> dict[tuple[str, str], set[str]]:
+    """The samples of each epoch's steps, of all processes together."""
+    found: dict[tuple[str, str], set[str]] = {}
+    for path in paths:
+        for place, samples in order(path).items():
+            epoch, step, _ = place.split(" ")
+            found.setdefault((epoch, step), set()).update(samples.split())
+    return found
+
+
+@pytest.mark.ddp
+def test_one_process_then_two_then_one_see_the_same_global_batches(
+    undisturbed: Callable[[str, int], tuple[list[str], RunDirectory]], tmp_path: Path
+) -> None:
+    given, whole = undisturbed("heatmap", 1)
+    orders = [tmp_path / f"order-{number}.txt" for number in range(4)]
+    assert run([*given, f"--run_dir={tmp_path}"], orders[0], "SIGTERM", "batch") == 143
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    resume = ["--resume", str(tmp_path)]
+    two = [*resume, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    processes = [
+        PROCESSES.Process(
+            target=attempt,
+            args=(two, str(orders[1 + rank]), kind, "batch", STEP + 2, {**group, "LOCAL_RANK": str(rank)}),
+        )
+        for rank, kind in enumerate(("nothing more", "SIGTERM"))  # which the other process hears of
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [143, 0]
+    assert torch.load(RunDirectory(tmp_path).last, weights_only=True)["global_step"] == STEP + 3
+    assert run([*resume, "--trainer.devices=1", "--trainer.strategy=auto"], orders[3]) == 0
+    assert samples_of_steps(*orders) == samples_of_steps(whole.path / "order.txt")
+    steps = [
+        [row.split(",")[0] for row in (each / "metrics.csv").read_text().splitlines()]
+        for each in (tmp_path, whole.path)
+    ]
+    assert steps[0] == steps[1]

@@ -121,8 +121,9 @@ def decoders(truth: Truth, sigma: float) -> Iterator[Ceiling]:
     labelled = torch.from_numpy(truth.labelled)
     methods: tuple[DecodeMethod, ...] = get_args(DecodeMethod)
     decoded: dict[DecodeMethod, list[np.ndarray]] = {method: [] for method in methods}
-    for joints, known in zip(places.split(CHUNK), labelled.split(CHUNK), strict=True):
-        maps = encode(joints, known, SIZE, sigma)
+    for start in range(0, len(places), CHUNK):
+        chunk = slice(start, start + CHUNK)
+        maps = encode(places[chunk], labelled[chunk], SIZE, sigma)
         for method, found in decoded.items():
             found.append(decode(maps, method, sigma=sigma)[0].double().numpy())
     for method, found in decoded.items():

@@ -109,8 +109,8 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
         raise UserError(f"--boxes {path} cannot be read: {error}") from error
     boxes: dict[str, tuple[Box, ...]] = {}
     for said, name, values in rows:
-        box = Box.around(*_floats(values, COLUMNS[1:], f"{path}, {said}", "x,y,w,h"), source=f"{path.name}, {said}")
-        boxes[name] = (*boxes.get(name, ()), box)
+        x, y, w, h = _floats(values, COLUMNS[1:], f"{path}, {said}", "x,y,w,h")
+        boxes[name] = (*boxes.get(name, ()), Box.around(x, y, w, h, source=f"{path.name}, {said}"))
     return boxes
 
 

@@ -64,7 +64,8 @@ def _check(options: argparse.Namespace) -> None:
 def _boxes(options: argparse.Namespace) -> Boxes:
     """How people are found in an image."""
     if options.box is not None:
-        only = Box.around(*numbers(options.box, "--box", "x,y,w,h"), source="--box")
+        x, y, w, h = numbers(options.box, "--box", "x,y,w,h")
+        only = Box.around(x, y, w, h, source="--box")
         return lambda path, width, height: [only]
     if options.center is not None:
         place = f"{options.center},{options.scale}"

@@ -85,13 +85,13 @@ class PoseEstimator:
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
         self._input_size, self._scales = data.input_size, data.scales
-        self.taught = np.ones(len(MPII), dtype=bool)
+        self.taught: np.ndarray = np.ones(len(MPII), dtype=bool)
         self.synthetic: bool | None = None
         self._crop, self._box_in_crop = CROP.crop, CROP.box_in_crop
         if not data.store_path("train").is_file():
             return
         with data.store("train") as store:
-            self.taught = np.asarray(store.labels["labelled"]).any(axis=0)
+            self.taught = np.any(store.labels["labelled"], axis=0)
             self.synthetic = bool(store.attrs["synthetic"])
             if store.shape is not None:
                 self._crop, self._box_in_crop = store.shape[0], int(store.attrs["box_in_crop"])
@@ -110,7 +110,8 @@ class PoseEstimator:
             UserError: If it is no such file, or the input has a size that the network cannot halve.
         """
         model = HeatmapEstimation.from_weights(path)
-        model.model.check_input_size(input_size)
+        network: Any = model.model
+        network.check_input_size(input_size)
         data = PoseData(path.parent / "no store", 1, input_size=input_size)
         manner.apply(model, data)
         return cls(model, data, path.stem, {"weights": str(path)})
