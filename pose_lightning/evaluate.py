@@ -57,10 +57,9 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
         raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
     with ExitStack() as stack:
         store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
-        print(f"evaluating {checkpoint} (step {step}) on {split}", flush=True)
+        print(f"evaluating {checkpoint} (step {step}) on {split}{manner}", flush=True)
         found = predict(built, split)
-        title = f"{built.config.experiment}{manner}"
-        outcome = scoring.judge(found, store, train, title=title)
+        outcome = scoring.judge(found, store, train, title=built.config.experiment)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
         chosen = checkpoint == run.best and data.same_samples(split, "val")
@@ -82,7 +81,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
             written.append(folder)
             pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
     note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
-    _print(outcome, note, [run.path, checkpoint, run.path / "metrics.csv", *written])
+    _print(outcome, f"{manner.note} {note}".strip(), [run.path, checkpoint, run.path / "metrics.csv", *written])
     return outcome
 
 
@@ -109,14 +108,13 @@ def evaluate_weights(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        print(f"evaluating {path} on {store_path} at {input_size} px", flush=True)
+        print(f"evaluating {path} on {store_path} at {input_size} px{manner}", flush=True)
         found = predict(built, "val")
-        title = f"{path.stem}{manner}"
-        outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=title)
+        outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=path.stem)
     if json is not None:
         facts = {"weights": path.name, "input_size": input_size, **manner.facts}
         write_json(json, {**facts, **outcome.json})
-    _print(outcome, "", [json] if json else [])
+    _print(outcome, manner.note, [json] if json else [])
     return outcome
 
 

@@ -41,7 +41,7 @@ class Manner:
         return {"--scales": self.scales != UNSCALED, "--decoding": self.decoding is not None}
 
     def __str__(self) -> str:
-        """What a title adds, such as `, flip test, scales 0.9 1 1.1`."""
+        """What a message adds, such as `, flip test, scales 0.9 1 1.1`."""
         scales = " ".join(f"{scale:g}" for scale in self.scales)
         said = [
             "flip test" if self.flip_test else "",
@@ -49,6 +49,11 @@ class Manner:
             self.decoding or "",
         ]
         return "".join(f", {each}" for each in said if each)
+
+    @property
+    def note(self) -> str:
+        """A sentence below a table; none for a plain one."""
+        return f"Asked with{str(self)[1:]}." if self != Manner() else ""
 
     @property
     def facts(self) -> dict[str, Any]:

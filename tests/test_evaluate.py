@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+import torch
 
-from pose_lightning import evaluate
+from pose_lightning import cli, evaluate
+from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 
 
@@ -58,3 +61,27 @@ def test_unclear_questions_are_refused(arguments: list[str], reason: str, capsys
         evaluate.main(arguments)
     assert stop.value.code == 2
     assert reason in capsys.readouterr().err
+
+
+def test_how_the_network_was_asked_is_written_beside_its_scores(
+    demo_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.checkpoints.mkdir(parents=True)
+    network = [f"--model.{key}={value}" for key, value in (("stacks", 1), ("features", 8), ("depth", 1))]
+    data = ["--data=PoseData", f"--data.root={demo_stores}", "--data.batch_size=4", "--data.input_size=32"]
+    built = cli.build(["--model=HeatmapEstimation", *network, *data, "--trainer.accelerator=cpu", "--experiment=tiny"])
+    run.write_config(built.dump())
+    torch.save({"state_dict": built.model.state_dict(), "global_step": 3}, run.best)
+    evaluate.main([str(run.path)])
+    plain = json.loads((run.path / "metrics.json").read_text())
+    with h5py.File(run.path / "samples.h5") as file:
+        assert file.attrs["as_validated"]
+    evaluate.main([str(run.path), "--flip-test", "--scales", "0.9,1.0,1.1", "--decoding", "dark"])
+    asked = json.loads((run.path / "metrics.json").read_text())
+    facts = {key: asked[key] for key in ("flip_test", "scales", "decoding")}
+    assert facts == {"flip_test": True, "scales": [0.9, 1.0, 1.1], "decoding": "dark"}
+    assert asked["measures"] != plain["measures"]
+    with h5py.File(run.path / "samples.h5") as file:
+        assert not file.attrs["as_validated"]  # so that no comparison takes them for the logged score
+    assert "Asked with flip test, scales 0.9 1 1.1, dark." in " ".join(capsys.readouterr().out.split())
