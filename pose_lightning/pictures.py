@@ -37,9 +37,6 @@ FROM_THE_SIDE: Final = (2, 1)
 STILL: Final = 0.01
 """Spread of predictions over samples, as a share of the truth's, below which all are one."""
 
-EMPTY: Final = 1e-3
-"""Height of heatmaps below which they are empty."""
-
 SHOWN: Final = 5  # classes of a picture
 COLUMNS: Final = ("step", "samples", "epoch", "name", "measure", "value", "seen as")
 
@@ -72,7 +69,6 @@ class Pictures(Callback):
         folder: The run's `samples/`.
         every: Validations between two drawings; the first one and the end of training are drawn as well. 0 is never.
         count: Samples.
-
     """
 
     def __init__(self, folder: Path, *, every: int, count: int) -> None:
@@ -125,12 +121,12 @@ class Pictures(Callback):
         truth = {key: value.cpu() for key, value in batch.items() if isinstance(value, torch.Tensor)}
         show, measure = _kind(batch)
         shown = show(truth, arrays, names, getattr(data, "classes", []))
-        if reason := collapsed(truth, arrays):
+        if alike(truth, arrays["preds"]):
             logging.getLogger("pytorch_lightning").warning(
-                "validation has collapsed after %d steps: %s; look at %s, the learning rate and batch norm statistics",
-                trainer.global_step,
-                reason,
+                "all %d samples of %s get the same prediction after %d steps: the network tells nothing apart",
+                len(names),
                 self.folder,
+                trainer.global_step,
             )
         seen = data.samples_seen(trainer.global_step)
         self._write(shown, measure, step=trainer.global_step, samples=seen, epoch=trainer.current_epoch)
@@ -238,15 +234,10 @@ def show_classes(
     return found
 
 
-def collapsed(batch: dict[str, Any], outputs: dict[str, np.ndarray]) -> str:
-    """Why the predictions say nothing of their samples; empty where they do, or where there are too few to tell."""
-    preds = outputs["preds"]
+def alike(batch: dict[str, Any], preds: np.ndarray) -> bool:
+    """Whether one prediction serves all samples of a batch; never of too few to tell."""
     if len(preds) < 4:
-        return ""
-    if not np.isfinite(preds).all():
-        return "predictions are not finite"
-    if "confidence" in outputs and outputs["confidence"].max() < EMPTY:
-        return f"every heatmap is empty (highest value {outputs['confidence'].max():.2g})"
+        return False
     if "matrix" in batch:  # in px of the input, where boxes are alike
         preds = geometry.apply_to_points(geometry.invert(batch["matrix"].numpy()), preds)
         usual = 0.2 * batch["image"].shape[-1]
@@ -254,8 +245,7 @@ def collapsed(batch: dict[str, Any], outputs: dict[str, np.ndarray]) -> str:
         usual = float(batch["joints"].double().numpy().std(axis=0).mean())
     else:
         usual = 1 / preds.shape[1]
-    spread = float(preds.std(axis=0).mean())
-    return f"all {len(preds)} samples of samples/ get the same prediction" if spread < STILL * usual else ""
+    return bool(preds.std(axis=0).mean() < STILL * usual)
 
 
 def _flat(truth: np.ndarray, preds: np.ndarray, right: np.ndarray, axes: tuple[int, int]) -> draw.Picture:
