@@ -194,10 +194,11 @@ def check(directory: Path, budget: dict[str, Any], accumulation: int, stride: in
         assert killed.trained | resumed.trained == undisturbed.trained
         sealed.verify(folder / "last.ckpt")
     assert whole
-    assert moments > 5
+    assert moments > 3
 
 
 @pytest.mark.filterwarnings("ignore::pytorch_lightning.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")  # as `cli` does
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
 @pytest.mark.parametrize(("disturb", "accumulation"), [(KillAt, 1), (SignalAt, 2)], ids=["killed", "told to stop"])
 def test_a_run_stopped_at_a_hook_ends_as_if_nothing_had_happened(
@@ -208,6 +209,7 @@ def test_a_run_stopped_at_a_hook_ends_as_if_nothing_had_happened(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::pytorch_lightning.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")  # as `cli` does
 @pytest.mark.parametrize("accumulation", [1, 2])
 @pytest.mark.parametrize("disturb", [KillAt, SignalAt], ids=["killed", "told to stop"])
 @pytest.mark.parametrize("budget", BUDGETS.values(), ids=BUDGETS.keys())
