@@ -74,7 +74,7 @@ class Pictures(Callback):
     def __init__(self, folder: Path, *, every: int, count: int) -> None:
         self.folder, self.every, self.count = folder, every, count
         self._validations, self._drawn = 0, -1
-        self._samples: tuple[dict[str, Any], list[str]] | None = None
+        self._samples: tuple[list[dict[str, Any]], list[str]] | None = None
 
     def state_dict(self) -> dict[str, Any]:
         """How often it was asked, so that a resumed run draws at the same moments."""
@@ -114,12 +114,15 @@ class Pictures(Callback):
         if self._samples is None:
             self._samples = _load(data, self.count)
         stored, names = self._samples
-        batch = trainer.strategy.batch_to_device(stored, task.device)  # the data module's hooks included
-        with trainer.precision_plugin.predict_step_context():
-            outputs = task.predict_step(batch, 0)
-        arrays = {key: value.double().cpu().numpy() for key, value in outputs.items()}
-        truth = {key: value.cpu() for key, value in batch.items() if isinstance(value, torch.Tensor)}
-        show, measure = _kind(batch)
+        batches, answers = [], []
+        for sample in stored:
+            batch: Any = trainer.strategy.batch_to_device(sample, task.device)  # the data module's hooks included
+            with trainer.precision_plugin.predict_step_context():
+                answers.append(_on_host(task.predict_step(batch, 0)))
+            batches.append(_on_host(batch))
+        truth = {key: torch.cat([each[key] for each in batches]) for key in batches[0]}
+        arrays = {key: torch.cat([each[key] for each in answers]).double().numpy() for key in answers[0]}
+        show, measure = _kind(truth)
         shown = show(truth, arrays, names, getattr(data, "classes", []))
         if alike(truth, arrays["preds"]):
             logging.getLogger("pytorch_lightning").warning(
@@ -151,22 +154,33 @@ class Pictures(Callback):
 Show = Callable[[dict[str, Any], dict[str, np.ndarray], Sequence[str], Sequence[str]], list[Shown]]
 
 
-def _load(data: Any, count: int) -> tuple[dict[str, Any], list[str]]:
-    """The same batch every time: samples of the validation split, evenly spaced, and their names."""
+def _load(data: Any, count: int) -> tuple[list[dict[str, Any]], list[str]]:
+    """The same samples of the validation split every time, evenly spaced, and their names.
+
+    Each is a batch of its own: more at once might not fit where a batch of training does.
+    """
     source = data.source("val", augment=False)
     indices = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).round().astype(np.int64))
-    buffers = source.allocate(len(indices))
-    for position, index in enumerate(indices.tolist()):
-        source.fill(buffers, position, index, 0)
-    totals = {"samples": float(len(indices)), **source.totals(indices)}
-    batch = {
-        **{key: torch.from_numpy(value) for key, value in buffers.items()},
-        **{f"total_{key}": torch.tensor(value) for key, value in totals.items()},
-        "index": torch.from_numpy(indices),
-        "weight": torch.ones(len(indices)),
-        "epoch": 0,
-    }
-    return batch, [source.name(index) for index in indices.tolist()]
+    batches = []
+    for index in indices.tolist():
+        buffers = source.allocate(1)
+        source.fill(buffers, 0, index, 0)
+        totals = {"samples": 1.0, **source.totals(np.array([index]))}
+        batches.append(
+            {
+                **{key: torch.from_numpy(value) for key, value in buffers.items()},
+                **{f"total_{key}": torch.tensor(value) for key, value in totals.items()},
+                "index": torch.tensor([index]),
+                "weight": torch.ones(1),
+                "epoch": 0,
+            }
+        )
+    return batches, [source.name(index) for index in indices.tolist()]
+
+
+def _on_host(batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """What a batch has of each sample."""
+    return {key: value.cpu() for key, value in batch.items() if isinstance(value, torch.Tensor) and value.ndim}
 
 
 def _kind(batch: dict[str, Any]) -> tuple[Show, str]:

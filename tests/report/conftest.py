@@ -110,7 +110,8 @@ def predicted(experiment: str, labels: dict, attrs: dict, draw: np.random.Genera
     truth = np.array(labels["joints"], dtype=np.float64)
     truth = np.where(np.isfinite(truth), truth, 0.0)
     preds = truth + draw.normal(0, noise, truth.shape)
-    return {"preds": preds, "loss": np.ones(len(preds)), "confidence": draw.uniform(0, 1, preds.shape[:2])}
+    ones = np.ones(len(preds))
+    return {"preds": preds, "loss": ones, "counted": ones, "confidence": draw.uniform(0, 1, preds.shape[:2])}
 
 
 @pytest.fixture(scope="session")
