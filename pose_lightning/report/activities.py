@@ -9,7 +9,7 @@ from pose_lightning import draw
 from pose_lightning.activity import predictions
 from pose_lightning.activity.truth import Truth
 from pose_lightning.errors import UserError
-from pose_lightning.report.gather import Run, suffix
+from pose_lightning.report.gather import Run
 from pose_lightning.report.page import Content, Html, Page, element, note, picture
 from pose_lightning.store import Store
 
@@ -48,17 +48,11 @@ def _read(run: Run) -> tuple[Store, Truth, np.ndarray, np.ndarray]:
     Raises:
         UserError: If the predictions or their store are not there any more, or are not of each other.
     """
-    split = run.split
-    path = None if split is None else run.store_path(split)
-    if split is None or path is None:
-        root = run.config["data"]["init_args"]["root"]
-        raise UserError(
-            f"{run.name} needs metrics.json (`evaluate` writes it) and the store {root}/{split or 'val'}.h5"
-        )
+    path, predicted = run.scored()
     store = Store(path)
     target = run.config["data"]["init_args"].get("target", "category")
     truth = Truth.from_store(store, target)
-    found = predictions.read(run.folder / f"predictions{suffix(split)}.h5", target)
+    found = predictions.read(predicted, target)
     predictions.check_classes(found, truth)
     places = {name: row for row, name in enumerate(truth.names)}
     if found.names is None or not set(found.names) <= set(places):

@@ -13,7 +13,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.regression.evaluation import Truth, clip_errors
 from pose_lightning.regression.predictions import read_predictions
-from pose_lightning.report.gather import Run, suffix
+from pose_lightning.report.gather import Run
 from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
 from pose_lightning.store import Store
 
@@ -41,15 +41,8 @@ def read(run: Run) -> Split:
     Raises:
         UserError: If the predictions or their store are not there any more, or are not of each other.
     """
-    split = run.split
-    path = None if split is None else run.store_path(split)
-    if split is None or path is None:
-        root = run.config["data"]["init_args"]["root"]
-        raise UserError(
-            f"{run.name} needs metrics.json (`evaluate` writes it) and the store {root}/{split or 'val'}.h5"
-        )
+    path, predicted = run.scored()
     store = Store(path)
-    predicted = run.folder / f"predictions{suffix(split)}.h5"
     frames = run.config["data"]["init_args"].get("frames")
     truth = Truth.from_store(store, frames=frames)
     return Split(store, truth, read_predictions(predicted, truth.joints.shape, truth.names).preds)

@@ -133,6 +133,20 @@ class Run:
                 return path
         return None
 
+    def scored(self) -> tuple[Path, Path]:
+        """The store and the predictions of the split that is shown.
+
+        Raises:
+            UserError: If the run was not scored, or the store is not there any more.
+        """
+        if self.split is None:
+            raise UserError(f"{self.name} has not been scored; `python -m pose_lightning.evaluate` does it")
+        store = self.store_path(self.split)
+        if store is None:
+            root = self.config["data"]["init_args"]["root"]
+            raise UserError(f"the store {root}/{self.split}.h5 is not there; convert it again")
+        return store, self.folder / f"predictions{suffix(self.split)}.h5"
+
     @property
     def checkpoint(self) -> Path | None:
         """The checkpoint that is scored."""

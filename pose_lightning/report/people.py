@@ -16,7 +16,7 @@ from pose_lightning.heatmap.predictions import Predictions, read_predictions
 from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import network
-from pose_lightning.report.gather import Run, Subject, suffix
+from pose_lightning.report.gather import Run, Subject
 from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
 from pose_lightning.store import Store
 
@@ -57,17 +57,10 @@ def read(run: Run) -> Split:
     Raises:
         UserError: If the predictions or their store are not there any more, or are not of each other.
     """
-    split = run.split
-    if split is None:
-        raise UserError(f"{run.name} has not been scored; `python -m pose_lightning.evaluate` does it")
-    path = run.store_path(split)
-    if path is None:
-        raise UserError(
-            f"the store {run.config['data']['init_args']['root']}/{split}.h5 is not there; convert it again"
-        )
+    path, predicted = run.scored()
     store = Store(path)
     truth = Truth.from_store(store)
-    found = read_predictions(run.folder / f"predictions{suffix(split)}.h5", truth.names)
+    found = read_predictions(predicted, truth.names)
     tensors = (torch.tensor(each) for each in (found.preds, truth.joints, truth.head_size))
     errors = metrics.joint_errors(*tensors).numpy()
     return Split(store, truth, found, np.where(truth.labelled, errors, np.nan))
