@@ -27,7 +27,7 @@ def layers(
     root: Path | None = None,
     fold: int | None = None,
     *,
-    sweep: bool = False,
+    sweep: str | None = None,
     dry: bool = False,
 ) -> list[str]:
     """The arguments for an experiment: itself, its demo layers where its store is absent, and its fold.
@@ -37,7 +37,8 @@ def layers(
         data: `auto`, `real` (never the demo) or `demo` (always).
         root: Where the user says the store is, in place of the experiment's own; the demo is never laid over that.
         fold: Which fold of `train.h5` validates, where it is not `val.h5` that does.
-        sweep: Lay over the demo layer the one for the trials of a sweep, which are many and so are smaller.
+        sweep: Name of the sweep whose trials these are: they are many, and so are smaller. The layer that says so is
+            the sweep's own where it has one, and otherwise the one of its experiment, in `experiments/demo/sweeps/`.
         dry: Only say so where the demo's data would have to be drawn.
 
     Raises:
@@ -55,13 +56,18 @@ def layers(
     validates = [] if fold is None else [f"--data.fold={fold}"]
     if data == "demo" or (data == "auto" and not present):
         made = _make_demo_data(root if not present else None, experiment, layer, folds=fold is not None, dry=dry)
-        smaller = [f"--config={EXPERIMENTS / 'demo' / 'sweeps' / path.name}"] if sweep else []
+        smaller = [f"--config={_sweep_layer(sweep, experiment)}"] if sweep else []
         elsewhere = [] if fold is None else [f"--data.root={made}"]
         return [f"--config={path}", f"--config={layer}", *smaller, *elsewhere, *validates]
     if not present:
         wanted = f"{root}/train.h5{'' if fold is not None else ' and val.h5'}"
         raise UserError(f"DATA={data}: {experiment} wants {wanted}; README.md says how to convert them")
     return [f"--config={path}", *validates]
+
+
+def _sweep_layer(sweep: str, experiment: str) -> Path:
+    own, of_all = (EXPERIMENTS / "demo" / "sweeps" / f"{name}.yaml" for name in (sweep, experiment))
+    return own if own.is_file() else of_all
 
 
 def _validates(path: Path, root: Path) -> bool:

@@ -68,7 +68,7 @@ def train(
         )
     if not resumed and getattr(rank_zero_only, "rank", 0) == 0 and run.config.exists():
         raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
-    built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.id
+    built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.wandb_id
     rank_zero_only(run.write_config)(built.dump())
     slurm.mark(run)
     trainer, model = built.trainer, built.model
@@ -150,7 +150,7 @@ def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:
         file,
         seen,
         mode=mode,
-        tracked=None if agent else given.id or run.id,
+        tracked=None if agent else given.id or run.wandb_id,
         project=given.project,
         name="/".join(part for part in place if part),
         group=given.group or sweep or built.config.experiment,

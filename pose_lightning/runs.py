@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import re
 import secrets
 import subprocess
 import warnings
@@ -90,8 +91,13 @@ class RunDirectory:
 
     @property
     def id(self) -> str:
-        """The directory's name, which is the W&B run's id too where it has no other."""
+        """The directory's name."""
         return self.path.name
+
+    @property
+    def wandb_id(self) -> str:
+        """The W&B run's id where it is given no other: the directory's name, without what W&B refuses in one."""
+        return re.sub(r"[^A-Za-z0-9_.-]", "-", self.id)
 
     @property
     def config(self) -> Path:

@@ -39,9 +39,16 @@ def test_an_absent_store_lays_the_demo_over_and_says_so(
 def test_trials_of_a_sweep_are_smaller_and_only_in_the_demo(project: Path, demo_stores: Path) -> None:
     lay(demo_stores, project / "data/demo/mpii/pose")
     smaller = "--config=experiments/demo/sweeps/hourglass_mpii.yaml"
-    assert demo.layers("hourglass_mpii", "auto", sweep=True) == [*demo.layers("hourglass_mpii", "auto"), smaller]
+    assert demo.layers("hourglass_mpii", "auto", sweep="hourglass") == [*demo.layers("hourglass_mpii", "auto"), smaller]
     lay(demo_stores, project / "data/mpii/pose")
-    assert demo.layers("hourglass_mpii", "auto", sweep=True) == ["--config=experiments/hourglass_mpii.yaml"]
+    assert demo.layers("hourglass_mpii", "auto", sweep="hourglass") == ["--config=experiments/hourglass_mpii.yaml"]
+
+
+def test_a_sweep_with_a_layer_of_its_own_has_that_one() -> None:
+    last = demo.layers("regression_vgg_lstm", "demo", sweep="regression_architecture", dry=True)[-1]
+    assert last == "--config=experiments/demo/sweeps/regression_architecture.yaml"
+    last = demo.layers("regression_vgg_lstm", "demo", sweep="regression_batch", dry=True)[-1]
+    assert last == "--config=experiments/demo/sweeps/regression_vgg_lstm.yaml"
 
 
 def test_a_store_that_is_there_is_used(project: Path, demo_stores: Path) -> None:

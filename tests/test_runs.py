@@ -69,6 +69,11 @@ def test_every_run_has_a_directory_of_its_own_and_the_processes_of_one_share_it(
         RunDirectory.create(tmp_path, "hourglass")
 
 
+def test_the_id_on_wandb_has_no_characters_that_it_refuses(tmp_path: Path) -> None:
+    assert RunDirectory(tmp_path / "timm:resnet18, a=1").wandb_id == "timm-resnet18--a-1"
+    assert RunDirectory(tmp_path / "20260101-120000-ab12").wandb_id == "20260101-120000-ab12"
+
+
 def test_json_refuses_nan_and_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     write_json(path, {"pckh": 12.5})

@@ -105,7 +105,7 @@ def _layers(file: SweepFile, data: str, *, dry: bool = False) -> list[str]:
     """The experiment, and its demo layer where its store is absent."""
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
-    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=True, dry=dry)
+    return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=file.name, dry=dry)
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:

@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 from pose_lightning import cli
+from pose_lightning import demo as demo_door
 from pose_lightning.optim import Schedule, make_optimizer
 from pose_lightning.sweep import space
 from pose_lightning.sweep.files import Cell, SweepFile
@@ -68,8 +69,9 @@ def schema() -> jsonschema.Draft7Validator:
 
 
 def layers(file: SweepFile, *, demo: bool) -> list[str]:
-    below = ("", "demo/", "demo/sweeps/") if demo else ("",)
-    return [f"--config=experiments/{folder}{file.experiment}.yaml" for folder in below]
+    if not demo:
+        return [f"--config=experiments/{file.experiment}.yaml"]
+    return demo_door.layers(file.experiment, "demo", sweep=file.name, dry=True)
 
 
 def cells(file: SweepFile) -> list[Cell]:
