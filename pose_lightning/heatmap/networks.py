@@ -20,7 +20,7 @@ NetworkName = Literal["hourglass", "simple_baseline", "vit"]
 HOURGLASS: Final = ("stacks", "features", "depth", "wide_stem", "image_mean")
 OWN: Final[Mapping[str, tuple[str, ...]]] = {
     "hourglass": HOURGLASS,
-    "simple_baseline": ("backbone", "pretrained", "drop_path"),
+    "simple_baseline": ("features", "backbone", "pretrained", "drop_path"),
     "vit": ("backbone", "pretrained", "drop_path", "decoder"),
 }
 """By network: the settings that it has."""

@@ -11,8 +11,8 @@ from pose_lightning import backbones
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.model import STRIDE, check_sizes
 
-WIDTH: Final = 256
-"""Of every deconvolution."""
+FEATURES: Final = 256
+"""Width of every deconvolution in the paper."""
 
 
 class Deconvolutions(nn.Sequential):
@@ -25,17 +25,18 @@ class Deconvolutions(nn.Sequential):
         channels: Of the feature maps.
         count: How many deconvolutions.
         joints: Heatmaps.
+        features: Width of every deconvolution.
     """
 
-    def __init__(self, channels: int, count: int, joints: int) -> None:
+    def __init__(self, channels: int, count: int, joints: int, features: int = FEATURES) -> None:
         layers: list[nn.Module] = []
         for _ in range(count):
             layers += [
-                nn.ConvTranspose2d(channels, WIDTH, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(WIDTH),
+                nn.ConvTranspose2d(channels, features, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(features),
                 nn.ReLU(inplace=True),
             ]
-            channels = WIDTH
+            channels = features
         heatmaps = nn.Conv2d(channels, joints, 1)
         super().__init__(*layers, heatmaps)
         for layer in layers[::3]:
@@ -60,7 +61,7 @@ def doublings(stride: int, name: str) -> int:
 
 
 class SimpleBaseline(nn.Module):
-    """A backbone of timm, three deconvolutions of width 256, and a 1x1 convolution.
+    """A backbone of timm, three deconvolutions, and a 1x1 convolution.
 
     Backbones that halve the image five times get three deconvolutions, as in the paper; others as many as lead to a
     quarter of the image.
@@ -70,13 +71,15 @@ class SimpleBaseline(nn.Module):
     Args:
         backbone: Any network of timm with feature maps, by its name there.
         joints: Heatmaps.
+        features: Width of the deconvolutions; the paper's is 256.
         pretrained: Start the backbone from timm's weights, which need a network.
         weights: Start the backbone from this file's instead: .safetensors or a state dict, under timm's names.
         drop_path: Probability that a residual branch of the backbone is left out of a training step.
         channels_last: Memory format of weights and images, which changes the speed and nothing else.
 
     Raises:
-        UserError: If timm has no such backbone, weights cannot be had, or its maps cannot become heatmaps.
+        UserError: If timm has no such backbone, weights cannot be had, its maps cannot become heatmaps, or the width
+            is below 1.
     """
 
     mean: Float[Tensor, "3 1 1"]
@@ -87,12 +90,15 @@ class SimpleBaseline(nn.Module):
         backbone: str = "resnet50",
         *,
         joints: int = 16,
+        features: int = FEATURES,
         pretrained: bool = False,
         weights: Path | None = None,
         drop_path: float = 0.0,
         channels_last: bool = True,
     ) -> None:
         super().__init__()
+        if features < 1:
+            raise UserError(f"model.features={features}: deconvolutions are at least 1 wide; the paper's are 256")
         self.name = backbone
         holds_values = not torch.empty(0).is_meta
         self.backbone: Any = backbones.features(
@@ -102,7 +108,7 @@ class SimpleBaseline(nn.Module):
         self._channels: int = info.channels()[-1]
         self.size_step: int = info.reduction()[-1]
         """Image height and width must be multiples of this, in pixels."""
-        self.decoder = Deconvolutions(self._channels, doublings(self.size_step, backbone), joints)
+        self.decoder = Deconvolutions(self._channels, doublings(self.size_step, backbone), joints, features)
         mean, std = backbones.normalization(backbone)
         # not in the state: they belong to the backbone's name, which is a setting
         self.register_buffer("mean", torch.tensor(mean).reshape(3, 1, 1), persistent=False)

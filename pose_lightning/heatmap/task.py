@@ -50,7 +50,7 @@ class HeatmapEstimation(Task):
     Args:
         network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022).
         stacks: Hourglasses in a row, each supervised (8).
-        features: Width of the hourglasses (256).
+        features: Width of the hourglasses, or of the deconvolutions of `simple_baseline` (256).
         depth: Halvings of the resolution inside an hourglass (4).
         wide_stem: A hourglass whose stem reaches its width one residual earlier, as in bearpaw/pytorch-pose.
         image_mean: What a hourglass takes from every colour of the image (nothing).

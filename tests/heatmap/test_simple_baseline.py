@@ -28,6 +28,14 @@ def test_the_size_is_that_of_the_paper() -> None:
     assert count(network) == 23_508_032 + deconvolutions + 256 * 16 + 16  # 34.0 M: Xiao et al., table 2
 
 
+def test_deconvolutions_have_the_width_that_is_asked_for() -> None:
+    with torch.device("meta"):
+        network = SimpleBaseline("resnet50", features=96)
+    assert count(network.decoder) == 2048 * 96 * 16 + 2 * 96 * 96 * 16 + 3 * 2 * 96 + 96 * 16 + 16
+    with pytest.raises(UserError, match=r"model\.features=0: "):
+        SimpleBaseline("resnet50", features=0)
+
+
 def test_deconvolutions_double_what_they_see_about_its_middle() -> None:
     decoder = Deconvolutions(2, 1, 1).eval()
     kernel = torch.tensor([0.25, 0.75, 0.75, 0.25])  # bilinear, as a transposed convolution of stride 2
