@@ -61,7 +61,8 @@ class Trial:
         error: Why it failed.
         log_end: The last lines of its output, of one that failed.
         seconds: Wall time of all attempts; None where nobody took it.
-        peak_memory_bytes: Of its largest process; None where unknown.
+        peak_memory_bytes: Of training, as `cost.peak_memory` has it; where the run has not written it, of the trial's
+            largest process; None where unknown.
         settings: The experiment, and other resolved settings by dotted name.
     """
 
@@ -171,6 +172,11 @@ def _settings(folder: Path) -> dict[str, Any]:
     return {key.replace("init_args.", ""): value for key, value in offline.flat(nested).items()}
 
 
+def _peak_memory(folder: Path) -> int | None:
+    path = folder / "cost.json"
+    return dict(json.loads(path.read_text())).get("peak_memory_bytes") if path.is_file() else None
+
+
 def read_sweep(folder: Path) -> list[Trial]:
     """The trials of a sweep that have begun.
 
@@ -193,7 +199,7 @@ def read_sweep(folder: Path) -> list[Trial]:
                 error=told.get("error"),
                 log_end=tuple(told.get("log_end") or ()),
                 seconds=told.get("seconds"),
-                peak_memory_bytes=told.get("peak_memory_bytes"),
+                peak_memory_bytes=_peak_memory(path.parent) or told.get("peak_memory_bytes"),
                 settings=_settings(path.parent),
             )
         )
@@ -215,7 +221,8 @@ def read_runs(folders: Sequence[Path]) -> list[Trial]:
     for run, each in zip(found, settings, strict=True):
         values = {name: each.get(name) for name in differing}
         cell = "-".join(f"{name.rpartition('.')[2]}={value}" for name, value in values.items()) or "only"
-        trial = Trial(cell, int(each.get("seed_everything") or 0), values, run, "complete", settings=each)
+        seed, peak = int(each.get("seed_everything") or 0), _peak_memory(run)
+        trial = Trial(cell, seed, values, run, "complete", peak_memory_bytes=peak, settings=each)
         if twin := next((one for one in trials if (one.cell, one.seed) == (trial.cell, trial.seed)), None):
             raise UserError(f"{run} and {twin.folder} have the same settings and seed; give one of them only")
         if outcome(run) == "diverged":

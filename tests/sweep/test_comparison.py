@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 from pathlib import Path
 
@@ -241,6 +242,14 @@ def test_what_a_cell_cost_by_hand(tmp_path: Path) -> None:
     assert (row.value, row.best, row.samples) == (28.0, 30.5, 300.0)
     assert (row.reached, row.samples_to_reach, row.seconds_to_reach) == (2, 250.0, 5.0)
     assert (row.seconds, row.throughput, row.peak_memory) == (9.0, 50.0, 2.0**30)
+
+
+def test_memory_is_what_training_recorded_of_itself_where_it_did(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        folder = trial(tmp_path, "adam", seed, {"a": 1}, [10.0, 20.0], peak_memory_bytes=None)
+        (folder / "cost.json").write_text(json.dumps({"peak_memory_bytes": seed * 2**20}))
+    (row,) = compare(read_sweep(tmp_path), SUBJECT).rows
+    assert row.peak_memory == 1.5 * 2**20
 
 
 def test_less_is_better_where_the_goal_says_so(tmp_path: Path) -> None:
