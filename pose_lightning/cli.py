@@ -22,13 +22,13 @@ import pose_lightning.regression.task
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
-from pose_lightning.checkpoints import AtomicCheckpointIO
-from pose_lightning.collapse import CollapseWatch
-from pose_lightning.compilation import CompiledNetwork
 from pose_lightning.data import StoreDataModule
-from pose_lightning.ema import AveragedWeights, Averaging
 from pose_lightning.errors import UserError
-from pose_lightning.memory import MemoryAdvice
+from pose_lightning.training.checkpoints import AtomicCheckpointIO
+from pose_lightning.training.collapse import CollapseWatch
+from pose_lightning.training.compilation import CompiledNetwork
+from pose_lightning.training.ema import AveragedWeights, Averaging
+from pose_lightning.training.memory import MemoryAdvice
 
 TASKS: Final = (
     pose_lightning.activity.data,

@@ -15,17 +15,18 @@ import yaml
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
-from pose_lightning import cli, evaluate, slurm
-from pose_lightning.checkpoints import RunCheckpoints
+from pose_lightning import cli, evaluate
 from pose_lightning.cli import PoseCLI
-from pose_lightning.cost import CostRecorder
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import UserError
-from pose_lightning.memory import explained
-from pose_lightning.pictures import Pictures
 from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
+from pose_lightning.training import slurm
+from pose_lightning.training.checkpoints import RunCheckpoints
+from pose_lightning.training.cost import CostRecorder
+from pose_lightning.training.memory import explained
+from pose_lightning.training.pictures import Pictures
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 """What may grow when a run is resumed."""

@@ -62,7 +62,7 @@ def test_a_run_whose_loss_is_no_number_ends_with_the_step_and_the_checkpoint_bef
     assert outcome(run.path) == "diverged"
 
 
-@pytest.mark.filterwarnings("ignore::pose_lightning.collapse.CollapseWarning")
+@pytest.mark.filterwarnings("ignore::pose_lightning.training.collapse.CollapseWarning")
 def test_weights_that_are_no_numbers_are_never_saved(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,9 +13,10 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from pose_lightning import cli, fit, slurm
+from pose_lightning import cli, fit
 from pose_lightning.runs import RunDirectory
 from pose_lightning.signals import SIGNALS, StopRequest
+from pose_lightning.training import slurm
 from tests.test_fit import arguments
 
 

@@ -16,9 +16,9 @@ from pose_lightning.activity import probe
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.freeze import Freeze, parts
 from pose_lightning.activity.task import ActivityClassification
-from pose_lightning.checkpoints import AtomicCheckpointIO, RunCheckpoints
-from pose_lightning.ema import AveragedWeights
 from pose_lightning.errors import UserError
+from pose_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoints
+from pose_lightning.training.ema import AveragedWeights
 
 WriteStore = Callable[..., Path]
 

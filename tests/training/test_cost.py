@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pose_lightning.cost import CostRecorder
+from pose_lightning.training.cost import CostRecorder
 
 TRAINER: Any = SimpleNamespace(ckpt_path=None, world_size=1, strategy=SimpleNamespace(root_device=torch.device("cpu")))
 BATCH = {"weight": torch.ones(4)}

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from pose_lightning import cli, fit
 from pose_lightning.heatmap.model import StackedHourglass
-from pose_lightning.memory import MemoryAdvice
+from pose_lightning.training.memory import MemoryAdvice
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from pose_lightning import collapse
-from pose_lightning.collapse import CollapseWarning, CollapseWatch
 from pose_lightning.heatmap.data import PoseData
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.training import collapse
+from pose_lightning.training.collapse import CollapseWarning, CollapseWatch
 
 
 class Spoil(Callback):

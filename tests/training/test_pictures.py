@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from pose_lightning import fit
-from pose_lightning.pictures import alike, show_classes, show_clips, show_persons
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
+from pose_lightning.training.pictures import alike, show_classes, show_clips, show_persons
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WHITE, PINK, RED = (255, 255, 255), (255, 105, 205), (225, 0, 0)
 TINY = {
     "hourglass_mpii": (

@@ -16,15 +16,15 @@ from torch.testing import assert_close
 
 from pose_lightning import cli, fit
 from pose_lightning.activity.model import ActivityClassifier
-from pose_lightning.compilation import CompiledNetwork
-from pose_lightning.ema import AveragedWeights, Averaging
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.recomputation import blocks, recompute_blocks
 from pose_lightning.regression.model import ClipRegressor
 from pose_lightning.runs import RunDirectory, read_metrics
+from pose_lightning.training.compilation import CompiledNetwork
+from pose_lightning.training.ema import AveragedWeights, Averaging
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.input_size=64", "--data.batch_size=6")
 
 
