@@ -1,8 +1,8 @@
 """What the parameters of a sweep do, from the numbers of its cells.
 
 Where cells differ in one parameter and in nothing else, as in a grid, its values are compared over such matched cells.
-Where every combination was drawn there are none; then values are described, by the mean of the cells that have them,
-or, of a number that takes many values, by its rank correlation with the metric.
+Where a search chose every combination there are none; then values are described, by the mean of the cells that have
+them, or, of a number that takes many values, by its rank correlation with the metric.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from pose_lightning.sweep.findings import Difference, Level, Subject, Trend
 from pose_lightning.sweep.results import Point, Trial, group
 
 MANY: Final = 5
-"""Values up to which a number that was drawn is described value by value."""
+"""Values up to which a number is described value by value."""
 
 Shown = Mapping[str, Mapping[str, str]]
 """By cell, what it has of each parameter, as it is shown."""
@@ -137,7 +137,7 @@ def _level(parameter: str, level: str, members: Sequence[str], cells: Cells) -> 
 
 
 def _mean_of(parameter: str, level: str, members: Sequence[str], cells: Cells) -> Level:
-    """The mean of cells that were drawn, which vary as seeds do."""
+    """The mean of cells that a search chose, which vary as seeds do."""
     means = [combined([(1.0, repeated(cells[cell], sorted(cells[cell])))]) for cell in members]
     number = Repeated(
         np.array([each.value for each in means]), np.stack([each.influences.mean(axis=0) for each in means])

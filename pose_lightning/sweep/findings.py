@@ -136,7 +136,7 @@ class Level:
         high: The other end.
         cells: That have it.
         seeds: That all of them have.
-        balanced: Whether every other value has the same cells but for this parameter; not so where values were drawn.
+        balanced: Whether every other value has the same cells but for this parameter; not so in a search.
     """
 
     parameter: str
@@ -151,7 +151,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Trend:
-    """How the metric goes with a number that was drawn: Spearman's rank correlation over cells.
+    """How the metric goes with a number of many values: Spearman's rank correlation over cells.
 
     Attributes:
         parameter: The number.
@@ -176,7 +176,7 @@ class Comparison:
         subject: Of what.
         rows: Cells, best first.
         levels: Marginal means, where more than one parameter varies.
-        trends: Of parameters that are numbers and were drawn.
+        trends: Of parameters that are numbers with many values.
         differences: Main effects first, a family for each parameter; then pairs of cells.
         score: That `samples_to_reach` is about.
         clusters: Groups of samples that the intervals know of; 0 for those of seeds alone.

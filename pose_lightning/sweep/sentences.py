@@ -194,10 +194,12 @@ def _claims(found: Comparison) -> list[str]:
             + (f" (and at most {5 * len(found.families)} % in any of the {len(found.families)})" if main else "")
             + "; an interval by itself is not corrected."
         )
-    if found.trends or any(not each.balanced for each in found.levels):
+    if found.trends:
+        lines.append("Rank correlations: Spearman's, over cells, which their intervals take for independent.")
+    if len({each.parameter for each in found.trends}) > 1 or any(not each.balanced for each in found.levels):
         lines.append(
-            "Drawn values: means and Spearman's rank correlations over the cells that have them, other parameters as "
-            "they fell, and without trials that were stopped early. Intervals take the cells for independent; a search "
-            "draws more where it has found good ones, so nothing is claimed: run what looks best with fresh seeds."
+            "Searched values are described over the cells that have them, other parameters as they fell, and without "
+            "trials that were stopped early. A search tries more where it has found good ones, so nothing is claimed: "
+            "run what looks best with fresh seeds."
         )
     return lines

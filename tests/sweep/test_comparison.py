@@ -189,7 +189,7 @@ def drawn(sweep: Path, cells: int) -> Comparison:
     return compare(read_sweep(sweep), SUBJECT)
 
 
-def test_a_search_describes_drawn_numbers_by_rank_correlation(tmp_path: Path) -> None:
+def test_a_search_describes_numbers_by_rank_correlation(tmp_path: Path) -> None:
     found = drawn(tmp_path, 30)
     rate, width = found.trends
     assert (rate.parameter, width.parameter) == ("lr", "width")
@@ -204,7 +204,19 @@ def test_a_search_describes_drawn_numbers_by_rank_correlation(tmp_path: Path) ->
     said = "\n".join([*sentences(found), *footnotes(found)])
     assert "lr: rank correlation 0.99" in said
     assert "no test" in said
+    assert "Searched values" in said
     assert "beats" not in said
+
+
+def test_many_values_of_a_grid_were_not_searched(tmp_path: Path) -> None:
+    for seed in (1, 2):
+        for size in range(1, 8):
+            trial(tmp_path, f"batch_size={size}", seed, {"data.batch_size": size}, [50.0 + size + 0.1 * seed])
+    found = compare(read_sweep(tmp_path), SUBJECT)
+    assert [each.parameter for each in found.trends] == ["batch_size"]
+    said = "\n".join(footnotes(found))
+    assert "Spearman's, over cells" in said
+    assert "earched" not in said
 
 
 def test_a_search_describes_categories_by_the_mean_of_their_cells(tmp_path: Path) -> None:
