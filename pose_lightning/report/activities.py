@@ -9,8 +9,8 @@ from pose_lightning import draw
 from pose_lightning.activity import predictions
 from pose_lightning.activity.truth import Truth
 from pose_lightning.errors import UserError
-from pose_lightning.report.gather import Run
 from pose_lightning.report.page import Content, Html, Page, element, note, picture
+from pose_lightning.report.subject import Run
 from pose_lightning.store import Store
 
 COUNT: Final = 8

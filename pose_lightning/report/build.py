@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from pose_lightning.report import activities, clips, cost, curves, network, overview, people, scores, sweeps
-from pose_lightning.report.gather import Run, Subject
 from pose_lightning.report.page import Page
+from pose_lightning.report.subject import Run, Subject
 
 PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
     "HeatmapEstimation": people.add,

@@ -13,8 +13,8 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.regression.evaluation import Truth, clip_errors
 from pose_lightning.regression.predictions import read_predictions
-from pose_lightning.report.gather import Run
 from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.report.subject import Run
 from pose_lightning.store import Store
 
 SIDE: Final = 168

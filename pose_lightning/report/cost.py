@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from pose_lightning.report.gather import Run, Subject
 from pose_lightning.report.network import Size
 from pose_lightning.report.page import DASH, Content, Page, note, short, table
 from pose_lightning.report.recorded import cost
+from pose_lightning.report.subject import Run, Subject
 
 
 def add(page: Page, subject: Subject, sizes: Mapping[str, Size], remarks: Sequence[str]) -> None:

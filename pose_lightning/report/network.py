@@ -21,8 +21,8 @@ from pose_lightning.heatmap.codec import decode, heatmap_to_input
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.joints import MPII
 from pose_lightning.metrics.points import FOUND
-from pose_lightning.report.gather import Run
 from pose_lightning.report.page import Content, Html, element, join, note, picture
+from pose_lightning.report.subject import Run
 from pose_lightning.runs import RunDirectory
 
 INPUTS: Final = {"HeatmapEstimation": "image", "ClipRegression": "clip", "ActivityClassification": "image"}

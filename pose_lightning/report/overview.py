@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pose_lightning.report.gather import Run, Subject, lower_is_better
 from pose_lightning.report.page import (
     DASH,
     Content,
@@ -23,6 +22,7 @@ from pose_lightning.report.page import (
     table,
 )
 from pose_lightning.report.recorded import recorded
+from pose_lightning.report.subject import Run, Subject, lower_is_better
 
 ALL_RUNS = 12
 """With more runs than this the table of runs is folded."""

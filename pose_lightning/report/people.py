@@ -16,8 +16,8 @@ from pose_lightning.heatmap.predictions import Predictions, read_predictions
 from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import network
-from pose_lightning.report.gather import Run, Subject
 from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
 COUNT: Final = 4

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
-from pose_lightning.report.gather import Run
+from pose_lightning.report.subject import Run
 from pose_lightning.sweep import offline
 
 COST: Final = "cost.json"

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from pose_lightning.report.gather import Subject, level, lower_is_better, short_name
+from pose_lightning.report.labels import level, short_name
 from pose_lightning.report.page import DASH, Content, Page, details, interval, lines, number, short, table
+from pose_lightning.report.subject import Subject, lower_is_better
 
 COSTS: Final = ("samples", "samples_to_reach", "seconds_to_reach", "seconds", "throughput")
 MOST_DIFFERENCES: Final = 40

@@ -14,8 +14,8 @@ from pose_lightning import cli
 from pose_lightning.report import clips, people
 from pose_lightning.report.__main__ import main
 from pose_lightning.report.curves import _rows
+from pose_lightning.report.estimates import over_seeds
 from pose_lightning.report.gather import gather
-from pose_lightning.report.scores import over_seeds
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -1,0 +1,196 @@
+"""What a report is about: runs, and the comparison of their cells where there are several."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from pose_lightning.errors import UserError
+from pose_lightning.sweep import compare
+from pose_lightning.sweep.results import Trial
+
+FOLLOWED: Final[Mapping[str, tuple[str, str, str]]] = {
+    "HeatmapEstimation": ("val/pckh", "PCKh@0.5, mean of 14 joints", "%"),
+    "ClipRegression": ("val/mpjpe", "MPJPE", "mm"),
+    "ActivityClassification": ("val/top1", "top-1", "%"),
+}
+"""By task: the metric that stands for a run, its name and its unit."""
+
+SPLITS: Final = ("val", "test", "train")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a report.
+
+    Attributes:
+        trial: Its directory, state and logged values.
+        label: Runs of one label differ in their seed only.
+        config: The resolved configuration, as it is nested.
+    """
+
+    trial: Trial
+    label: str
+    config: Mapping[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The run's directory."""
+        return self.trial.folder
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others of the report."""
+        return "/".join(self.folder.resolve().parts[-2:])
+
+    @property
+    def experiment(self) -> str:
+        """The experiment that it is a run of."""
+        return str(self.config.get("experiment", "unnamed"))
+
+    @property
+    def task(self) -> str:
+        """The class of its LightningModule."""
+        return str(self.config["model"]["class_path"]).rpartition(".")[2]
+
+    @property
+    def metric(self) -> str:
+        """The logged name of what stands for it."""
+        if self.task == "ActivityClassification" and not self.trial.history("val/top1"):
+            return "val/map"
+        return FOLLOWED[self.task][0] if self.task in FOLLOWED else "val/loss"
+
+    @cached_property
+    def scores(self) -> dict[str, dict[str, Any]]:
+        """What `evaluate` has written, by split."""
+        found = {}
+        for split in SPLITS:
+            path = self.folder / f"metrics{suffix(split)}.json"
+            if path.is_file():
+                found[split] = json.loads(path.read_text())
+        return found
+
+    @property
+    def split(self) -> str | None:
+        """The split that is shown: one that nothing was chosen on, where there are scores of it."""
+        return "test" if "test" in self.scores else next(iter(self.scores), None)
+
+    @property
+    def notes(self) -> Mapping[str, Any]:
+        """The store's attributes, as far as a score has kept them."""
+        return dict(next(iter(self.scores.values())).get("notes", {})) if self.scores else {}
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether it was trained on drawn data."""
+        return (
+            bool(self.notes.get("synthetic", False))
+            or "demo" in (self.config.get("tags") or [])
+            or (self.experiment.endswith("_demo"))
+        )
+
+    @property
+    def last(self) -> float:
+        """The last value of its metric, NaN where there is none."""
+        value = self.trial.last(self.metric)
+        return math.nan if value is None else value
+
+    @cached_property
+    def base(self) -> Path | None:
+        """The directory that its relative paths start from: the one that holds its stores; None where none does."""
+        root = Path(self.config["data"]["init_args"]["root"])
+        for place in (Path.cwd(), *self.folder.resolve().parents):
+            if (place / root).is_dir():
+                return place
+        return None
+
+    def store_path(self, split: str) -> Path | None:
+        """The store of a split, where it still is."""
+        if self.base is None:
+            return None
+        settings = self.config["data"]["init_args"]
+        names = [f"{split}.h5"]
+        if split == "val" and settings.get("fold") is not None:
+            names = ["train.h5"]
+        elif split == "val":  # clips without a validation split fall back to the test subjects
+            names += ["test.h5"]
+        for name in names:
+            path = self.base / settings["root"] / name
+            if path.is_file():
+                return path
+        return None
+
+    def scored(self) -> tuple[Path, Path]:
+        """The store and the predictions of the split that is shown.
+
+        Raises:
+            UserError: If the run was not scored, or the store is not there any more.
+        """
+        if self.split is None:
+            raise UserError(f"{self.name} has not been scored; `python -m pose_lightning.evaluate` does it")
+        store = self.store_path(self.split)
+        if store is None:
+            root = self.config["data"]["init_args"]["root"]
+            raise UserError(f"the store {root}/{self.split}.h5 is not there; convert it again")
+        return store, self.folder / f"predictions{suffix(self.split)}.h5"
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """The checkpoint that is scored."""
+        wanted = (self.config.get("checkpoint") or {}).get("evaluate", "best")
+        for name in (wanted, "best", "last"):
+            path = self.folder / "checkpoints" / f"{name}.ckpt"
+            if path.is_file():
+                return path
+        return None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything that a report is about.
+
+    Attributes:
+        title: Of the page.
+        runs: In the order of their labels, then seeds.
+        comparison: As `results.json` of a sweep has it; None where there is nothing to compare.
+        sweep: The sweep's directory, where it is one.
+        remarks: What could not be read, and why.
+    """
+
+    title: str
+    runs: Sequence[Run]
+    comparison: Mapping[str, Any] | None = None
+    sweep: Path | None = None
+    remarks: Sequence[str] = field(default_factory=list)
+
+    @property
+    def labels(self) -> list[str]:
+        """Every label once, in order."""
+        return list(dict.fromkeys(run.label for run in self.runs))
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any run was on drawn data."""
+        return any(run.synthetic for run in self.runs)
+
+    @property
+    def best(self) -> Run:
+        """The run whose metric ended best, among those of the first run's task."""
+        first = self.runs[0]
+        alike = [run for run in self.runs if run.metric == first.metric and math.isfinite(run.last)]
+        if not alike:
+            return first
+        return (min if lower_is_better(first.metric) else max)(alike, key=lambda run: run.last)
+
+
+def suffix(split: str) -> str:
+    """How the names of a split's files end."""
+    return "" if split == "val" else f"-{split}"
+
+
+def lower_is_better(metric: str) -> bool:
+    """Whether less of a logged metric is better."""
+    return any(part in metric for part in compare.LESS)
