@@ -19,8 +19,9 @@ from pose_lightning import cli, evaluate
 from pose_lightning.cli import PoseCLI
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import UserError
+from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger
 from pose_lightning.randomness import RandomStates
-from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, RunWandbLogger, revision
+from pose_lightning.runs import RUN_ID, RunDirectory, revision
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints

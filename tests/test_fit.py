@@ -13,7 +13,8 @@ import yaml
 from pose_lightning import cli, evaluate, fit, trained
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
-from pose_lightning.runs import RUN_ID, RunDirectory, RunWandbLogger
+from pose_lightning.history import RunWandbLogger
+from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,6 +17,7 @@ LAYERS = (
     {"task", "scoring"},
     TASKS,
     {"runs"},
+    {"history"},
     {"arguments", "curves", "training"},
     {"cli"},
     {"trained"},

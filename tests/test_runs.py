@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.runs import RUN_ID, MetricsFile, MetricsLogger, RunDirectory, write_json
+from pose_lightning.history import MetricsFile, MetricsLogger
+from pose_lightning.runs import RUN_ID, RunDirectory, write_json
 
 
 def read(path: Path) -> list[str]:

@@ -9,7 +9,7 @@ import pose_lightning.regression.scoring
 from pose_lightning.activity.scoring import ActivityScoring
 from pose_lightning.activity.truth import Truth as Labels
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.evaluation import Truth
+from pose_lightning.heatmap.truth import Truth
 from pose_lightning.metrics.classes import ClassErrors, RankedTags, TagErrors, average_precision_influences
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.metrics.poses import PoseErrors

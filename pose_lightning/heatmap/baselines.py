@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.spatial import cKDTree
 
-from pose_lightning.heatmap.evaluation import Truth
+from pose_lightning.heatmap.truth import Truth
 
 MEAN_POSE, NEAREST_POSE = "mean train pose", "nearest box shape"
 

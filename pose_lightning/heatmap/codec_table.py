@@ -22,8 +22,8 @@ from rich.text import Text
 
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.codec import DecodeMethod, decode, encode
-from pose_lightning.heatmap.evaluation import Truth, published_truth
 from pose_lightning.heatmap.table import SYNTHETIC
+from pose_lightning.heatmap.truth import Truth, as_published
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
 
@@ -148,7 +148,7 @@ def _mean(values: np.ndarray) -> float:
 
 
 def without_zeroed(truth: Truth) -> tuple[Truth, int]:
-    """The truth of `evaluation.published_truth` without the joints whose coordinates it zeroes, and how many these are.
+    """The truth of `as_published` without the joints whose coordinates it zeroes, and how many these are.
 
     No network, however good, is meant to find them.
     """
@@ -225,7 +225,7 @@ def _print(path: Path, published: Path | None, sigma: float) -> None:
         truth = Truth.from_store(store)
     zeroed = None
     if published is not None:
-        truth, zeroed = without_zeroed(published_truth(truth, published))
+        truth, zeroed = without_zeroed(as_published(truth, published))
     if not truth.labelled[:, list(metrics.SCORED_14)].any():
         raise UserError(f"{path} has no labelled joint; there is nothing to score")
     rows = {"published conventions": list(ceilings(truth)), "our codec": list(decoders(truth, sigma))}

@@ -11,7 +11,8 @@ from rich.progress import track
 
 from pose_lightning import draw
 from pose_lightning.geometry import apply_to_points
-from pose_lightning.heatmap.evaluation import Truth, person_errors
+from pose_lightning.heatmap.evaluation import person_errors
+from pose_lightning.heatmap.truth import Truth
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from pose_lightning.heatmap import evaluation, overlays, predictions, table
 from pose_lightning.heatmap.baselines import baselines
-from pose_lightning.heatmap.evaluation import Truth
+from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
 from pose_lightning.scoring import Found, Outcome, SampleScores
 from pose_lightning.store import Store
 
@@ -34,9 +34,9 @@ def judge_file(
     truth = Truth.from_store(store)
     read = predictions.read_predictions(path, truth.names, origin=origin)
     if published_truth is not None:
-        as_published = evaluation.published_truth(truth, published_truth)
-        print(evaluation.zeroed_joints(read.preds, truth, as_published))
-        truth = as_published
+        published = as_published(truth, published_truth)
+        print(zeroed_joints(read.preds, truth, published))
+        truth = published
     return compare(read.preds, truth, train, title=path.stem), {"predictions": path.name, "origin": read.origin}
 
 

@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pose_lightning.history import COUNTERS
 from pose_lightning.report.page import Page, note
 from pose_lightning.report.scores import NAMES
 from pose_lightning.report.subject import Run, Subject
-from pose_lightning.runs import COUNTERS
 from pose_lightning.sweep.published import published
 
 POINTS: Final = 400

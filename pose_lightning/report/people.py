@@ -10,9 +10,10 @@ from jaxtyping import Bool, Float64
 from pose_lightning import draw
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
-from pose_lightning.heatmap.evaluation import Truth, person_errors
+from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
 from pose_lightning.heatmap.predictions import Predictions, read_predictions
+from pose_lightning.heatmap.truth import Truth
 from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import network

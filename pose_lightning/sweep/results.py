@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from pose_lightning.errors import UserError
-from pose_lightning.runs import read_metrics
+from pose_lightning.history import read_metrics
 from pose_lightning.scoring import SampleScores
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.files import SweepFile

@@ -9,7 +9,7 @@ import pytest
 from pose_lightning.convert.__main__ import main as convert
 from pose_lightning.heatmap import codec_table
 from pose_lightning.heatmap.codec_table import Ceiling, ceilings, decoders, main, without_zeroed
-from pose_lightning.heatmap.evaluation import Truth, published_truth
+from pose_lightning.heatmap.truth import Truth, as_published
 from pose_lightning.store import Store, StoreWriter
 
 ATTRS: dict[str, Any] = {"kind": "pose", "joint_set": "mpii", "origin": 0, "split": "val", "synthetic": True}
@@ -176,7 +176,7 @@ def test_newells_validation_set_gives_the_numbers_of_an_independent_computation(
     )
     with Store(tmp_path / "pose" / "val.h5") as store:
         truth = Truth.from_store(store)
-    left, zeroed = without_zeroed(published_truth(truth, annotations / "headboxes_valid.mat"))
+    left, zeroed = without_zeroed(as_published(truth, annotations / "headboxes_valid.mat"))
     assert zeroed == 13
     rows = list(ceilings(left))
     assert len(rows) == len(codec_table.CONVENTIONS)

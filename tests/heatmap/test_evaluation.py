@@ -17,9 +17,10 @@ from pose_lightning.convert import mpii
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap import evaluation, table
 from pose_lightning.heatmap.baselines import MEAN_POSE, NEAREST_POSE, baselines, mean_pose, nearest_pose
-from pose_lightning.heatmap.evaluation import Estimate, Score, Truth, published_truth, score
+from pose_lightning.heatmap.evaluation import Estimate, Score, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
+from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
 from pose_lightning.joints import MPII_GROUPS
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store, StoreWriter
@@ -455,7 +456,7 @@ def gt_valid(path: Path, truth: Truth, zeroed: Sequence[tuple[int, int]] = ()) -
 def test_the_published_truth_is_the_store_but_for_the_zeroed_joints(tmp_path: Path) -> None:
     truth = people(8)
     truth.joints[3, 0] = 200.0, 200.0
-    published = published_truth(truth, gt_valid(tmp_path / "gt.mat", truth, [(3, 0)]))
+    published = as_published(truth, gt_valid(tmp_path / "gt.mat", truth, [(3, 0)]))
     changed = np.abs(published.joints - truth.joints).max(axis=-1) > 1e-9
     assert np.argwhere(changed).tolist() == [[3, 0]]
     assert published.joints[3, 0].tolist() == [-1.0, 200.0]
@@ -463,16 +464,16 @@ def test_the_published_truth_is_the_store_but_for_the_zeroed_joints(tmp_path: Pa
     preds = np.nan_to_num(truth.joints)
     assert score(preds, truth, resamples=2).value(statistic="mean_16") == 100
     assert score(preds, published, resamples=2).value(statistic="right ankle") == pytest.approx(100 * 7 / 8)
-    assert "0 are hits where the zeros are and 1" in evaluation.zeroed_joints(preds, truth, published)
+    assert "0 are hits where the zeros are and 1" in zeroed_joints(preds, truth, published)
     assert "1 joints with a coordinate zeroed" in " ".join(evaluation.footnotes([score(preds, published, resamples=2)]))
 
 
 def test_a_published_truth_of_other_persons_is_refused(tmp_path: Path) -> None:
     truth = people(8)
     with pytest.raises(UserError, match="person 0 is not"):
-        published_truth(truth, gt_valid(tmp_path / "gt.mat", truth.select(range(7, -1, -1))))
+        as_published(truth, gt_valid(tmp_path / "gt.mat", truth.select(range(7, -1, -1))))
     with pytest.raises(UserError, match="holds 3 persons, the store 8"):
-        published_truth(truth, gt_valid(tmp_path / "gt.mat", truth.select([0, 1, 2])))
+        as_published(truth, gt_valid(tmp_path / "gt.mat", truth.select([0, 1, 2])))
 
 
 @pytest.fixture(scope="session")
@@ -510,7 +511,7 @@ def test_published_predictions_score_what_was_published_to_the_last_digit(
     shared_data: Path, mpii_truth: Truth, name: str
 ) -> None:
     preds = read_predictions(shared_data / "mpii" / "predictions" / name, mpii_truth.names, origin=1).preds
-    published = published_truth(mpii_truth, shared_data / "mpii" / "annotations" / "headboxes_valid.mat")
+    published = as_published(mpii_truth, shared_data / "mpii" / "annotations" / "headboxes_valid.mat")
     columns = (*MPII_GROUPS, "mean_unweighted_14")
     result = score(preds, published, resamples=20)
     expected, weighted, all_16 = PUBLISHED[name]
@@ -520,7 +521,7 @@ def test_published_predictions_score_what_was_published_to_the_last_digit(
     expected, sentence = AS_ANNOTATED[name]
     annotated = score(preds, mpii_truth, resamples=20)
     assert [annotated.value(statistic=column) for column in columns] == pytest.approx(expected, abs=0.0051)
-    assert sentence in evaluation.zeroed_joints(preds, mpii_truth, published)
+    assert sentence in zeroed_joints(preds, mpii_truth, published)
 
 
 @pytest.mark.real_data

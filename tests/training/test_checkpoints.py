@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from pose_lightning import sealed
+from pose_lightning.history import MetricsFile, MetricsLogger
 from pose_lightning.randomness import RandomStates
-from pose_lightning.runs import MetricsFile, MetricsLogger
 from pose_lightning.signals import Stopped, StopRequest
 from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO, RunCheckpoints

@@ -18,9 +18,10 @@ from pose_lightning import cli, fit
 from pose_lightning.activity.model import ActivityClassifier
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.history import read_metrics
 from pose_lightning.recomputation import blocks, recompute_blocks
 from pose_lightning.regression.model import ClipRegressor
-from pose_lightning.runs import RunDirectory, read_metrics
+from pose_lightning.runs import RunDirectory
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
 

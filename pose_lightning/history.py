@@ -1,0 +1,168 @@
+"""What a run has logged: metrics.csv, and the loggers that write it and W&B's files."""
+
+import csv
+import io
+from argparse import Namespace
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pytorch_lightning.loggers import Logger, WandbLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+from pose_lightning.runs import RunDirectory, write_text
+
+COUNTERS: Final = ("step", "samples", "epoch")
+"""The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
+
+
+class MetricsFile:
+    """metrics.csv: a row per logged step, with the samples seen.
+
+    A resumed run replays the steps between its checkpoint and the moment it was killed. `fresh` drops what the file
+    held when it was opened, so that neither the file nor W&B gets a step twice. A row that a kill cut short is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns: list[str] = list(COUNTERS)
+        self._known: set[tuple[int, str]] = set()
+        if path.is_file() and getattr(rank_zero_only, "rank", 0) == 0:
+            self._read()
+
+    def _read(self) -> None:
+        text, whole = self.path.read_text(), whole_rows(self.path)
+        rows = list(csv.DictReader(io.StringIO(whole)))
+        if whole != text:
+            write_text(self.path, whole)
+        if rows:
+            self.columns = list(rows[0])
+        for row in rows:
+            self._known |= {(int(row["step"]), name) for name, value in row.items() if value and name not in COUNTERS}
+
+    def fresh(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """The metrics that the file did not hold for this step when it was opened."""
+        return {name: value for name, value in metrics.items() if (step, name) not in self._known}
+
+    def once(self) -> "Once":
+        """For a logger that takes every value of a step once, however often Lightning hands it over."""
+        return Once(self)
+
+    def append(self, metrics: Mapping[str, float], *, step: int, samples: int, epoch: int) -> None:
+        """Add a row; the header grows with new names."""
+        if new := [name for name in metrics if name not in self.columns]:
+            self.columns += new
+            rows = list(csv.DictReader(io.StringIO(self.path.read_text()))) if self.path.is_file() else []
+            text = io.StringIO()
+            writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
+            write_text(self.path, text.getvalue())
+        with self.path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
+            writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
+
+
+class Once:
+    """Lets a value through that neither the file held when it was opened nor this logger has had in the same step."""
+
+    def __init__(self, file: MetricsFile) -> None:
+        self.file = file
+        self._step, self._names = 0, set[str]()
+
+    def __call__(self, metrics: Mapping[str, float], step: int) -> dict[str, float]:
+        """What is new of the metrics of `step`, without the epoch."""
+        if step != self._step:
+            self._step, self._names = step, set()
+        new = {name: value for name, value in metrics.items() if name != "epoch" and name not in self._names}
+        self._names |= set(new)
+        return self.file.fresh(new, step)
+
+
+class MetricsLogger(Logger):
+    """Writes what Lightning logs to metrics.csv, by step and samples seen.
+
+    Args:
+        file: The file.
+        samples_seen: Training samples behind a number of optimizer steps.
+    """
+
+    def __init__(self, file: MetricsFile, samples_seen: Callable[[int], int]) -> None:
+        super().__init__()
+        self.file, self.samples_seen = file, samples_seen
+        self._new = file.once()
+
+    @property
+    def name(self) -> str:
+        """The kind of record."""
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        """The file it goes to."""
+        return str(self.file.path)
+
+    @rank_zero_only
+    def log_hyperparams(self, params: dict[str, Any] | Namespace, *args: Any, **kwargs: Any) -> None:
+        """Nothing: config.yaml has them."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Add a row. Lightning counts the step that is under way from 0; a row says how many are done."""
+        done = (step or 0) + 1
+        if fresh := self._new(metrics, done):
+            epoch = int(metrics.get("epoch", 0))
+            self.file.append(fresh, step=done, samples=self.samples_seen(done), epoch=epoch)
+
+
+class RunWandbLogger(WandbLogger):
+    """A W&B run that lives in the run's directory, with samples seen as the axis of every metric.
+
+    Args:
+        run: The run.
+        tracked: The W&B run's id, under which a resumed run goes on; None leaves it to the agent of a W&B server's
+            sweep, and the project too.
+        file: Decides which steps are fresh.
+        samples_seen: Training samples behind a number of optimizer steps.
+        settings: Further arguments of `wandb.init`.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        file: MetricsFile,
+        samples_seen: Callable[[int], int],
+        *,
+        tracked: str | None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(save_dir=run.path, version=tracked, **settings)
+        if tracked is None:
+            self._wandb_init["project"] = None
+        self._wandb_init.pop("anonymous")  # which wandb has dropped, and warns about
+        self.samples_seen, self._new = samples_seen, file.once()
+        self._axis_defined = False
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Send what this step has not sent before."""
+        done = (step or 0) + 1
+        if not (fresh := self._new(metrics, done)):
+            return
+        if not self._axis_defined:
+            self.experiment.define_metric("samples")
+            self.experiment.define_metric("*", step_metric="samples")
+            self._axis_defined = True
+        counters = {"samples": self.samples_seen(done), "epoch": metrics.get("epoch", 0), "trainer/global_step": done}
+        self.experiment.log({**fresh, **counters})
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv that may just be written to; none where it is not there."""
+    return list(csv.DictReader(io.StringIO(whole_rows(path)))) if path.is_file() else []
+
+
+def whole_rows(path: Path) -> str:
+    """The text of a metrics.csv, without a last row that is cut short."""
+    text = path.read_text()
+    return text[: text.rfind("\n") + 1]
