@@ -1,5 +1,7 @@
 """What `evaluate` asks of a task: score predictions of one split, show the scores, and write them."""
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import numpy as np
 from jaxtyping import Float64, Int64
 from rich.console import RenderableType
 
+from pose_lightning import __version__
 from pose_lightning.errors import UserError
 
 LAYOUT: Final = 1
@@ -21,6 +24,19 @@ Found = Mapping[str, np.ndarray]
 
 Part = tuple[Float64[np.ndarray, "n c"], Float64[np.ndarray, "n c"]]
 """Per sample, numerators and counts; the score is the mean over columns of their sums' ratio."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and the ends of its 95 % interval; NaN where undefined or withheld."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float | None]:
+        """The same; None in place of what is not finite."""
+        return {key: value if math.isfinite(value) else None for key, value in vars(self).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +86,32 @@ class SampleScores:
                 return cls(names, file["group"][()].astype(np.int64), {metric: part}), facts
         except (OSError, KeyError) as error:
             raise UserError(f"{path} cannot be read ({error}); evaluate the run again") from error
+
+
+def write_arrays(
+    path: Path, arrays: Mapping[str, np.ndarray | Sequence[str]], *, store: Path, split: str, **facts: Any
+) -> None:
+    """Write predictions, names and what they are, whole or not at all.
+
+    Args:
+        path: HDF5 file to write, replaced if it is there.
+        arrays: By their names in the file: numbers, as float64, or texts.
+        store: Where the samples are from; its name is recorded.
+        split: Of the store.
+        facts: Attributes of the file.
+    """
+    partial = path.with_name(path.name + ".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(partial, "w") as file:
+        file.attrs.update({**facts, "store": store.name, "split": split, "package_version": __version__})
+        for name, values in arrays.items():
+            if isinstance(values, np.ndarray):
+                file[name] = values.astype(np.float64, copy=False)
+            else:
+                file.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
+    with partial.open("rb") as written:
+        os.fsync(written.fileno())
+    partial.replace(path)
 
 
 @dataclass(frozen=True)

@@ -18,22 +18,13 @@ from pose_lightning.activity.truth import Target, Truth
 from pose_lightning.errors import UserError
 from pose_lightning.metrics import classes as metrics
 from pose_lightning.metrics.classes import BINS, ClassErrors, RankedTags, TagErrors
-from pose_lightning.scoring import Part
+from pose_lightning.scoring import Estimate, Part
 
 BY_CLASS: Final = ("precision", "recall", "f1")
 """What is told of every class; of a tag also `ap`, average precision."""
 
 MAP_RESAMPLES: Final = 500
 """Of average precision, which has to be taken anew from every resample's ranking: the others are made of sums."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and the ends of its 95 % interval; NaN where undefined or withheld."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,18 +1,17 @@
 """Files of predicted probabilities: ours are written here, anyone's are read."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import h5py
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pose_lightning import __version__
 from pose_lightning.activity.truth import LISTS, Pictures, Target, Truth, classes_of, targets_of
 from pose_lightning.errors import UserError
+from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
 
@@ -43,22 +42,13 @@ def write_predictions(
     """Write probabilities with their pictures' and classes' names, whole or not at all."""
     if preds.shape != (len(names), len(classes)):
         raise ValueError(f"predictions {preds.shape} of {len(names)} pictures and {len(classes)} classes")
-    attrs: dict[str, Any] = {
-        "target": target,
-        "store": store.name,
-        "split": split,
-        "package_version": __version__,
-    }
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(partial, "w") as file:
-        file.attrs.update(attrs)
-        file[KEY] = np.asarray(preds, dtype=np.float64)
-        file.create_dataset("name", data=list(names), dtype=h5py.string_dtype())
-        file.create_dataset("classes", data=list(classes), dtype=h5py.string_dtype())
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+    write_arrays(
+        path,
+        {KEY: np.asarray(preds), "name": names, "classes": classes},
+        store=store,
+        split=split,
+        target=target,
+    )
 
 
 def read_predictions(path: Path, truth: Truth) -> Predictions:

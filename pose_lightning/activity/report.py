@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from pose_lightning import statistics
-from pose_lightning.activity.evaluation import MAP_RESAMPLES, Estimate, Score, unit
+from pose_lightning.activity.evaluation import MAP_RESAMPLES, Score, unit
 from pose_lightning.activity.truth import LISTS, Truth
 from pose_lightning.metrics.classes import BINS, SMALLEST
 
@@ -133,7 +133,7 @@ def to_json(scores: Sequence[Score], *, folds: int = 0) -> dict[str, Any]:
     return {
         **_score_json(model),
         "classes": {
-            name: {"pictures": model.support[name], **{key: _estimate_json(value) for key, value in values.items()}}
+            name: {"pictures": model.support[name], **{key: value.to_json() for key, value in values.items()}}
             for name, values in model.by_class.items()
         },
         "confusions": [
@@ -155,10 +155,5 @@ def _score_json(score: Score) -> dict[str, Any]:
     return {
         "title": score.title,
         "target": score.truth.target,
-        "measures": {name: {"unit": unit(name), **_estimate_json(value)} for name, value in score.measures.items()},
+        "measures": {name: {"unit": unit(name), **value.to_json()} for name, value in score.measures.items()},
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    pairs = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: value if math.isfinite(value) else None for key, value in pairs.items()}

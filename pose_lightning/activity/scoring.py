@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from pose_lightning.activity import baselines, confusion, evaluation, predictions, report, table
-from pose_lightning.activity.evaluation import Estimate, Score
+from pose_lightning.activity.evaluation import Score
 from pose_lightning.activity.truth import Pictures, Target, Truth
-from pose_lightning.scoring import Found, Outcome, SampleScores
+from pose_lightning.scoring import Estimate, Found, Outcome, SampleScores
 
 
 @dataclass(frozen=True)

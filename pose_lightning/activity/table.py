@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.activity.evaluation import Estimate, Score, unit
+from pose_lightning.activity.evaluation import Score, unit
 from pose_lightning.activity.report import CONFUSED, ENOUGH, SHOWN, confusions, footnotes, listed_classes
+from pose_lightning.scoring import Estimate
 
 ROWS: Final[Mapping[str, str]] = {
     "top1": "top-1",

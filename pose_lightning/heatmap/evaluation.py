@@ -19,7 +19,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.heatmap.truth import Truth
 from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
-from pose_lightning.scoring import Part
+from pose_lightning.scoring import Estimate, Part
 
 UNITS: Final[Mapping[str, str]] = {
     "pckh@0.5": "%",
@@ -32,15 +32,6 @@ UNITS: Final[Mapping[str, str]] = {
     "bias_x": "px of a 64 px heatmap of the box",
     "bias_y": "px of a 64 px heatmap of the box",
 }
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value and the ends of its 95 % interval; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -273,12 +264,7 @@ def _score_json(each: Score) -> dict[str, Any]:
     return {
         "title": each.title,
         "measures": {
-            measure: {"unit": UNITS[measure], **{name: _estimate_json(value) for name, value in estimates.items()}}
+            measure: {"unit": UNITS[measure], **{name: value.to_json() for name, value in estimates.items()}}
             for measure, estimates in each.measures.items()
         },
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    pairs = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: value if math.isfinite(value) else None for key, value in pairs.items()}

@@ -1,6 +1,5 @@
 """Files of predicted poses: ours are written here, anyone's are read."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
@@ -12,9 +11,9 @@ import numpy as np
 import scipy.io
 from jaxtyping import Float, Float64
 
-from pose_lightning import __version__
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
+from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
 AXES: Final = "sample joint xy"
@@ -53,26 +52,10 @@ def write_predictions(
     """
     if len(preds) != len(names):
         raise ValueError(f"{len(preds)} predictions for {len(names)} names")
-    attrs: dict[str, Any] = {
-        "origin": 0,
-        "axes": AXES,
-        "units": "px",
-        "joint_set": MPII.name,
-        "store": store.name,
-        "split": split,
-        "package_version": __version__,
-    }
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(partial, "w") as file:
-        file.attrs.update(attrs)
-        file[KEY] = np.asarray(preds, dtype=np.float64)
-        if confidence is not None:
-            file["confidence"] = np.asarray(confidence, dtype=np.float64)
-        file.create_dataset("name", data=list(names), dtype=h5py.string_dtype())
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+    arrays: dict[str, np.ndarray | Sequence[str]] = {KEY: np.asarray(preds), "name": names}
+    if confidence is not None:
+        arrays["confidence"] = np.asarray(confidence)
+    write_arrays(path, arrays, store=store, split=split, origin=0, axes=AXES, units="px", joint_set=MPII.name)
 
 
 def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = None) -> Predictions:

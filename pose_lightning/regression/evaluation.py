@@ -17,7 +17,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.metrics.poses import PoseErrors, clip_measures
 from pose_lightning.regression.data import Clips
-from pose_lightning.scoring import Part
+from pose_lightning.scoring import Estimate, Part
 
 MEASURES: Final = PoseErrors.NAMES
 """What is measured, in this order; units in `units`."""
@@ -29,15 +29,6 @@ MM2_PER_M2: Final = 1e6
 
 ACTION_POSE: Final = "action's mean pose"
 """The title of the baseline that knows the clip's action."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number and the ends of its 95 % interval; NaN where undefined."""
-
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -307,18 +298,13 @@ def _score_json(each: Score) -> dict[str, Any]:
     unit = units(each.notes)
 
     def block(estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-        return {name: {"unit": unit[name], **_estimate_json(value)} for name, value in estimates.items()}
+        return {name: {"unit": unit[name], **value.to_json()} for name, value in estimates.items()}
 
     return {
         "title": each.title,
         "measures": block(each.measures),
         "over_actions": block(each.over_actions),
-        "joints": {name: {"unit": "mm", **_estimate_json(value)} for name, value in each.joints.items()},
+        "joints": {name: {"unit": "mm", **value.to_json()} for name, value in each.joints.items()},
         "actions": {name: block(estimates) for name, estimates in each.actions.items()},
         "subjects": {name: block(estimates) for name, estimates in each.subjects.items()},
     }
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    pairs = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {key: value if math.isfinite(value) else None for key, value in pairs.items()}

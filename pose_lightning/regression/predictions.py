@@ -1,18 +1,17 @@
 """Files of predicted clips: ours are written here, anyone's are read."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import h5py
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pose_lightning import __version__
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
+from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
 MM_PER_M: Final = 1000.0
@@ -39,22 +38,8 @@ def write_predictions(
     """Write poses in mm with their clips' names, whole or not at all."""
     if len(preds) != len(names):
         raise ValueError(f"{len(preds)} predictions for {len(names)} names")
-    attrs: dict[str, Any] = {
-        "units": "mm",
-        "joint_set": H36M.name,
-        "store": store.name,
-        "split": split,
-        "package_version": __version__,
-    }
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(partial, "w") as file:
-        file.attrs.update(attrs)
-        file[KEY] = np.asarray(preds, dtype=np.float64)
-        file.create_dataset("name", data=list(names), dtype=h5py.string_dtype())
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+    facts = {"units": "mm", "joint_set": H36M.name}
+    write_arrays(path, {KEY: np.asarray(preds), "name": names}, store=store, split=split, **facts)
 
 
 def read_predictions(

@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.regression.evaluation import Estimate, Score, footnotes, units
+from pose_lightning.regression.evaluation import Score, footnotes, units
+from pose_lightning.scoring import Estimate
 
 ROWS: Final = {
     "mpjpe": "MPJPE",

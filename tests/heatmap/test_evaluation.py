@@ -17,12 +17,13 @@ from pose_lightning.convert import mpii
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap import evaluation, table
 from pose_lightning.heatmap.baselines import MEAN_POSE, NEAREST_POSE, baselines, mean_pose, nearest_pose
-from pose_lightning.heatmap.evaluation import Estimate, Score, score
+from pose_lightning.heatmap.evaluation import Score, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
 from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
 from pose_lightning.joints import MPII_GROUPS
 from pose_lightning.metrics import points as metrics
+from pose_lightning.scoring import Estimate
 from pose_lightning.store import Store, StoreWriter
 
 ATTRS: dict[str, Any] = {
