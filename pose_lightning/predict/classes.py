@@ -1,9 +1,8 @@
 """The likeliest classes of photographs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,23 +10,7 @@ from jaxtyping import Float64, UInt8
 
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.pictures import shrunk
-
-TOP: Final = 5
-
-
-@dataclass(frozen=True)
-class Ranking:
-    """The likeliest classes of one picture, or its likeliest tags, each by itself.
-
-    Attributes:
-        path: The picture's file.
-        names: Likeliest first.
-        probabilities: Of each.
-    """
-
-    path: Path
-    names: tuple[str, ...]
-    probabilities: tuple[float, ...]
+from pose_lightning.predict.answers import Ranking
 
 
 class Classifier:
@@ -76,5 +59,4 @@ class Classifier:
 
     def ranking(self, path: Path, found: Float64[np.ndarray, " k"]) -> Ranking:
         """The likeliest classes of a picture by their probabilities."""
-        order = np.argsort(-found, kind="stable")[:TOP].tolist()
-        return Ranking(path, tuple(self.classes[place] for place in order), tuple(found[order].tolist()))
+        return Ranking.of(path, self.classes, found)

@@ -132,9 +132,12 @@ def _boxes(options: argparse.Namespace, inputs: Inputs) -> Places | None:
     return None
 
 
-def _inputs(options: argparse.Namespace, places: Sequence[Path], *, frames: bool) -> Inputs:
+def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *, films: bool) -> Inputs:
+    """What there is to predict on; with `films`, all of it as films."""
     rate, clips = _rate(options.rate), _numbers(options.clips)
-    inputs = gather(places, rate=rate, frames=frames or rate is not None, clips=clips)
+    if [place for place in places if place.is_dir() and place.resolve() == folder.resolve()]:
+        raise UserError(f"--out {folder} is an input too: what is drawn there would be an input the next time")
+    inputs = gather(places, rate=rate, folders=films or rate is not None, pictures=films, clips=clips)
     _check_single(options, inputs)
     for line in inputs.skipped:
         print(line)
@@ -159,7 +162,7 @@ def main(args: Sequence[str] | None = None) -> None:
 def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path]) -> None:
     manner, size = manner_from(options), options.batch_size
     if run is None:
-        inputs = _without_clips(options, places, "--weights")
+        inputs = _pictures(options, places, options.out, "--weights")
         boxes = _boxes(options, inputs) or WholePicture()
         estimator = PoseEstimator.of_weights(
             options.weights, input_size=options.input_size or INPUT_SIZE, manner=manner
@@ -170,24 +173,23 @@ def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Pat
     built, checkpoint, step = load(directory, manner=manner)
     folder = directory.path / "predictions" if options.out is None else options.out
     if isinstance(built.model, HeatmapEstimation):
-        inputs = _without_clips(options, places, str(directory.path))
+        inputs = _pictures(options, places, folder, str(directory.path))
         boxes = _boxes(options, inputs) or WholePicture()
         estimator = PoseEstimator.of_run(built, checkpoint, step)
         predict_poses(estimator, inputs, boxes=boxes, folder=folder, json=options.json, batch_size=size)
     elif isinstance(built.model, ActivityClassification):
         if options.box or options.center or options.boxes:
             raise UserError("--box, --center and --boxes are of people's joints; classes are of whole images")
-        inputs = _without_clips(options, places, str(directory.path))
+        inputs = _pictures(options, places, folder, str(directory.path))
         classifier = Classifier(built, checkpoint, step)
         predict_classes(classifier, inputs, folder=folder, json=options.json, batch_size=size)
     else:
-        inputs = _inputs(options, places, frames=True)
-        boxes = _boxes(options, inputs)
+        inputs = _inputs(options, places, folder, films=True)
         regressor = ClipEstimator(built, checkpoint, step)
         predict_clips(
             regressor,
             inputs,
-            boxes=boxes,
+            boxes=_boxes(options, inputs),
             folder=folder,
             json=options.json,
             batch_size=size,
@@ -195,7 +197,7 @@ def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Pat
         )
 
 
-def _without_clips(options: argparse.Namespace, places: Sequence[Path], network: str) -> Inputs:
+def _pictures(options: argparse.Namespace, places: Sequence[Path], folder: Path, network: str) -> Inputs:
     """Inputs of a network of single pictures.
 
     Raises:
@@ -206,4 +208,4 @@ def _without_clips(options: argparse.Namespace, places: Sequence[Path], network:
         raise UserError(f"{', '.join(names)} cannot go with {network}: only runs of ClipRegression know clips")
     if clips := [place for place in places if place.suffix.lower() in (".npy", ".h5")]:
         raise UserError(f"{clips[0]} holds clips, which only runs of ClipRegression know, and {network} is none")
-    return _inputs(options, places, frames=False)
+    return _inputs(options, places, folder, films=False)

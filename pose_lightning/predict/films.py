@@ -1,7 +1,6 @@
 """Frames one after the other: of a video, of a folder of pictures, or of a stored clip."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -35,11 +34,13 @@ class Frame:
         number: In its film, from 0.
         picture: RGB, upright; None where it cannot be read.
         reason: Why it cannot.
+        time: When it is shown, s; None where nobody says.
     """
 
     number: int
     picture: draw.Picture | None
     reason: str = ""
+    time: float | None = None
 
 
 class Film(Protocol):
@@ -111,7 +112,7 @@ class VideoFile:
                 count = stream.frames or round(seconds * float(rate)) or None
                 return cls(path, Fraction(rate).limit_denominator(LARGEST_DENOMINATOR), count)
         except (av.error.FFmpegError, OSError) as error:
-            raise FilmError(f"cannot be opened: {getattr(error, 'strerror', None) or error}") from error
+            raise FilmError(f"cannot be opened: {_said(error)}") from error
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the beginning.
@@ -125,13 +126,16 @@ class VideoFile:
             stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
             stream.codec_context.options = {"err_detect": "explode"}
             number, packets, broken = 0, 0, False
-            for packet in _until_damaged(container.demux(stream), av.error.FFmpegError):
+            for packet in _packets(container.demux(stream), av.error.FFmpegError):
+                if isinstance(packet, Exception):
+                    yield Frame(number, None, f"the file cannot be read from here on: {_said(packet)}")
+                    return
                 packets += packet.size > 0
                 try:
                     frames = packet.decode()
                 except (av.error.FFmpegError, OSError) as error:
                     broken = True
-                    yield Frame(number, None, f"cannot be decoded: {getattr(error, 'strerror', None) or error}")
+                    yield Frame(number, None, f"cannot be decoded: {_said(error)}")
                     number += 1
                     continue
                 for frame in frames:
@@ -142,10 +146,16 @@ class VideoFile:
                 yield Frame(number, None, f"the file ends after {packets} frames, and its header says {stream.frames}")
 
 
-def _until_damaged(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
-    """What the container gives; how many packets are missing shows how it ended."""
-    with suppress(error, OSError):
+def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
+    """What the container gives, and last the error that ends it, if there is one."""
+    try:
         yield from packets
+    except (error, OSError) as found:
+        yield found
+
+
+def _said(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _decoded(number: int, frame: Any, *, broken: bool) -> Frame:
@@ -153,7 +163,7 @@ def _decoded(number: int, frame: Any, *, broken: bool) -> Frame:
         return Frame(number, None, "is damaged, or refers to a frame that is")
     upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
     try:
-        return Frame(number, checked(np.ascontiguousarray(upright)))
+        return Frame(number, checked(np.ascontiguousarray(upright)), time=frame.time)
     except ValueError as error:
         return Frame(number, None, str(error))
 
@@ -179,7 +189,8 @@ class FrameFolder:
     def __iter__(self) -> Iterator[Frame]:
         for number, file in enumerate(self.files):
             try:
-                yield Frame(number, read_picture(file))
+                time = None if self.rate is None else float(number / self.rate)
+                yield Frame(number, read_picture(file), time=time)
             except (ValueError, OSError) as error:
                 why = (error.strerror if isinstance(error, OSError) else None) or str(error)
                 yield Frame(number, None, f"{file.name}: {why}")

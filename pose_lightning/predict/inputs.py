@@ -54,14 +54,20 @@ def natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def gather(
-    places: Sequence[Path], *, rate: Fraction | None = None, frames: bool = False, clips: Sequence[int] | None = None
+    places: Sequence[Path],
+    *,
+    rate: Fraction | None = None,
+    folders: bool = False,
+    pictures: bool = False,
+    clips: Sequence[int] | None = None,
 ) -> Inputs:
     """Everything that these files, folders and patterns are.
 
     Args:
         places: As given; what is no file, and a pattern with `*`, `?` or `[`, is all that it fits, in natural order.
         rate: Frames per second of folders.
-        frames: Whether folders are the frames of one video each, and pictures a video of one frame.
+        folders: Whether they are films.
+        pictures: Whether each is a film of one frame.
         clips: Which clips of stores and arrays; None is all of a few.
 
     Raises:
@@ -71,12 +77,12 @@ def gather(
     for place in places:
         for path in _expanded(place):
             if path.is_dir():
-                _add_folder(found, path, rate, frames=frames)
+                _add_folder(found, path, rate, frames=folders)
             elif path.suffix.lower() in CLIPS:
                 found.films += _clips(path, clips)
             elif path.suffix.lower() in VIDEOS:
                 _add_video(found, path)
-            elif frames:
+            elif pictures:
                 found.films.append(FrameFolder(path, [path], rate))
             else:
                 found.photographs.append(path)

@@ -2,26 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import MPII
+from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
 from pose_lightning.predict.places import Places
-from pose_lightning.predict.poses import Asked, Pose, PoseEstimator
 from pose_lightning.predict.recording import Annotated
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 
 COLUMNS: Final = ("file", "frame", "person", "joint", "x", "y", "confidence")
 
 
+class Estimator(Protocol):
+    """What says where joints are, such as `poses.PoseEstimator`."""
+
+    name: str
+    facts: dict[str, Any]
+    manner: dict[str, Any]
+    synthetic: bool | None
+    taught: np.ndarray
+
+    def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
+        """Of the people in each of these pictures."""
+
+
 def predict_poses(
-    estimator: PoseEstimator, inputs: Inputs, *, boxes: Places, folder: Path, json: Path | None, batch_size: int
+    estimator: Estimator, inputs: Inputs, *, boxes: Places, folder: Path, json: Path | None, batch_size: int
 ) -> None:
     """Draw the people of every picture and video into `folder`, and write their joints to `joints.csv` in it.
 
@@ -68,7 +81,7 @@ def predict_poses(
 
 
 def _in_pictures(
-    estimator: PoseEstimator, photographs: Photographs, boxes: Places, batch_size: int
+    estimator: Estimator, photographs: Photographs, boxes: Places, batch_size: int
 ) -> Iterator[tuple[Path, draw.Picture, list[Pose]]]:
     for paths, pictures in in_batches(photographs, batch_size):
         asked: list[Asked] = []
@@ -81,9 +94,7 @@ def _in_pictures(
         yield from zip(paths, pictures, estimator.poses_in(asked, batch_size), strict=True)
 
 
-def _in_film(
-    estimator: PoseEstimator, film: Film, boxes: Places, batch_size: int
-) -> Iterator[tuple[Frame, list[Pose]]]:
+def _in_film(estimator: Estimator, film: Film, boxes: Places, batch_size: int) -> Iterator[tuple[Frame, list[Pose]]]:
     """Every frame and its people; nobody where it cannot be read."""
     listed: Sequence[Box] | None = None
     for batch in batches(of_one_size(film), batch_size):
@@ -105,7 +116,7 @@ def _in_film(
 def _predict_film(
     film: Film,
     found: Iterator[tuple[Frame, list[Pose]]],
-    estimator: PoseEstimator,
+    estimator: Estimator,
     names: Names,
     troubles: Troubles,
     files: tuple[JsonFile, CsvFile],
@@ -128,7 +139,7 @@ def _predict_film(
                 continue
             video.show(frame, _drawn_in_frame(frame.picture, poses, title))
             people = [_pose_json(pose) for pose in poses]
-            numbers.item({"frame": frame.number, "time": float(frame.number / rate), "people": people})
+            numbers.item({"frame": frame.number, "time": frame.time, "people": people})
             rows.rows(_rows(film.path, frame.number, poses))
             confidences += [_sure([pose], estimator) for pose in poses]
     numbers.end()
@@ -141,12 +152,12 @@ def _predict_film(
     print(f"{film.path}: {video.readable} frames, {len(confidences)} poses{sure}{said}", flush=True)
 
 
-def _say(path: Path, poses: Sequence[Pose], estimator: PoseEstimator) -> None:
+def _say(path: Path, poses: Sequence[Pose], estimator: Estimator) -> None:
     people = f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
     print(f"{path}: {people}, mean confidence {_sure(poses, estimator):.3g}", flush=True)
 
 
-def _sure(poses: Sequence[Pose], estimator: PoseEstimator) -> float:
+def _sure(poses: Sequence[Pose], estimator: Estimator) -> float:
     return float(np.mean([pose.confidence[estimator.taught].mean() for pose in poses]))
 
 
@@ -154,7 +165,7 @@ def _said(facts: dict[str, Any]) -> str:
     return ", ".join(f"{key} {value}" for key, value in facts.items())
 
 
-def _drawn(estimator: PoseEstimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
+def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
     lines = [
         f"{path.name}   {estimator.name}{' (synthetic data)' if estimator.synthetic else ''}",
         "pink: the person's right, blue: left; the box is what the network was shown",
@@ -196,15 +207,12 @@ def _rows(path: Path, frame: int | str, poses: Sequence[Pose]) -> list[list[Any]
     ]
 
 
-def _facts(estimator: PoseEstimator) -> dict[str, Any]:
-    model = estimator.model
+def _facts(estimator: Estimator) -> dict[str, Any]:
     untaught = [name for name, taught in zip(MPII.names, estimator.taught, strict=True) if not taught]
     return {
         "network": estimator.name,
         **estimator.facts,
-        "flip_test": model.flip_test,
-        "scales": list(model.scales),
-        "decoding": model.decoding,
+        **estimator.manner,
         "synthetic": estimator.synthetic,
         "px": "of the upright image; (0, 0) is the centre of its first px",
         "confidence": "height of the joint's peak in the heatmap",

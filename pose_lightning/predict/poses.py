@@ -1,13 +1,12 @@
 """The joints of people in photographs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import UInt8
 
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
@@ -15,30 +14,12 @@ from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED
 from pose_lightning.joints import MPII
+from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
 from pose_lightning.trained import LARGEST_BATCH, PLAIN, Manner
 
 CROP: Final = crops.Pixels(images=None)
 """How the converters cut people, where there is no store that says otherwise."""
-
-
-@dataclass(frozen=True, eq=False)
-class Pose:
-    """One person's joints, in MPII's order.
-
-    Attributes:
-        box: What the network was shown.
-        joints: Image px; NaN where the network was never taught the joint.
-        confidence: Height of each joint's peak; networks differ in how high a sure one is.
-    """
-
-    box: Box
-    joints: Float64[np.ndarray, "16 2"]
-    confidence: Float64[np.ndarray, " 16"]
-
-
-Asked = tuple[UInt8[np.ndarray, "h w 3"], Sequence[Box]]
-"""An RGB picture, and the people in it."""
 
 
 class _People:
@@ -78,11 +59,17 @@ class PoseEstimator:
         data: Of its input size, and of the scales that it is asked at.
         name: Who it is.
         facts: Where its weights are from.
+
+    Attributes:
+        taught: Which joints its training store has.
+        synthetic: Whether that is of drawn people; None where there is none.
+        manner: How it is asked.
     """
 
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
         self._input_size, self._scales = data.input_size, data.scales
+        self.manner = {"flip_test": model.flip_test, "scales": list(model.scales), "decoding": model.decoding}
         self.taught: np.ndarray = np.ones(len(MPII), dtype=bool)
         self.synthetic: bool | None = None
         self._crop, self._box_in_crop = CROP.crop, CROP.box_in_crop

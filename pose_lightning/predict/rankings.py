@@ -1,9 +1,9 @@
 """The likeliest classes of photographs and of the frames of videos: printed, drawn in, and written."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 from rich.console import Console
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning import draw
-from pose_lightning.predict.classes import Classifier, Ranking
+from pose_lightning.predict.answers import Ranking
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
@@ -24,9 +24,24 @@ MEAN: Final = "mean"
 """What stands for the frame where a row is of the mean over all frames."""
 
 
-def predict_classes(
-    classifier: Classifier, inputs: Inputs, *, folder: Path, json: Path | None, batch_size: int
-) -> None:
+class Ranker(Protocol):
+    """What says how likely classes are, such as `classes.Classifier`."""
+
+    checkpoint: Path
+    step: int
+    experiment: str
+    synthetic: bool
+    target: str
+    classes: tuple[str, ...]
+
+    def probabilities_of(self, pictures: Sequence[draw.Picture]) -> np.ndarray:
+        """Of every class (n, k), for pictures of any sizes."""
+
+    def ranking(self, path: Path, found: np.ndarray) -> Ranking:
+        """The likeliest classes by their probabilities."""
+
+
+def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: Path | None, batch_size: int) -> None:
     """Print the likeliest classes of every input, and draw them beside pictures and into videos in `folder`.
 
     `classes.csv` in it has them all; of videos those of every frame, and of the mean over the frames.
@@ -73,7 +88,7 @@ def _list(numbers: JsonFile, key: str, values: list[dict[str, Any]]) -> None:
     numbers.end()
 
 
-def _pictures(classifier: Classifier, photographs: Photographs, rows: CsvFile, batch_size: int) -> list[dict[str, Any]]:
+def _pictures(classifier: Ranker, photographs: Photographs, rows: CsvFile, batch_size: int) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     for paths, pictures in in_batches(photographs, batch_size):
         for path, picture, shares in zip(paths, pictures, classifier.probabilities_of(pictures), strict=True):
@@ -86,7 +101,7 @@ def _pictures(classifier: Classifier, photographs: Photographs, rows: CsvFile, b
     return said
 
 
-def _in_film(classifier: Classifier, film: Film, batch_size: int) -> Iterator[tuple[Frame, np.ndarray | None]]:
+def _in_film(classifier: Ranker, film: Film, batch_size: int) -> Iterator[tuple[Frame, np.ndarray | None]]:
     """Every frame and the probabilities of its classes; none where it cannot be read."""
     for batch in batches(of_one_size(film), batch_size):
         found = iter(classifier.probabilities_of([each.picture for each in batch if each.picture is not None]))
@@ -95,7 +110,7 @@ def _in_film(classifier: Classifier, film: Film, batch_size: int) -> Iterator[tu
 
 
 def _predict_film(
-    classifier: Classifier,
+    classifier: Ranker,
     film: Film,
     found: Iterator[tuple[Frame, np.ndarray | None]],
     names: Names,
@@ -126,7 +141,7 @@ def _predict_film(
     return facts | {"top": _top(mean)}
 
 
-def _title(classifier: Classifier) -> str:
+def _title(classifier: Ranker) -> str:
     return f"{classifier.experiment}{' (synthetic data)' if classifier.synthetic else ''}"
 
 
@@ -150,7 +165,7 @@ def _top(found: Ranking) -> list[dict[str, Any]]:
     return [{"class": name, "probability": share} for name, share in pairs]
 
 
-def _facts(classifier: Classifier) -> dict[str, Any]:
+def _facts(classifier: Ranker) -> dict[str, Any]:
     return {
         "experiment": classifier.experiment,
         "checkpoint": classifier.checkpoint.name,

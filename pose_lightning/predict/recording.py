@@ -3,7 +3,7 @@
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 import cv2
 import numpy as np
@@ -15,10 +15,13 @@ from pose_lightning.predict.films import Frame, pyav
 BITS_PER_PIXEL: Final = 0.25
 """Of MPEG-4 video, which is told a bit rate; H.264 is told a quality."""
 
-LONGEST_GIF: Final = 600
+LONGEST_GIF: Final = 300
 """Frames: a GIF is in memory until its end, and few programs play a longer one."""
 
 COLOURS: Final = 256
+
+LATE: Final = 0.1
+"""Seconds by which a frame may be shown too early or too late before it is said."""
 
 DIMMED: Final = 0.4
 """Of the light of the last readable frame, under a note that this one is unreadable."""
@@ -33,7 +36,7 @@ class Recording(Protocol):
     def add(self, picture: draw.Picture) -> None:
         """The next frame."""
 
-    def __enter__(self) -> "Recording": ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -73,7 +76,7 @@ class VideoRecording:
             self._stream.bit_rate = round(BITS_PER_PIXEL * height * width * float(self.rate))
         self._stream.height, self._stream.width, self._stream.pix_fmt = height, width, "yuv420p"
 
-    def __enter__(self) -> "VideoRecording":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -97,6 +100,8 @@ class Annotated(VideoRecording):
     def __init__(self, path: Path, rate: Fraction) -> None:
         super().__init__(path, rate)
         self.readable = 0
+        self._uneven = False
+        self._first: float | None = None
         self._before: draw.Picture | None = None
         self._waiting: list[Frame] = []
 
@@ -108,6 +113,14 @@ class Annotated(VideoRecording):
         self._waiting = []
         self.readable += 1
         self.add(drawn)
+        if frame.time is not None and not self._uneven:
+            late = frame.time - float(frame.number / self.rate)
+            self._first = late if self._first is None else self._first
+            if abs(late - self._first) > LATE:
+                self._uneven = True
+                self.note = ", ".join(
+                    filter(None, [self.note, "frames that came unevenly are shown at their mean rate"])
+                )
 
     def skip(self, frame: Frame) -> None:
         """The next frame, which cannot be read."""
@@ -133,7 +146,7 @@ class GifRecording:
         whole = Pillow.fromarray(picture)
         self._frames.append(whole.quantize(COLOURS, Pillow.Quantize.MEDIANCUT, dither=Pillow.Dither.NONE))
 
-    def __enter__(self) -> "GifRecording":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -5,7 +5,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from pose_lightning.errors import UserError
 
@@ -51,6 +51,9 @@ class _Growing:
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
+    def __enter__(self) -> Self:
+        return self
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -79,9 +82,6 @@ class JsonFile(_Growing):
         self._closing: list[str] = []
         self._first = True
         self.begin("{")
-
-    def __enter__(self) -> "JsonFile":
-        return self
 
     def begin(self, bracket: str, key: str | None = None) -> None:
         """Open an object `{` or an array `[`, under a key where it is an object's member."""
@@ -124,9 +124,6 @@ class CsvFile(_Growing):
         super().__init__(path)
         self._writer = csv.writer(self._file, lineterminator="\n")
         self._writer.writerow(columns)
-
-    def __enter__(self) -> "CsvFile":
-        return self
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add lines."""

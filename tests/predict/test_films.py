@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
@@ -121,6 +122,19 @@ def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
     assert "its header says 12" in frames[-1].reason
 
 
+def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path) -> None:
+    class BrokenError(OSError):
+        pass
+
+    def packets() -> Iterator[int]:
+        yield 1
+        raise BrokenError(5, "no more of it")
+
+    found = list(films._packets(packets(), BrokenError))
+    assert found[0] == 1
+    assert films._said(found[1]) == "no more of it"
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"no video", b"\x00\x00\x00\x18ftypmp42" + bytes(40)], ids=["none", "text", "head"]
 )
@@ -164,6 +178,15 @@ def test_an_unreadable_frame_is_the_one_before_it_or_the_first_one_dimmed(tmp_pa
     assert video.readable == 2
     found = levels_of(list(VideoFile.open(tmp_path / "a.mp4")))
     np.testing.assert_allclose(np.array(found, float), [80, 220, 80, 120], atol=6)
+
+
+@pytest.mark.parametrize(("last", "said"), [(2 / RATE, False), (2 / RATE + Fraction(1, 5), True)], ids=["even", "late"])
+def test_frames_that_come_unevenly_are_said(last: Fraction, said: bool, tmp_path: Path) -> None:
+    """Not those of a film that begins late as a whole."""
+    with Annotated(tmp_path / "a.mp4", RATE) as video:
+        for number, time in enumerate([Fraction(0), 1 / RATE, last]):
+            video.show(Frame(number, grey(9), time=3 + float(time)), grey(9))
+    assert ("unevenly" in video.note) == said
 
 
 def test_odd_sides_are_lengthened_and_it_is_said(tmp_path: Path) -> None:
@@ -245,7 +268,7 @@ def test_folders_patterns_and_files_are_gathered_in_order(tmp_path: Path) -> Non
     assert [film.path.name for film in found.films] == ["walk.mp4"]
     assert found.skipped == [f"skipped in {folder}: below, notes.txt, neither pictures nor videos"]
     assert len(found) == 5
-    frames = gather([folder], rate=RATE, frames=True)
+    frames = gather([folder], rate=RATE, folders=True)
     assert frames.photographs == []
     assert [(film.name, film.rate, film.count) for film in frames.films] == [("photos", RATE, 2), ("walk", RATE, 2)]
 

@@ -316,6 +316,28 @@ def test_what_is_for_clips_or_videos_is_refused(
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_stay_pictures_beside_a_video_that_cannot_be_opened(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "walk.mp4").write_text("no video")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--rate", "9", "--out", str(out)]
+        )
+    assert stop.value.code == 2
+    assert "walk.mp4 cannot be opened" in capsys.readouterr().err
+    read = json.loads((out / "joints.json").read_text())
+    assert [Path(each["file"]).name for each in read["pictures"]] == ["photo.png"]
+    assert [Path(each["file"]).name for each in read["unreadable"]] == ["walk.mp4"]
+
+
+def test_a_folder_cannot_get_what_is_drawn_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(place / "run"), str(place), "--out", str(place)])
+    assert "is an input too" in capsys.readouterr().err
+
+
 def test_an_interrupted_call_leaves_no_half_file(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
