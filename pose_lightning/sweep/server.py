@@ -221,7 +221,7 @@ def _whole(file: SweepFile, folder: Path, path: str, say: Say) -> bool:
     handed_out = _look_up(path)[1]
     if handed_out > here:
         say(
-            f"{handed_out - here} trials are on other machines: once they have ended, copy their directories to "
-            f"{folder}/trials, and run this again"
+            f"{handed_out - here} of {handed_out} trials are with other agents: once they have ended, copy their "
+            f"directories to {folder}/trials if they are on other machines, and run this again"
         )
     return handed_out <= here

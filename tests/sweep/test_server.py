@@ -110,7 +110,7 @@ def test_two_agents_take_every_cell_and_flat_settings_and_metrics_arrive(
     output_of_agents = (tmp_path / "joined.txt").read_text() + (folder / "agent0.txt").read_text()
     assert [runner.returncode, joined.returncode] == [0, 0], output_of_agents
     assert said[0] == f"dashboard: {served.url}/{ENTITY}/proj/sweeps/sweep0\n"
-    assert said[-1] == "here\n"
+    assert said[-1] in ("here\n", "elsewhere\n")  # the agent that joined may have been at its last trial still
     again = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # the sweep that is there
     assert again.splitlines() == [*(line.rstrip("\n") for line in said[:2]), "here"]
     assert served.unknown == []
