@@ -10,7 +10,7 @@ TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "randomness", "signals"},
     {"joints", "divergence", "sealed"},
-    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights"},
+    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
     {"loader", "backbones"},
     {"budget"},
     {"data"},
