@@ -11,7 +11,7 @@ import torch
 from pose_lightning import cli, sealed
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.codec import DecodeMethod
+from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
 from pose_lightning.runs import RunDirectory
