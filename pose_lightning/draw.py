@@ -180,6 +180,58 @@ def ranking(
     return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
 
 
+def label(picture: Picture, lines: Sequence[str]) -> Picture:
+    """A copy as large, with lines of white text over its top left corner; other than ASCII shows as question marks."""
+    canvas = np.ascontiguousarray(picture).copy()
+    size = _text_size(canvas)
+    for place, line in enumerate(lines):
+        _write(canvas, line, (size // 2, size // 2 + (place + 1) * size), size, canvas.shape[1] - size)
+    return canvas
+
+
+def ranked(picture: Picture, names: Sequence[str], shares: Sequence[float], lines: Sequence[str] = ()) -> Picture:
+    """A copy as large, with a bar for every name over its bottom left corner, as long as its share.
+
+    Args:
+        picture: Stays as it is.
+        names: From top to bottom; other than ASCII shows as question marks.
+        shares: Of every name, 0 to 1.
+        lines: Of text over the top left corner.
+    """
+    canvas = label(picture, lines)
+    height, width = canvas.shape[:2]
+    size = min(_text_size(canvas), max(1, int(height / (1.6 * max(len(names), 1) + 2))))
+    row, panel = round(1.6 * size), min(width, 22 * size)
+    top = height - row * len(names)
+    shade = canvas[top:, :panel]
+    shade[:] = shade // 3
+    for place, (name, share) in enumerate(zip(names, shares, strict=True)):
+        bottom = top + (place + 1) * row
+        bar = canvas[bottom - max(1, size // 5) : bottom, :panel]
+        bar[:, : round(share * panel)] = PINK
+        text = f"{100 * share:.1f} %  {name}"
+        _write(canvas, text, (size // 2, bottom - max(2, size // 2)), size, panel - size)
+    return canvas
+
+
+def _text_size(canvas: Picture) -> int:
+    """Px from line to line that can be read, whatever the picture's size."""
+    return int(np.clip(min(canvas.shape[:2]) / 22, 9, 40))
+
+
+def _write(canvas: Picture, line: str, corner: tuple[int, int], size: int, width: int) -> None:
+    """Text with a dark rim, from its bottom left corner, no wider than `width` px."""
+    text, face = line.encode("ascii", "replace").decode(), cv2.FONT_HERSHEY_SIMPLEX
+    (wide, _), _ = cv2.getTextSize(text, face, size / 30, 1)
+    scale = size / 30 * min(1.0, width / max(wide, 1))
+    thick = max(1, round(size / 18))
+    x, y = corner
+    rim = [(x + left, y + up) for left in (-1, 0, 1) for up in (-1, 0, 1)]  # bolder letters would be wider ones
+    for place in rim:
+        cv2.putText(canvas, text, place, face, scale, BLACK, thick, cv2.LINE_AA)
+    cv2.putText(canvas, text, corner, face, scale, WHITE, thick, cv2.LINE_AA)
+
+
 def contact_sheet(pictures: Sequence[Picture], *, columns: int = 4, gap: int = 4) -> Picture:
     """All pictures on one, row by row, each centred in a cell as large as the largest, on dark grey.
 

@@ -164,3 +164,28 @@ def test_joints_scale_with_the_picture_of_people() -> None:
     joints[0, 9] = 45.0, 60.0
     drawn = draw.people(GREY, joints, np.array([[-900.0, -900.0, 2000.0]]), side=300)
     assert tuple(drawn[181, 136]) == draw.WHITE  # 3 (x + 0.5) - 0.5
+
+
+@pytest.mark.parametrize("size", [(16, 20), (80, 100), (720, 1280)], ids=["tiny", "small", "film"])
+def test_labels_and_rankings_leave_a_picture_its_size(size: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 90, dtype=np.uint8)
+    said = draw.label(picture, ["who \N{GREEK SMALL LETTER ALPHA}", "what"])
+    shares = draw.ranked(picture, ["running", "a name that is far too long for so small a picture"] * 2, [0.9, 0.1] * 2)
+    assert said.shape == shares.shape == picture.shape
+    assert (picture == 90).all()
+    assert not np.array_equal(said, picture)
+
+
+def test_labels_are_above_and_rankings_below() -> None:
+    picture = np.full((360, 480, 3), 90, dtype=np.uint8)
+    assert (draw.label(picture, ["who"])[40:] == 90).all()
+    assert (draw.ranked(picture, ["a"] * 5, [0.2] * 5)[:200] == 90).all()
+
+
+def test_a_ranking_s_bars_are_as_long_as_their_shares() -> None:
+    picture = np.full((360, 480, 3), 90, dtype=np.uint8)
+    drawn = draw.ranked(picture, ["a", "b", "c"], [1.0, 0.5, 0.0])
+    pink = (drawn == draw.PINK).all(axis=-1)
+    lengths = pink.sum(axis=1)[pink.any(axis=1)]
+    assert lengths.max() == 2 * lengths.min()
+    assert (drawn.astype(int).sum(axis=-1) > 3 * 200).any()  # white text

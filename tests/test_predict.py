@@ -1,9 +1,11 @@
 """The door `predict`: the likeliest classes of photographs."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -119,7 +121,12 @@ def test_the_likeliest_five_are_printed_drawn_and_written(
     assert f"{100 * shares[0]:.1f} %" in printed
     assert CATEGORIES[order[0]] in printed
     assert "SYNTHETIC" in printed
-    assert [each.name for each in (tmp_path / "drawn").iterdir()] == ["val 3.jpg.png"]
+    assert sorted(each.name for each in (tmp_path / "drawn").iterdir()) == ["classes.csv", "val 3.jpg.png"]
+    table = list(csv.DictReader((tmp_path / "drawn" / "classes.csv").read_text().splitlines()))
+    assert [(row["file"], row["rank"], row["class"]) for row in table] == [
+        (str(path), str(rank), CATEGORIES[place]) for rank, place in enumerate(order, start=1)
+    ]
+    assert [float(row["probability"]) for row in table] == pytest.approx(shares, abs=1e-6)
     picture = cv2.imread(str(tmp_path / "drawn" / "val 3.jpg.png"))
     assert picture is not None
     assert picture.shape[1] > 600  # the picture, which is wide, and its bars
@@ -148,7 +155,7 @@ def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
     (tmp_path / "text.jpg").write_text("no picture")
     good = place / "photographs" / "val 1.jpg"
     (tmp_path / good.name).write_bytes(good.read_bytes())
-    images = [tmp_path / "text.jpg", good, tmp_path / "absent.png", tmp_path, tmp_path / good.name]
+    images = [tmp_path / "text.jpg", good, tmp_path / "absent.png", tmp_path / "gone", tmp_path / good.name]
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
         main([str(run.path), *map(str, images), "--out", str(out), "--json", str(tmp_path / "top.json")])
@@ -156,10 +163,46 @@ def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
     error = capsys.readouterr().err
     assert "3 of 5 pictures cannot be read" in error
     assert all(str(path) in error for path in (images[0], images[2], images[3]))
-    assert sorted(path.name for path in out.iterdir()) == ["val 1.jpg-2.png", "val 1.jpg.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["classes.csv", "val 1.jpg-2.png", "val 1.jpg.png"]
     read = json.loads((tmp_path / "top.json").read_text())
     assert [each["file"] for each in read["pictures"]] == [str(good), str(tmp_path / good.name)]
-    assert [each["file"] for each in read["unreadable"]] == [str(images[0]), str(images[2]), str(tmp_path)]
+    assert [each["file"] for each in read["unreadable"]] == [str(images[0]), str(images[2]), str(images[3])]
+
+
+def test_frames_of_a_video_are_ranked_and_so_is_their_mean(
+    run: RunDirectory, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = [photograph(48, 64, seed) for seed in range(5)]
+    (tmp_path / "walk").mkdir()
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / "walk" / f"{number}.png"), np.ascontiguousarray(frame[..., ::-1]))
+    (tmp_path / "walk" / "5.png").write_text("no picture")
+    arguments = [
+        str(run.path),
+        str(tmp_path / "walk"),
+        "--rate",
+        "5",
+        "--batch-size",
+        "2",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    with pytest.raises(SystemExit):
+        main([*arguments, "--json", str(tmp_path / "top.json")])
+    assert "1 frames cannot be read: frame 5" in capsys.readouterr().err
+    classifier = Classifier(*trained.load(run))
+    expected = np.stack([classifier.probabilities(frame) for frame in frames])
+    rows = list(csv.DictReader((tmp_path / "o" / "classes.csv").read_text().splitlines()))
+    assert [row["frame"] for row in rows] == [str(number) for number in range(5) for _ in range(5)] + ["mean"] * 5
+    for start, probabilities in zip(range(0, 30, 5), [*expected, expected.mean(axis=0)], strict=True):
+        order = np.argsort(-probabilities)[:5]
+        assert [row["class"] for row in rows[start : start + 5]] == [CATEGORIES[each] for each in order]
+        found = [float(row["probability"]) for row in rows[start : start + 5]]
+        np.testing.assert_allclose(found, probabilities[order], atol=2e-6)
+    (film,) = json.loads((tmp_path / "top.json").read_text())["videos"]
+    assert (film["frames"], film["top"][0]["class"]) == (5, rows[-5]["class"])
+    with av.open(film["overlay"]) as container:
+        assert [(each.width, each.height) for each in container.decode(video=0)] == [(64, 48)] * 6
 
 
 def test_tags_are_ranked_each_by_itself(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,34 +214,6 @@ def test_tags_are_ranked_each_by_itself(place: Path, tmp_path: Path, capsys: pyt
     assert found.sum() != pytest.approx(1, abs=1e-3)
     assert "[slow]" in capsys.readouterr().out  # which is no markup
     assert (run.path / "predictions" / "val 0.jpg.png").is_file()
-
-
-def test_a_run_of_another_task_is_refused(
-    demo_clip_stores: Path, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = RunDirectory(tmp_path / "run")
-    run.checkpoints.mkdir(parents=True)
-    built = cli.build(
-        [
-            "--model=ClipRegression",
-            "--data=ClipData",
-            f"--data.root={demo_clip_stores}",
-            "--data.batch_size=2",
-            "--data.input_size=32",
-            "--model.input_size=32",
-            "--model.encoder=conv",
-            "--model.encoder_width=0.125",
-            "--model.encoder_features=[]",
-            "--model.temporal_features=8",
-        ]
-    )
-    run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 0}, run.last)
-    with pytest.raises(SystemExit) as stop:
-        main([str(run.path), str(place / "photographs" / "val 0.jpg")])
-    assert stop.value.code == 2
-    assert "is a run of ClipRegression; predict takes photographs" in capsys.readouterr().err
-    assert not (run.path / "predictions").exists()
 
 
 @pytest.mark.parametrize(

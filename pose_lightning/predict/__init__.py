@@ -1,4 +1,4 @@
-"""`python -m pose_lightning.predict RUN_DIR IMAGE...`: what a trained network says of photographs."""
+"""`python -m pose_lightning.predict RUN_DIR INPUT...`: what a trained network says of pictures, videos and clips."""
 
 from pose_lightning.predict.classes import Classifier
 from pose_lightning.predict.door import main

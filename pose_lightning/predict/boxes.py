@@ -22,6 +22,9 @@ SHIFT: Final = 15.0
 
 COLUMNS: Final = ("image", "x", "y", "w", "h")
 
+FRAME: Final = "frame"
+"""A column more, for videos."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -32,17 +35,19 @@ class Box:
         y: Of the centre.
         side: Px.
         source: What it comes from.
+        frame: Of a video, from 0; None is all of them.
     """
 
     x: float
     y: float
     side: float
     source: str
+    frame: int | None = None
 
     @classmethod
-    def around(cls, x: float, y: float, w: float, h: float, source: str) -> "Box":
+    def around(cls, x: float, y: float, w: float, h: float, source: str, frame: int | None = None) -> "Box":
         """Of a person in the px x to x + w - 1 and y to y + h - 1, with a margin."""
-        return cls(x + (w - 1) / 2, y + (h - 1) / 2, MARGIN * max(w, h), source)
+        return cls(x + (w - 1) / 2, y + (h - 1) / 2, MARGIN * max(w, h), source, frame)
 
     @classmethod
     def of_mpii(cls, x: float, y: float, scale: float, source: str) -> "Box":
@@ -94,7 +99,10 @@ def _floats(values: Sequence[Any], names: Sequence[str], said: str, form: str) -
 
 
 def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
-    """Boxes by the image's name: JSON {"NAME": [[x, y, w, h], ...]} or CSV with the columns image,x,y,w,h.
+    """Boxes by the image's or video's name.
+
+    JSON {"NAME": [[x, y, w, h], ...]}, or CSV with the columns image,x,y,w,h; of a video's single frames, from 0, JSON
+    {"NAME": {"0": [[x, y, w, h], ...], ...}}, or CSV with one more column, frame.
 
     Raises:
         UserError: If the file is neither, or a number makes no sense.
@@ -107,32 +115,50 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
         if isinstance(error, UserError):
             raise
         raise UserError(f"--boxes {path} cannot be read: {error}") from error
-    boxes: dict[str, tuple[Box, ...]] = {}
-    for said, name, values in rows:
+    boxes: dict[str, list[Box]] = {}
+    for said, name, frame, values in rows:
         x, y, w, h = _floats(values, COLUMNS[1:], f"{path}, {said}", "x,y,w,h")
-        boxes[name] = (*boxes.get(name, ()), Box.around(x, y, w, h, source=f"{path.name}, {said}"))
-    return boxes
+        box = Box.around(x, y, w, h, f"{path.name}, {said}", _frame(frame, f"{path}, {said}"))
+        boxes.setdefault(name, []).append(box)
+    return {name: tuple(listed) for name, listed in boxes.items()}
 
 
-def _csv_rows(path: Path) -> list[tuple[str, str, list[Any]]]:
+def _frame(text: str | None, said: str) -> int | None:
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{said}: frame {text} is no whole number from 0")
+    return int(text)
+
+
+Row = tuple[str, str, str | None, list[Any]]
+"""Where it stands, the image, the frame, and the numbers."""
+
+
+def _csv_rows(path: Path) -> list[Row]:
     with path.open(newline="", encoding="utf-8") as file:
         table = csv.DictReader(file)
         if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
             raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
-        return [(f"line {table.line_num}", row["image"], [row[name] for name in COLUMNS[1:]]) for row in table]
+        return [
+            (f"line {table.line_num}", row["image"], row.get(FRAME), [row[name] for name in COLUMNS[1:]])
+            for row in table
+        ]
 
 
-def _json_rows(path: Path) -> list[tuple[str, str, list[Any]]]:
+def _json_rows(path: Path) -> list[Row]:
     found = json.loads(path.read_text(encoding="utf-8"))
     form = '{"NAME": [[x, y, w, h], ...], ...}'
-    if not isinstance(found, dict) or not all(isinstance(boxes, list) for boxes in found.values()):
+    if not isinstance(found, dict) or not all(isinstance(boxes, list | dict) for boxes in found.values()):
         raise UserError(f"--boxes {path}: wanted {form}")
-    rows: list[tuple[str, str, list[Any]]] = []
+    rows: list[Row] = []
     for name, boxes in found.items():
-        for number, box in enumerate(boxes, start=1):
-            if not isinstance(box, list):
-                raise UserError(f"--boxes {path}, {name}: wanted {form}")
-            rows.append((f"{name}, box {number}", name, box))
+        for frame, listed in boxes.items() if isinstance(boxes, dict) else [(None, boxes)]:
+            where = name if frame is None else f"{name}, frame {frame}"
+            for number, box in enumerate(listed if isinstance(listed, list) else [listed], start=1):
+                if not isinstance(box, list):
+                    raise UserError(f"--boxes {path}, {where}: wanted {form}")
+                rows.append((f"{where}, box {number}", name, frame, box))
     return rows
 
 
@@ -146,3 +172,8 @@ def boxes_of(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> 
     if not found:
         raise UserError(f"--boxes {source} has no box for {path}; add one, or leave that image out")
     return found
+
+
+def in_frame(boxes: Sequence[Box], number: int) -> tuple[Box, ...]:
+    """Those of one frame."""
+    return tuple(box for box in boxes if box.frame in (None, number))

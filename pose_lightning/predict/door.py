@@ -1,7 +1,9 @@
-"""`python -m pose_lightning.predict RUN_DIR IMAGE...`: what a trained network says of photographs."""
+"""`python -m pose_lightning.predict RUN_DIR INPUT...`: what a trained network says of pictures, videos and clips."""
 
 import argparse
+import math
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
@@ -9,18 +11,32 @@ from pose_lightning import cli
 from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.predict.boxes import Box, boxes_of, numbers, read_boxes, whole
-from pose_lightning.predict.classes import Classifier, predict_classes
-from pose_lightning.predict.poses import Boxes, PoseEstimator, predict_poses
+from pose_lightning.predict.boxes import numbers
+from pose_lightning.predict.classes import Classifier
+from pose_lightning.predict.clips import ClipEstimator
+from pose_lightning.predict.inputs import Inputs, gather
+from pose_lightning.predict.motion import predict_clips
+from pose_lightning.predict.people import predict_poses
+from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
+from pose_lightning.predict.poses import PoseEstimator
+from pose_lightning.predict.rankings import predict_classes
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trained import add_manner_arguments, load, manner_from
 
 INPUT_SIZE: Final = 256
 
-DESCRIPTION: Final = """What a trained network says of photographs.
+BATCH_SIZE: Final = 16
 
-A run of heatmap estimation gives the joints of people: overlays and joints.json. Without a box the whole image is the
-person. A run of activity classification gives the likeliest classes."""
+INTERRUPTED: Final = 130
+
+DESCRIPTION: Final = """What a trained network says of pictures, videos and clips.
+
+A run of heatmap estimation gives the joints of people: overlays, joints.json and joints.csv; of videos, annotated
+videos. Without a box the whole image is the person. A run of activity classification gives the likeliest classes. A run
+of clip regression gives the joints of every frame in mm, and an animation.
+
+Inputs are files, folders, quoted patterns such as 'photos/*.jpg', videos, and for clip regression stores (.h5) and
+arrays (.npy) of clips."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -28,21 +44,37 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pose_lightning.predict",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s (RUN_DIR | --weights FILE) IMAGE [IMAGE ...] [options]",
+        usage="%(prog)s (RUN_DIR | --weights FILE) INPUT [INPUT ...] [options]",
     )
-    parser.add_argument("places", type=Path, nargs="+", metavar="RUN_DIR IMAGE", help="photographs of common formats")
+    parser.add_argument(
+        "places", type=Path, nargs="+", metavar="RUN_DIR INPUT", help="pictures, folders, videos, clips"
+    )
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.heatmap.published made"
     )
     parser.add_argument("--input-size", type=int, metavar="PX", help=f"side of the input of --weights ({INPUT_SIZE})")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="gets a picture of each (RUN_DIR/predictions)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="gets the numbers (of joints: DIR/joints.json; of classes: none)"
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help=f"in the network at once ({BATCH_SIZE})"
+    )
+    parser.add_argument(
+        "--rate",
+        metavar="HZ",
+        help="folders are videos of so many frames a second (of clip regression they always are: at training's rate)",
+    )
+    parser.add_argument("--clips", metavar="N,N,...", help="of a store or array of clips: which, from 0 (all of a few)")
+    parser.add_argument(
+        "--animation", choices=("mp4", "gif"), help="of clip regression: the kind of its animation (mp4)"
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--box", metavar="X,Y,W,H", help="the person's tight box, image px from 0; a margin is added")
     where.add_argument("--center", metavar="X,Y", help="the person's centre, with --scale, as MPII annotates them")
-    where.add_argument("--boxes", type=Path, metavar="FILE", help="boxes of images: CSV of image,x,y,w,h, or JSON")
+    where.add_argument(
+        "--boxes", type=Path, metavar="FILE", help="boxes by name: CSV of image,x,y,w,h, with frame for videos, or JSON"
+    )
     parser.add_argument("--scale", metavar="S", help="the person's height in the image by 200 px")
     add_manner_arguments(parser)
     return parser
@@ -52,60 +84,128 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
     if (options.center is None) != (options.scale is None):
         raise UserError("--center X,Y and --scale S go together")
-    single = "--box" if options.box is not None else "--center" if options.center is not None else None
-    if single and len(options.images) > 1:
-        raise UserError(f"{single} is of one image, but {len(options.images)} are given; take --boxes FILE")
     if options.weights is None and options.input_size is not None:
         raise UserError("--input-size goes with --weights; a run has its own")
     if options.weights is not None and options.out is None:
         raise UserError("--weights needs --out DIR: there is no run's directory to write into")
+    if options.batch_size < 1:
+        raise UserError(f"--batch-size {options.batch_size}: wanted at least 1")
 
 
-def _boxes(options: argparse.Namespace) -> Boxes:
-    """How people are found in an image."""
+def _check_single(options: argparse.Namespace, inputs: Inputs) -> None:
+    single = "--box" if options.box is not None else "--center" if options.center is not None else None
+    if single and len(inputs) > 1:
+        raise UserError(f"{single} is of one image, but {len(inputs)} are given; take --boxes FILE")
+
+
+def _rate(text: str | None) -> Fraction | None:
+    """Frames per second."""
+    if text is None:
+        return None
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = math.nan
+    if not 0.01 <= rate <= 1000:
+        raise UserError(f"--rate {text}: wanted frames per second, 0.01 to 1000")
+    return Fraction(text).limit_denominator(1001)
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    """Of clips."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise UserError(f"--clips {text}: wanted whole numbers from 0, as in 0,3,5")
+    return [int(part) for part in parts]
+
+
+def _boxes(options: argparse.Namespace, inputs: Inputs) -> Places | None:
+    """How people are found; None where the command line does not say."""
     if options.box is not None:
-        x, y, w, h = numbers(options.box, "--box", "x,y,w,h")
-        only = Box.around(x, y, w, h, source="--box")
-        return lambda path, width, height: [only]
+        return OneBox.tight(*numbers(options.box, "--box", "x,y,w,h"))
     if options.center is not None:
-        place = f"{options.center},{options.scale}"
-        x, y, scale = numbers(place, "--center and --scale", "x,y,s")
-        annotated = Box.of_mpii(x, y, scale, source="--center and --scale")
-        return lambda path, width, height: [annotated]
+        return OneBox.of_mpii(*numbers(f"{options.center},{options.scale}", "--center and --scale", "x,y,s"))
     if options.boxes is not None:
-        listed = read_boxes(options.boxes)
-        found = {path: boxes_of(listed, path, options.boxes) for path in options.images}
-        return lambda path, width, height: found[path]
-    return lambda path, width, height: [whole(width, height)]
+        return BoxesOfFile(options.boxes, inputs)
+    return None
+
+
+def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *, films: bool) -> Inputs:
+    """What there is to predict on; with `films`, all of it as films."""
+    rate, clips = _rate(options.rate), _numbers(options.clips)
+    if [place for place in places if place.is_dir() and place.resolve() == folder.resolve()]:
+        raise UserError(f"--out {folder} is an input too: what is drawn there would be an input the next time")
+    inputs = gather(places, rate=rate, folders=films or rate is not None, pictures=films, clips=clips)
+    _check_single(options, inputs)
+    for line in inputs.skipped:
+        print(line)
+    return inputs
 
 
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     options = _parser().parse_intermixed_args(args)
-    run, options.images = (None, options.places) if options.weights else (options.places[0], options.places[1:])
-    if not options.images:
-        raise UserError("say what to predict on: RUN_DIR IMAGE..., or --weights FILE IMAGE...")
+    run, places = (None, options.places) if options.weights else (options.places[0], options.places[1:])
+    if not places:
+        raise UserError("say what to predict on: RUN_DIR INPUT..., or --weights FILE INPUT...")
     _check(options)
-    boxes, manner = _boxes(options), manner_from(options)
+    try:
+        _predict(options, run, places)
+    except KeyboardInterrupt:
+        print("interrupted: files that were not complete are gone, the others stay")
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path]) -> None:
+    manner, size = manner_from(options), options.batch_size
     if run is None:
+        inputs = _pictures(options, places, options.out, "--weights")
+        boxes = _boxes(options, inputs) or WholePicture()
         estimator = PoseEstimator.of_weights(
             options.weights, input_size=options.input_size or INPUT_SIZE, manner=manner
         )
-        predict_poses(estimator, options.images, boxes=boxes, folder=options.out, json=options.json)
+        predict_poses(estimator, inputs, boxes=boxes, folder=options.out, json=options.json, batch_size=size)
         return
     directory = RunDirectory.open(run)
     built, checkpoint, step = load(directory, manner=manner)
     folder = directory.path / "predictions" if options.out is None else options.out
     if isinstance(built.model, HeatmapEstimation):
+        inputs = _pictures(options, places, folder, str(directory.path))
+        boxes = _boxes(options, inputs) or WholePicture()
         estimator = PoseEstimator.of_run(built, checkpoint, step)
-        predict_poses(estimator, options.images, boxes=boxes, folder=folder, json=options.json)
+        predict_poses(estimator, inputs, boxes=boxes, folder=folder, json=options.json, batch_size=size)
     elif isinstance(built.model, ActivityClassification):
         if options.box or options.center or options.boxes:
             raise UserError("--box, --center and --boxes are of people's joints; classes are of whole images")
-        predict_classes(Classifier(built, checkpoint, step), options.images, folder=folder, json=options.json)
+        inputs = _pictures(options, places, folder, str(directory.path))
+        classifier = Classifier(built, checkpoint, step)
+        predict_classes(classifier, inputs, folder=folder, json=options.json, batch_size=size)
     else:
-        raise UserError(
-            f"{directory.path} is a run of {type(built.model).__name__}; predict takes photographs, which runs of "
-            "HeatmapEstimation and ActivityClassification know"
+        inputs = _inputs(options, places, folder, films=True)
+        regressor = ClipEstimator(built, checkpoint, step)
+        predict_clips(
+            regressor,
+            inputs,
+            boxes=_boxes(options, inputs),
+            folder=folder,
+            json=options.json,
+            batch_size=size,
+            animation=options.animation or "mp4",
         )
+
+
+def _pictures(options: argparse.Namespace, places: Sequence[Path], folder: Path, network: str) -> Inputs:
+    """Inputs of a network of single pictures.
+
+    Raises:
+        UserError: If an option or an input is for clip regression.
+    """
+    given = {"--clips": options.clips, "--animation": options.animation}
+    if names := [name for name, value in given.items() if value is not None]:
+        raise UserError(f"{', '.join(names)} cannot go with {network}: only runs of ClipRegression know clips")
+    if clips := [place for place in places if place.suffix.lower() in (".npy", ".h5")]:
+        raise UserError(f"{clips[0]} holds clips, which only runs of ClipRegression know, and {network} is none")
+    return _inputs(options, places, folder, films=False)

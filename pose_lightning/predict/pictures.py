@@ -1,23 +1,56 @@
-"""Photographs named on the command line, read one by one, and where their pictures go."""
+"""Pictures named on the command line, read one by one; what could not be read, and how far things are."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Final
 
 import numpy as np
+import rich.progress
 from jaxtyping import UInt8
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from pose_lightning import draw
 from pose_lightning.convert.pictures import read_picture
 from pose_lightning.errors import UserError
+from pose_lightning.predict.films import Film, Frame, batches
+from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.results import Names, make_folder
+
+NAMED: Final = 5
+"""Unreadable frames of a film that a message names."""
+
+
+class Progress:
+    """A bar on the terminal's standard error for the frames of a film, or for pictures."""
+
+    def __init__(self, film: Film | str, count: int | None = None) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = rich.progress.Progress(*columns, console=Console(stderr=True))
+        title, total = (film, count) if isinstance(film, str) else (film.path.name, film.count)
+        self._task = self._progress.add_task(escape(title), total=total)
+
+    def __enter__(self) -> "Progress":
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._progress.advance(self._task)
 
 
 class Photographs:
-    """Reads what can be read, and says at the end what could not.
+    """Reads what can be read, and remembers what could not.
 
     Attributes:
-        folder: Gets the pictures.
-        written: Those of this call.
+        names: Of the files of this call.
         unreadable: Photographs that could not be read, and why.
 
     Raises:
@@ -25,44 +58,89 @@ class Photographs:
     """
 
     def __init__(self, paths: Sequence[Path], folder: Path) -> None:
-        self.paths, self.folder = paths, folder
-        self.written: list[Path] = []
+        make_folder(folder)
+        self.paths, self.names = paths, Names(folder)
         self.unreadable: dict[Path, str] = {}
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"--out {folder} cannot be made: {error.strerror}; name a folder") from error
 
     def __iter__(self) -> Iterator[tuple[Path, UInt8[np.ndarray, "h w 3"]]]:
         """The readable ones, upright, as RGB."""
+        if len(self.paths) < 2:
+            yield from self._read(None)
+            return
+        with Progress("pictures", len(self.paths)) as progress:
+            yield from self._read(progress)
+
+    def _read(self, progress: Progress | None) -> Iterator[tuple[Path, UInt8[np.ndarray, "h w 3"]]]:
         for path in self.paths:
             try:
                 picture = read_picture(path)
             except (ValueError, OSError) as error:
                 self.unreadable[path] = (error.strerror if isinstance(error, OSError) else None) or str(error)
-                continue
-            yield path, picture
+            else:
+                yield path, picture
+            if progress:
+                progress.advance()
 
     def write(self, path: Path, drawn: draw.Picture) -> Path:
         """Write what was drawn of a photograph, under a name that no other of this call has; returns where."""
-        number, target = 2, self.folder / f"{path.name}.png"
-        while target in self.written:
-            target = self.folder / f"{path.name}-{number}.png"
-            number += 1
+        target = self.names.new(path.name, ".png")
         draw.write_png(target, drawn)
-        self.written.append(target)
         return target
 
     def to_json(self) -> list[dict[str, Any]]:
         """The unreadable ones."""
         return [{"file": str(path), "reason": reason} for path, reason in self.unreadable.items()]
 
-    def check(self) -> None:
+
+class Troubles:
+    """What is unreadable in films."""
+
+    def __init__(self, inputs: Inputs) -> None:
+        self._unopened = inputs.unopened
+        self._frames: dict[Path, list[tuple[int, str]]] = {}
+
+    def add(self, film: Film, frame: Frame) -> None:
+        """A frame that cannot be read."""
+        self._frames.setdefault(film.path, []).append((frame.number, frame.reason))
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """All of them."""
+        whole = [{"file": str(path), "reason": reason} for path, reason in self._unopened.items()]
+        single = [
+            {"file": str(path), "frame": number, "reason": reason}
+            for path, frames in self._frames.items()
+            for number, reason in frames
+        ]
+        return [*whole, *single]
+
+    def check(self, photographs: Photographs) -> None:
         """Refuse, when all others are done, what could not be read.
 
         Raises:
-            UserError: If there is such a photograph.
+            UserError: If there is something.
         """
-        if self.unreadable:
-            listed = "; ".join(f"{path}: {reason}" for path, reason in self.unreadable.items())
-            raise UserError(f"{len(self.unreadable)} of {len(self.paths)} pictures cannot be read: {listed}")
+        said: list[str] = []
+        if photographs.unreadable:
+            listed = "; ".join(f"{path}: {reason}" for path, reason in photographs.unreadable.items())
+            count = f"{len(photographs.unreadable)} of {len(photographs.paths)}"
+            said.append(f"{count} pictures cannot be read: {listed}")
+        said += [f"{path} {reason}" for path, reason in self._unopened.items()]
+        for path, frames in self._frames.items():
+            listed = "; ".join(f"frame {number}: {reason}" for number, reason in frames[:NAMED])
+            more = f"; and {len(frames) - NAMED} more" if len(frames) > NAMED else ""
+            said.append(f"{path}: {len(frames)} frames cannot be read: {listed}{more}")
+        if said:
+            raise UserError("\n".join(said))
+
+
+def in_batches(photographs: Photographs, size: int) -> Iterator[tuple[list[Path], list[draw.Picture]]]:
+    """Up to `size` readable ones at once, and fewer of large ones."""
+    paths: list[Path] = []
+
+    def frames() -> Iterator[Frame]:
+        for path, picture in photographs:
+            paths.append(path)
+            yield Frame(len(paths) - 1, picture)
+
+    for batch in batches(frames(), size):
+        yield [paths[each.number] for each in batch], [np.asarray(each.picture) for each in batch]

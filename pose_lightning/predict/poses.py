@@ -1,54 +1,33 @@
 """The joints of people in photographs."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from jaxtyping import Float64, UInt8
+from jaxtyping import UInt8
 
-from pose_lightning import draw
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED
 from pose_lightning.joints import MPII
+from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
-from pose_lightning.predict.pictures import Photographs
-from pose_lightning.runs import write_json
 from pose_lightning.trained import LARGEST_BATCH, PLAIN, Manner
-
-Boxes = Callable[[Path, int, int], Sequence[Box]]
-"""From an image's file, width and height to the people in it."""
 
 CROP: Final = crops.Pixels(images=None)
 """How the converters cut people, where there is no store that says otherwise."""
 
 
-@dataclass(frozen=True, eq=False)
-class Pose:
-    """One person's joints, in MPII's order.
-
-    Attributes:
-        box: What the network was shown.
-        joints: Image px; NaN where the network was never taught the joint.
-        confidence: Height of each joint's peak; networks differ in how high a sure one is.
-    """
-
-    box: Box
-    joints: Float64[np.ndarray, "16 2"]
-    confidence: Float64[np.ndarray, " 16"]
-
-
 class _People:
-    """People in one photograph, served as a pose store serves its samples: cut out and resized in the same way."""
+    """People in pictures, served as a pose store serves its samples: cut out and resized in the same way."""
 
-    def __init__(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Sequence[Box], crop: int, box_in_crop: int) -> None:
+    def __init__(self, pictures: Sequence[np.ndarray], boxes: Sequence[Box], crop: int, box_in_crop: int) -> None:
         self.path = Path("photograph")
-        self.picture, self.shape = picture, (crop, crop, 3)
+        self.pictures, self.shape = pictures, (crop, crop, 3)
         self.attrs = {"kind": "pose", "joint_set": MPII.name, "origin": 0, "units": "px", "box_in_crop": box_in_crop}
         center, side = np.array([[box.x, box.y] for box in boxes]), np.array([box.side for box in boxes])
         self._windows = [crops.window(*each, crop, box_in_crop) for each in zip(center, side.tolist(), strict=True)]
@@ -67,7 +46,7 @@ class _People:
         return len(self._windows)
 
     def read_into(self, index: int, out: np.ndarray) -> None:
-        out[:] = crops.cut(self.picture, *self._windows[index], self.shape[0])
+        out[:] = crops.cut(self.pictures[index], *self._windows[index], self.shape[0])
 
 
 class PoseEstimator:
@@ -80,11 +59,17 @@ class PoseEstimator:
         data: Of its input size, and of the scales that it is asked at.
         name: Who it is.
         facts: Where its weights are from.
+
+    Attributes:
+        taught: Which joints its training store has.
+        synthetic: Whether that is of drawn people; None where there is none.
+        manner: How it is asked.
     """
 
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
         self._input_size, self._scales = data.input_size, data.scales
+        self.manner = {"flip_test": model.flip_test, "scales": list(model.scales), "decoding": model.decoding}
         self.taught: np.ndarray = np.ones(len(MPII), dtype=bool)
         self.synthetic: bool | None = None
         self._crop, self._box_in_crop = CROP.crop, CROP.box_in_crop
@@ -116,12 +101,20 @@ class PoseEstimator:
         manner.apply(model, data)
         return cls(model, data, path.stem, {"weights": str(path)})
 
-    @torch.inference_mode()
     def poses(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Sequence[Box]) -> list[Pose]:
         """Of the people in these boxes of an RGB picture."""
-        people: Any = _People(picture, boxes, self._crop, self._box_in_crop)
+        return self.poses_in([(picture, boxes)], LARGEST_BATCH)[0]
+
+    @torch.inference_mode()
+    def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
+        """Of the people in each of these pictures, up to `batch_size` of them in the network at once."""
+        boxes = [box for _, listed in asked for box in listed]
+        if not boxes:
+            return [[] for _ in asked]
+        pictures = [picture for picture, listed in asked for _ in listed]
+        people: Any = _People(pictures, boxes, self._crop, self._box_in_crop)
         source = PoseSource(people, self._input_size, None, 0, warp_on_device=False, scales=self._scales)
-        largest = LARGEST_BATCH if self._scales == UNSCALED else LARGEST_BATCH // len(self._scales)
+        largest = batch_size if self._scales == UNSCALED else max(1, batch_size // len(self._scales))
         poses: list[Pose] = []
         for start in range(0, len(people), largest):
             chosen = range(start, min(start + largest, len(people)))
@@ -134,81 +127,5 @@ class PoseEstimator:
             for index, joints, confidence in zip(chosen, found["preds"], found["confidence"], strict=True):
                 where = np.where(self.taught[:, None], joints.double().numpy(), np.nan)
                 poses.append(Pose(boxes[index], where, confidence.double().numpy()))
-        return poses
-
-
-def predict_poses(
-    estimator: PoseEstimator, paths: Sequence[Path], *, boxes: Boxes, folder: Path, json: Path | None = None
-) -> dict[Path, list[Pose]]:
-    """Draw the people of every picture into `folder`, and write their joints to `json`, or `joints.json` in it.
-
-    Raises:
-        UserError: If a box is outside its picture; and, when all others are done, if a picture cannot be read.
-    """
-    photographs = Photographs(paths, folder)
-    print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
-    if estimator.synthetic:
-        print("trained on SYNTHETIC (demo) people: photographs are nothing that it knows", flush=True)
-    found: dict[Path, list[Pose]] = {}
-    pictures: list[dict[str, Any]] = []
-    for path, picture in photographs:
-        height, width = picture.shape[:2]
-        asked = boxes(path, width, height)
-        for box in asked:
-            box.check(width, height, path)
-        poses = found[path] = estimator.poses(picture, asked)
-        drawn = photographs.write(path, _drawn(estimator, path, picture, poses))
-        sure = np.mean([pose.confidence[estimator.taught].mean() for pose in poses])
-        print(f"{path}: {len(poses)} {'person' if len(poses) == 1 else 'people'}, mean confidence {sure:.3g}")
-        people = [_pose_json(pose) for pose in poses]
-        pictures.append({"file": str(path), "width": width, "height": height, "overlay": str(drawn), "people": people})
-    target = folder / "joints.json" if json is None else json
-    write_json(target, _to_json(estimator, pictures, photographs))
-    for place in [*photographs.written, target]:
-        print(place)
-    photographs.check()
-    return found
-
-
-def _said(facts: dict[str, Any]) -> str:
-    return ", ".join(f"{key} {value}" for key, value in facts.items())
-
-
-def _drawn(estimator: PoseEstimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
-    corners = np.array([[pose.box.x - pose.box.side / 2, pose.box.y - pose.box.side / 2] for pose in poses])
-    boxes = np.concatenate([corners, [[pose.box.side] for pose in poses]], axis=1)
-    lines = [
-        f"{path.name}   {estimator.name}{' (synthetic data)' if estimator.synthetic else ''}",
-        "pink: the person's right, blue: left; the box is what the network was shown",
-    ]
-    return draw.people(picture, np.stack([pose.joints for pose in poses]), boxes, lines)
-
-
-def _pose_json(pose: Pose) -> dict[str, Any]:
-    rows = zip(MPII.names, pose.joints.tolist(), pose.confidence.tolist(), strict=True)
-    return {
-        "box": {"center": [pose.box.x, pose.box.y], "side": pose.box.side, "from": pose.box.source},
-        "joints": [
-            {"name": name, "x": x, "y": y, "confidence": sure}
-            for name, (x, y), sure in rows
-            if np.isfinite([x, y]).all()
-        ],
-    }
-
-
-def _to_json(estimator: PoseEstimator, pictures: list[dict[str, Any]], photographs: Photographs) -> dict[str, Any]:
-    model = estimator.model
-    untaught = [name for name, taught in zip(MPII.names, estimator.taught, strict=True) if not taught]
-    return {
-        "network": estimator.name,
-        **estimator.facts,
-        "flip_test": model.flip_test,
-        "scales": list(model.scales),
-        "decoding": model.decoding,
-        "synthetic": estimator.synthetic,
-        "px": "of the upright image; (0, 0) is the centre of its first px",
-        "confidence": "height of the joint's peak in the heatmap",
-        "joints_never_taught": untaught,
-        "pictures": pictures,
-        "unreadable": photographs.to_json(),
-    }
+        ends = np.cumsum([len(listed) for _, listed in asked]).tolist()
+        return [poses[end - len(listed) : end] for end, (_, listed) in zip(ends, asked, strict=True)]

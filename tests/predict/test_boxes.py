@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.boxes import Box, boxes_of, numbers, read_boxes, whole
+from pose_lightning.predict.boxes import Box, boxes_of, in_frame, numbers, read_boxes, whole
 
 
 def test_a_box_is_about_the_middle_of_its_pixels_with_a_margin() -> None:
@@ -80,3 +80,24 @@ def test_a_box_that_shows_nothing_of_the_image_is_refused(box: Box, message: str
     Box(-49, 129, 100, "--box").check(100, 80, Path("a.jpg"))
     with pytest.raises(UserError, match=message):
         box.check(100, 80, Path("a.jpg"))
+
+
+def test_boxes_of_single_frames_are_of_these_alone(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("image,frame,x,y,w,h\na.mp4,0,1,2,3,4\na.mp4,,0,0,10,20\na.mp4,7,5,6,7,8\n")
+    listed = {"a.mp4": {"0": [[1, 2, 3, 4]], "7": [[5, 6, 7, 8]]}, "b.mp4": [[0, 0, 10, 20]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(listed))
+    table, tree = (read_boxes(tmp_path / f"boxes.{kind}") for kind in ("csv", "json"))
+    assert [[box.side for box in in_frame(table["a.mp4"], number)] for number in (0, 1, 7)] == [[5, 25], [25], [25, 10]]
+    assert [[box.side for box in in_frame(tree["a.mp4"], number)] for number in (0, 1, 7)] == [[5], [], [10]]
+    assert [box.side for box in in_frame(tree["b.mp4"], 3)] == [25]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("a.csv", "image,frame,x,y,w,h\na,-1,1,2,3,4\n"), ("a.json", '{"a": {"1.5": [[1, 2, 3, 4]]}}')],
+    ids=["csv", "json"],
+)
+def test_frames_that_are_no_numbers_are_refused(name: str, text: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match="is no whole number from 0"):
+        read_boxes(tmp_path / name)

@@ -1,9 +1,11 @@
 """The door `predict`: the joints of people in photographs."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from pose_lightning.convert import crops
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
 from pose_lightning.predict import PoseEstimator, main
-from pose_lightning.predict.boxes import Box
+from pose_lightning.predict.boxes import Box, whole
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import StoreWriter
 
@@ -232,3 +234,117 @@ def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
     read = json.loads((out / "joints.json").read_text())
     assert [Path(each["file"]).name for each in read["pictures"]] == ["photo.png"]
     assert [Path(each["file"]).name for each in read["unreadable"]] == ["text.png"]
+
+
+def write_frames(folder: Path) -> list[np.ndarray]:
+    """Three frames of a person who walks to the right."""
+    folder.mkdir()
+    frames = [np.roll(photograph(), 12 * number, axis=1) for number in range(3)]
+    for number, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{number + 8}.png"), np.ascontiguousarray(frame[..., ::-1]))
+    return frames
+
+
+def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
+    """With a person in every frame, one more in the second, and numbers as of single pictures."""
+    frames, out = write_frames(tmp_path / "walk"), tmp_path / "out"
+    (tmp_path / "walk" / "11.png").write_text("no picture")
+    boxes = {"walk": {str(number): [[20 + 12 * number, 30, 50, 80]] for number in range(3)}}
+    boxes["walk"]["1"].append([0, 0, 40, 60])
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    arguments = [str(place / "run"), str(tmp_path / "walk"), "--boxes", str(tmp_path / "boxes.json")]
+    with pytest.raises(SystemExit) as stop:
+        main([*arguments, "--rate", "12.5", "--batch-size", "2", "--out", str(out)])
+    assert stop.value.code == 2
+    assert sorted(path.name for path in out.iterdir()) == ["joints.csv", "joints.json", "walk-joints.mp4"]
+    read = json.loads((out / "joints.json").read_text())
+    assert [(each["frame"], "11.png" in each["reason"]) for each in read["unreadable"]] == [(3, True)]
+    (film,) = read["videos"]
+    assert film["frames_per_second"] == 12.5
+    assert [(each["frame"], each["time"], len(each["people"])) for each in film["frames"]] == [
+        (0, 0, 1),
+        (1, 0.08, 2),
+        (2, 0.16, 1),
+    ]
+    estimator = PoseEstimator.of_run(*trained.load(run_of(place)))
+    (pose,) = estimator.poses(frames[2], [Box(68.5, 69.5, 100.0, "")])
+    found = [[joint["x"], joint["y"]] for joint in film["frames"][2]["people"][0]["joints"]]
+    np.testing.assert_allclose(found, pose.joints[np.arange(16) != PELVIS], atol=1e-3)
+    rows = list(csv.DictReader((out / "joints.csv").read_text().splitlines()))
+    assert [(row["frame"], row["person"]) for row in rows[::15]] == [("0", "1"), ("1", "1"), ("1", "2"), ("2", "1")]
+    np.testing.assert_allclose([[float(row["x"]), float(row["y"])] for row in rows[45:]], found, atol=1e-3)
+    with av.open(str(out / "walk-joints.mp4")) as container:
+        stream = container.streams.video[0]
+        drawn = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+        assert (stream.average_rate, len(drawn), drawn[0].shape) == (12.5, 4, (140, 170, 3))
+    assert np.abs(drawn[2].astype(int) - frames[2]).max() > 100  # the skeleton
+
+
+def test_pictures_in_batches_are_as_one_by_one(place: Path, tmp_path: Path) -> None:
+    frames = write_frames(tmp_path / "walk")
+    main([str(place / "run"), str(tmp_path / "walk" / "*.png"), "--batch-size", "2", "--out", str(tmp_path / "out")])
+    read = json.loads((tmp_path / "out" / "joints.json").read_text())
+    assert [Path(each["file"]).name for each in read["pictures"]] == ["8.png", "9.png", "10.png"]
+    estimator = PoseEstimator.of_run(*trained.load(run_of(place)))
+    for picture, each in zip(frames, read["pictures"], strict=True):
+        (pose,) = estimator.poses(picture, [whole(170, 140)])
+        found = [[joint["x"], joint["y"]] for joint in each["people"][0]["joints"]]
+        np.testing.assert_allclose(found, pose.joints[np.arange(16) != PELVIS], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["clips.npy"], "clips.npy holds clips, which only runs of ClipRegression know"),
+        (["photo.png", "--clips", "1"], "--clips cannot go with"),
+        (["photo.png", "--animation", "gif"], "--animation cannot go with"),
+        (["photo.png", "--rate", "fast"], "--rate fast: wanted frames per second"),
+        (["photo.png", "--batch-size", "0"], "--batch-size 0: wanted at least 1"),
+        (["photo.png", "--boxes", "frames.csv"], "is a picture, and has no frame 3"),
+    ],
+    ids=["clips", "numbers", "animation", "rate", "batch", "frame"],
+)
+def test_what_is_for_clips_or_videos_is_refused(
+    arguments: list[str], message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "frames.csv").write_text("image,frame,x,y,w,h\nphoto.png,3,1,2,30,40\n")
+    paths = {"photo.png": str(place / "photo.png"), "frames.csv": str(tmp_path / "frames.csv")}
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), *(paths.get(each, each) for each in arguments), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_stay_pictures_beside_a_video_that_cannot_be_opened(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "walk.mp4").write_text("no video")
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main(
+            [str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--rate", "9", "--out", str(out)]
+        )
+    assert stop.value.code == 2
+    assert "walk.mp4 cannot be opened" in capsys.readouterr().err
+    read = json.loads((out / "joints.json").read_text())
+    assert [Path(each["file"]).name for each in read["pictures"]] == ["photo.png"]
+    assert [Path(each["file"]).name for each in read["unreadable"]] == ["walk.mp4"]
+
+
+def test_a_folder_cannot_get_what_is_drawn_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([str(place / "run"), str(place), "--out", str(place)])
+    assert "is an input too" in capsys.readouterr().err
+
+
+def test_an_interrupted_call_leaves_no_half_file(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    write_frames(tmp_path / "walk")
+    monkeypatch.setattr("pose_lightning.predict.people._drawn_in_frame", interrupted)
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), str(tmp_path / "walk"), "--rate", "10", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 130
+    assert list((tmp_path / "out").iterdir()) == []

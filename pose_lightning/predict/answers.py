@@ -1,0 +1,52 @@
+"""What networks say of pictures, whatever runs them: joints and rankings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from pose_lightning.predict.boxes import Box
+
+TOP: Final = 5
+
+Asked = tuple[UInt8[np.ndarray, "h w 3"], Sequence[Box]]
+"""An RGB picture, and the people in it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pose:
+    """One person's joints, in MPII's order.
+
+    Attributes:
+        box: What the network was shown.
+        joints: Image px; NaN where the network was never taught the joint.
+        confidence: Height of each joint's peak; networks differ in how high a sure one is.
+    """
+
+    box: Box
+    joints: Float64[np.ndarray, "16 2"]
+    confidence: Float64[np.ndarray, " 16"]
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The likeliest classes of one picture, or its likeliest tags, each by itself.
+
+    Attributes:
+        path: The picture's file.
+        names: Likeliest first.
+        probabilities: Of each.
+    """
+
+    path: Path
+    names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    @classmethod
+    def of(cls, path: Path, classes: Sequence[str], found: Float64[np.ndarray, " k"]) -> "Ranking":
+        """The likeliest classes of a picture by their probabilities."""
+        order = np.argsort(-found, kind="stable")[:TOP].tolist()
+        return cls(path, tuple(classes[place] for place in order), tuple(found[order].tolist()))

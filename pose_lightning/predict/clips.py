@@ -1,0 +1,165 @@
+"""The joints of a person in clips cut out of films, in mm."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float64, UInt8
+
+from pose_lightning.cli import PoseCLI
+from pose_lightning.convert import crops
+from pose_lightning.joints import H36M, H36M_ROOT
+from pose_lightning.predict.boxes import Box
+from pose_lightning.predict.films import LARGEST_DENOMINATOR, Frame
+from pose_lightning.regression.data import ClipSource, finish
+from pose_lightning.regression.task import ClipRegression
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """A readable frame and the person's box in it."""
+
+    frame: Frame
+    box: Box
+
+    @property
+    def picture(self) -> np.ndarray:
+        """RGB."""
+        return np.asarray(self.frame.picture)
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """Frames that the network sees together.
+
+    Attributes:
+        shots: As many as a clip has.
+        fresh: The places of those that no window before had; of frames seen twice the first pose stands.
+        repeated: How many at its end are the last one again, because there were too few.
+    """
+
+    shots: Sequence[Shot]
+    fresh: range
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A frame that cannot be shown to the network: it ends a clip, and another begins behind it."""
+
+    frame: Frame
+    reason: str
+
+
+def windows(shots: Iterable[Shot | Gap], length: int) -> Iterator[Window | Gap]:
+    """Cut into clips of `length` frames: one after the other, the last one overlapping the one before it."""
+    before: list[Shot] = []
+    fresh: list[Shot] = []
+    for each in shots:
+        if isinstance(each, Gap):
+            yield from _last(before, fresh, length)
+            yield each
+            before, fresh = [], []
+            continue
+        fresh.append(each)
+        if len(fresh) == length:
+            yield Window(fresh, range(length))
+            before, fresh = fresh, []
+    yield from _last(before, fresh, length)
+
+
+def _last(before: Sequence[Shot], fresh: Sequence[Shot], length: int) -> Iterator[Window]:
+    lacking = length - len(fresh)
+    if not fresh:
+        return
+    if before:
+        yield Window([*before[-lacking:], *fresh], range(lacking, length))
+    else:
+        yield Window([*fresh, *[fresh[-1]] * lacking], range(len(fresh)), lacking)
+
+
+class _Cuts:
+    """Clips in memory, served as a clip store serves its own."""
+
+    def __init__(self, clips: Sequence[np.ndarray]) -> None:
+        self._clips = clips
+        self.path = Path("clips")
+        self.shape: tuple[int, ...] | None = clips[0].shape
+        self.attrs: Mapping[str, Any] = {"kind": "clips", "joint_set": H36M.name, "root": H36M_ROOT, "units": "mm"}
+        joints = np.zeros((len(clips), len(clips[0]), len(H36M), 3), np.float32)
+        self.labels: Mapping[str, np.ndarray] = {"joints": joints}
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    def name(self, index: int) -> str:
+        """Its number."""
+        return str(index)
+
+    def buffer(self, size: int) -> np.ndarray:
+        """Room for `size` clips."""
+        return np.empty((size, *self._clips[0].shape), np.uint8)
+
+    def read_into(self, index: int, out: np.ndarray) -> None:
+        """The clip's pixels."""
+        out[:] = self._clips[index]
+
+
+class ClipEstimator:
+    """A run of clip regression, for films of any size and rate.
+
+    Frames are taken at training's rate, and those of a clip are cut out alike: as large as the store's, then as
+    `ClipData` does.
+
+    Args:
+        built: The run with the weights of its checkpoint, from `trained.load`.
+        checkpoint: Where they are from.
+        step: Of the checkpoint.
+
+    Attributes:
+        frames: Of a clip.
+        rate: Frames per second that it was trained at; None where its store does not know.
+
+    Raises:
+        UserError: If its training store is missing.
+    """
+
+    def __init__(self, built: PoseCLI, checkpoint: Path, step: int) -> None:
+        self.checkpoint, self.step = checkpoint, step
+        self.model: ClipRegression = built.model.eval()
+        self.experiment = str(built.config.experiment)
+        data: Any = built.datamodule
+        self._input_size = data.input_size
+        with data.store("train") as store:
+            stored, self.side = store.shape[:2]
+            rate = store.attrs.get("frame_rate")
+            self.synthetic = bool(store.attrs["synthetic"])
+        self.frames = stored if data.frames is None else data.frames
+        self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
+
+    def stride(self, rate: Fraction | None) -> int:
+        """Frames of a film of this rate from one that is shown to the next; 1 where a rate is unknown."""
+        return 1 if rate is None or self.rate is None else max(1, round(rate / self.rate))
+
+    def cut(self, window: Window) -> tuple[tuple[int, int, int], UInt8[np.ndarray, "t s s 3"]]:
+        """What the network is to see: the square (x0, y0, side) around the boxes of all frames, and its pixels."""
+        low = np.array([[shot.box.x - shot.box.side / 2, shot.box.y - shot.box.side / 2] for shot in window.shots])
+        high = low + np.array([[shot.box.side] for shot in window.shots])
+        lowest, highest = low.min(axis=0), high.max(axis=0)
+        square = crops.window((lowest + highest) / 2, float((highest - lowest).max()), self.side, self.side)
+        return square, np.stack([crops.cut(shot.picture, *square, self.side) for shot in window.shots])
+
+    @torch.inference_mode()
+    def poses(self, clips: Sequence[UInt8[np.ndarray, "t s s 3"]]) -> Float64[np.ndarray, "n t 17 3"]:
+        """Of clips as `cut` gives them: mm, relative to the pelvis, along the camera's axes."""
+        source = ClipSource(_Cuts(clips), self._input_size, None, 0, warp_on_device=False)
+        buffers = source.allocate(len(clips))
+        for index in range(len(clips)):
+            source.fill(buffers, index, index, 0)
+        batch = finish({key: torch.from_numpy(values) for key, values in buffers.items()}, self._input_size)
+        batch |= {"index": torch.arange(len(clips)), "weight": torch.ones(len(clips))}
+        return self.model.predict_step(batch, 0)["preds"].numpy()

@@ -1,0 +1,234 @@
+"""The joints of a person in films, in mm: `joints.json`, `joints.csv` and an animation."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from pose_lightning import draw
+from pose_lightning.errors import UserError
+from pose_lightning.joints import H36M
+from pose_lightning.predict.boxes import Box, in_frame
+from pose_lightning.predict.clips import ClipEstimator, Gap, Shot, Window, windows
+from pose_lightning.predict.films import Film, StoredClip, of_one_size
+from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles
+from pose_lightning.predict.places import Places
+from pose_lightning.predict.playback import Playback, Scene, scene_of
+from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
+from pose_lightning.predict.results import CsvFile, JsonFile, Names
+
+AnimationName = Literal["mp4", "gif"]
+
+COLUMNS: Final = ("file", "frame", "joint", "x", "y", "z")
+
+UNKNOWN_RATE: Final = Fraction(10)
+"""Frames per second of an animation where neither the film nor training says."""
+
+SLOW: Final = Fraction(3, 4)
+"""Of training's rate: a film below it moves faster than the network has seen."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Clip:
+    """What the network sees together, and the frames that it is the first to say something of."""
+
+    pixels: np.ndarray
+    fresh: range
+    scenes: Sequence[Scene]
+
+
+def predict_clips(
+    estimator: ClipEstimator,
+    inputs: Inputs,
+    *,
+    boxes: Places | None,
+    folder: Path,
+    json: Path | None,
+    batch_size: int,
+    animation: AnimationName,
+) -> None:
+    """Write the joints of the person in every film, and an animation of each, into `folder`.
+
+    Args:
+        estimator: The network.
+        inputs: Films only.
+        boxes: Where the person is; None shows the network the whole frames.
+        folder: Gets the files.
+        json: Gets the joints too; None is `joints.json` in the folder.
+        batch_size: Clips in the network at once.
+        animation: Its format.
+
+    Raises:
+        UserError: If a box is outside its frame, or a frame has two; and, when all others are done, if something
+            cannot be read.
+    """
+    photographs = Photographs([], folder)
+    troubles, names = Troubles(inputs), photographs.names
+    print(f"predicting joints with {estimator.checkpoint} (step {estimator.step})", flush=True)
+    if estimator.synthetic:
+        print("trained on SYNTHETIC (demo) clips: films are nothing that it knows", flush=True)
+    target = folder / "joints.json" if json is None else json
+    table = names.new("joints", ".csv")
+    with ExitStack() as stack:
+        numbers = stack.enter_context(JsonFile(target))
+        rows = stack.enter_context(CsvFile(table, COLUMNS))
+        for key, value in _facts(estimator).items():
+            numbers.item(value, key)
+        numbers.begin("[", "films")
+        for film in inputs.films:
+            _Run(estimator, film, boxes, troubles, batch_size).write(numbers, rows, names, animation)
+        numbers.end()
+        numbers.item(troubles.to_json(), "unreadable")
+    for place in [*names.given, target]:
+        print(place)
+    troubles.check(photographs)
+
+
+class _Run:
+    """One film."""
+
+    def __init__(
+        self, estimator: ClipEstimator, film: Film, boxes: Places | None, troubles: Troubles, batch_size: int
+    ) -> None:
+        self.estimator, self.film, self.boxes = estimator, film, boxes
+        self.troubles, self.batch_size = troubles, batch_size
+        self.title = f"{film.path}#{film.number}" if isinstance(film, StoredClip) else str(film.path)
+        self.stride = estimator.stride(film.rate)
+        rate = film.rate or estimator.rate
+        self.rate = None if rate is None else rate / self.stride
+        self.posed = self.overlapped = self.repeated = self.without_box = 0
+        self._listed: Sequence[Box] | None = None
+
+    def write(self, numbers: JsonFile, rows: CsvFile, names: Names, animation: AnimationName) -> None:
+        """Predict, and write everything."""
+        target = names.new(self.film.name, f"-poses.{animation}")
+        shown = self.rate or UNKNOWN_RATE
+        recording: Recording = (VideoRecording if animation == "mp4" else GifRecording)(target, shown)
+        numbers.begin("{")
+        numbers.item(self.title, "file")
+        numbers.item(None if self.rate is None else float(self.rate), "frames_per_second")
+        numbers.item(self.stride, "every")
+        numbers.begin("[", "frames")
+        synthetic = " (synthetic data)" if self.estimator.synthetic else ""
+        with recording, Progress(self.film) as progress:
+            playback = Playback(recording, shown, f"{self.film.name}   {self.estimator.experiment}{synthetic}")
+            for scene in self._scenes(progress):
+                playback.add(scene)
+                if scene.pose is not None:
+                    self.posed += 1
+                    numbers.item({"frame": scene.number, "joints": np.round(scene.pose, 3).tolist()})
+                    rows.rows(_rows(self.title, scene.number, scene.pose))
+            if self.posed:
+                playback.finish()
+        numbers.end()
+        if not self.posed:
+            names.given.remove(target)
+        for sentence in (said := self._said()):
+            print(f"{self.title}: {sentence}", flush=True)
+        if recording.note:
+            print(f"{target}: {recording.note}")
+        numbers.item(str(target) if self.posed else None, "animation")
+        numbers.item(said, "notes")
+        numbers.end()
+
+    def _scenes(self, progress: Progress) -> Iterator[Scene]:
+        """In the order of the frames."""
+        waiting: list[_Clip | Scene] = []
+        for each in windows(self._shots(progress), self.estimator.frames):
+            waiting.append(self._clip(each) if isinstance(each, Window) else _without_pose(each))
+            if sum(isinstance(one, _Clip) for one in waiting) == self.batch_size:
+                yield from self._predicted(waiting)
+                waiting = []
+        yield from self._predicted(waiting)
+
+    def _predicted(self, waiting: Sequence[_Clip | Scene]) -> Iterator[Scene]:
+        clips = [each.pixels for each in waiting if isinstance(each, _Clip)]
+        found = iter(self.estimator.poses(clips) if clips else ())
+        for each in waiting:
+            if isinstance(each, Scene):
+                yield each
+                continue
+            poses = next(found)
+            for place, scene in zip(each.fresh, each.scenes, strict=True):
+                yield replace(scene, pose=poses[place])
+
+    def _shots(self, progress: Progress) -> Iterator[Shot | Gap]:
+        """The frames at training's rate, and where the person is in them."""
+        for frame in of_one_size(self.film):
+            progress.advance()
+            if frame.picture is None:
+                self.troubles.add(self.film, frame)
+            if frame.number % self.stride:
+                continue
+            box = None if frame.picture is None else self._box(frame.number, frame.picture)
+            if box is not None:
+                yield Shot(frame, box)
+                continue
+            self.without_box += frame.picture is not None
+            yield Gap(frame, "cannot be read" if frame.picture is None else "has no box")
+
+    def _box(self, number: int, picture: draw.Picture) -> Box | None:
+        height, width = picture.shape[:2]
+        if self.boxes is None:
+            return Box((width - 1) / 2, (height - 1) / 2, max(width, height), "the whole frame")
+        if self._listed is None:
+            self._listed = self.boxes.of_film(self.film.path, width, height)
+            for box in self._listed:
+                box.check(width, height, self.film.path)
+        here = in_frame(self._listed, number)
+        if len(here) > 1:
+            raise UserError(
+                f"{self.film.path}, frame {number} has {len(here)} boxes, such as that of {here[1].source}; clips are "
+                "of one person: give one box for every frame"
+            )
+        return here[0] if here else None
+
+    def _clip(self, window: Window) -> _Clip:
+        square, pixels = self.estimator.cut(window)
+        self.repeated += window.repeated
+        self.overlapped += 0 if window.repeated else len(window.shots) - len(window.fresh)
+        return _Clip(pixels, window.fresh, [scene_of(window.shots[place].frame, square) for place in window.fresh])
+
+    def _said(self) -> list[str]:
+        """What a reader of the numbers should know."""
+        trained, length = self.estimator.rate, self.estimator.frames
+        which = "every frame" if self.stride == 1 else f"one frame of {self.stride}"
+        pace = "at an unknown rate" if self.film.rate is None else f"{float(self.film.rate / self.stride):g} a second"
+        known = "" if trained is None else f", and training had {float(trained):g} a second"
+        said = [f"{self.posed} poses, of {which}, {pace}{known}"]
+        if trained is not None and self.rate is not None and self.rate < SLOW * trained:
+            said.append("its frames are further apart than those of training: people move faster than it knows")
+        if self.overlapped:
+            said.append(f"the last clip overlaps the one before it by {self.overlapped} of {length} frames")
+        if self.repeated:
+            said.append(f"too few frames for a clip of {length}: the last one is repeated {self.repeated} times")
+        if self.without_box:
+            said.append(f"{self.without_box} frames have no box, and so no pose")
+        return said
+
+
+def _without_pose(gap: Gap) -> Scene:
+    return Scene(gap.frame.number, None, (0.0, 0.0, 0.0), None, f"frame {gap.frame.number} {gap.reason}")
+
+
+def _rows(title: str, number: int, pose: np.ndarray) -> list[list[Any]]:
+    pairs = zip(H36M.names, pose.tolist(), strict=True)
+    return [[title, number, name, *(f"{value:.3f}" for value in place)] for name, place in pairs]
+
+
+def _facts(estimator: ClipEstimator) -> dict[str, Any]:
+    return {
+        "experiment": estimator.experiment,
+        "checkpoint": estimator.checkpoint.name,
+        "step": estimator.step,
+        "flip_test": estimator.model.flip_test,
+        "synthetic": estimator.synthetic,
+        "mm": "relative to the pelvis, on every frame; x to the camera's right, y down, z away from it",
+        "joints": list(H36M.names),
+        "frames_of_a_clip": estimator.frames,
+    }

@@ -1,0 +1,220 @@
+"""The joints of people in photographs and videos: pictures with skeletons, `joints.json` and `joints.csv`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from pose_lightning import draw
+from pose_lightning.joints import MPII
+from pose_lightning.predict.answers import Asked, Pose
+from pose_lightning.predict.boxes import Box, in_frame
+from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
+from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
+from pose_lightning.predict.places import Places
+from pose_lightning.predict.recording import Annotated
+from pose_lightning.predict.results import CsvFile, JsonFile, Names
+
+COLUMNS: Final = ("file", "frame", "person", "joint", "x", "y", "confidence")
+
+
+class Estimator(Protocol):
+    """What says where joints are, such as `poses.PoseEstimator`."""
+
+    name: str
+    facts: dict[str, Any]
+    manner: dict[str, Any]
+    synthetic: bool | None
+    taught: np.ndarray
+
+    def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
+        """Of the people in each of these pictures."""
+
+
+def predict_poses(
+    estimator: Estimator, inputs: Inputs, *, boxes: Places, folder: Path, json: Path | None, batch_size: int
+) -> None:
+    """Draw the people of every picture and video into `folder`, and write their joints to `joints.csv` in it.
+
+    Args:
+        estimator: The network.
+        inputs: What to predict on.
+        boxes: Where people are.
+        folder: Gets the files.
+        json: Gets the joints too; None is `joints.json` in the folder.
+        batch_size: People in the network at once, and frames in memory.
+
+    Raises:
+        UserError: If a box is outside its picture; and, when all others are done, if something cannot be read.
+    """
+    photographs = Photographs(inputs.photographs, folder)
+    troubles = Troubles(inputs)
+    print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
+    if estimator.synthetic:
+        print("trained on SYNTHETIC (demo) people: photographs are nothing that it knows", flush=True)
+    target = folder / "joints.json" if json is None else json
+    table = photographs.names.new("joints", ".csv")
+    with JsonFile(target) as numbers, CsvFile(table, COLUMNS) as rows:
+        for key, value in _facts(estimator).items():
+            numbers.item(value, key)
+        numbers.begin("[", "pictures")
+        for path, picture, poses in _in_pictures(estimator, photographs, boxes, batch_size):
+            drawn = photographs.write(path, _drawn(estimator, path, picture, poses))
+            _say(path, poses, estimator)
+            height, width = picture.shape[:2]
+            people = [_pose_json(pose) for pose in poses]
+            facts = {"file": str(path), "width": width, "height": height, "overlay": str(drawn), "people": people}
+            numbers.item(facts)
+            rows.rows(_rows(path, "", poses))
+        numbers.end()
+        numbers.begin("[", "videos")
+        for film in inputs.films:
+            found = _in_film(estimator, film, boxes, batch_size)
+            _predict_film(film, found, estimator, photographs.names, troubles, (numbers, rows))
+        numbers.end()
+        numbers.item(photographs.to_json() + troubles.to_json(), "unreadable")
+    for place in [*photographs.names.given, target]:
+        print(place)
+    troubles.check(photographs)
+
+
+def _in_pictures(
+    estimator: Estimator, photographs: Photographs, boxes: Places, batch_size: int
+) -> Iterator[tuple[Path, draw.Picture, list[Pose]]]:
+    for paths, pictures in in_batches(photographs, batch_size):
+        asked: list[Asked] = []
+        for path, picture in zip(paths, pictures, strict=True):
+            height, width = picture.shape[:2]
+            listed = boxes.of_picture(path, width, height)
+            for box in listed:
+                box.check(width, height, path)
+            asked.append((picture, listed))
+        yield from zip(paths, pictures, estimator.poses_in(asked, batch_size), strict=True)
+
+
+def _in_film(estimator: Estimator, film: Film, boxes: Places, batch_size: int) -> Iterator[tuple[Frame, list[Pose]]]:
+    """Every frame and its people; nobody where it cannot be read."""
+    listed: Sequence[Box] | None = None
+    for batch in batches(of_one_size(film), batch_size):
+        asked: list[Asked] = []
+        for frame in batch:
+            if frame.picture is None:
+                continue
+            if listed is None:
+                height, width = frame.picture.shape[:2]
+                listed = boxes.of_film(film.path, width, height)
+                for box in listed:
+                    box.check(width, height, film.path)
+            asked.append((frame.picture, in_frame(listed, frame.number)))
+        found = iter(estimator.poses_in(asked, batch_size))
+        for frame in batch:
+            yield frame, [] if frame.picture is None else next(found)
+
+
+def _predict_film(
+    film: Film,
+    found: Iterator[tuple[Frame, list[Pose]]],
+    estimator: Estimator,
+    names: Names,
+    troubles: Troubles,
+    files: tuple[JsonFile, CsvFile],
+) -> None:
+    """One annotated video, as large and as fast as the film."""
+    numbers, rows = files
+    target, rate = names.new(film.name, "-joints.mp4"), film.rate or STILLS
+    title = f"{estimator.name}{' (synthetic data)' if estimator.synthetic else ''}"
+    numbers.begin("{")
+    numbers.item(str(film.path), "file")
+    numbers.item(float(rate), "frames_per_second")
+    numbers.begin("[", "frames")
+    confidences: list[float] = []
+    with Annotated(target, rate) as video, Progress(film) as progress:
+        for frame, poses in found:
+            progress.advance()
+            if frame.picture is None:
+                troubles.add(film, frame)
+                video.skip(frame)
+                continue
+            video.show(frame, _drawn_in_frame(frame.picture, poses, title))
+            people = [_pose_json(pose) for pose in poses]
+            numbers.item({"frame": frame.number, "time": frame.time, "people": people})
+            rows.rows(_rows(film.path, frame.number, poses))
+            confidences += [_sure([pose], estimator) for pose in poses]
+    numbers.end()
+    numbers.item(str(target) if video.readable else None, "overlay")
+    numbers.end()
+    if not video.readable:
+        names.given.remove(target)
+    sure = f", mean confidence {np.mean(confidences):.3g}" if confidences else ""
+    said = f"; {target.name}: {video.note}" if video.note else ""
+    print(f"{film.path}: {video.readable} frames, {len(confidences)} poses{sure}{said}", flush=True)
+
+
+def _say(path: Path, poses: Sequence[Pose], estimator: Estimator) -> None:
+    people = f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
+    print(f"{path}: {people}, mean confidence {_sure(poses, estimator):.3g}", flush=True)
+
+
+def _sure(poses: Sequence[Pose], estimator: Estimator) -> float:
+    return float(np.mean([pose.confidence[estimator.taught].mean() for pose in poses]))
+
+
+def _said(facts: dict[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in facts.items())
+
+
+def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
+    lines = [
+        f"{path.name}   {estimator.name}{' (synthetic data)' if estimator.synthetic else ''}",
+        "pink: the person's right, blue: left; the box is what the network was shown",
+    ]
+    return draw.people(picture, *_places(poses), lines)
+
+
+def _drawn_in_frame(picture: draw.Picture, poses: Sequence[Pose], title: str) -> draw.Picture:
+    """As large as the frame."""
+    drawn = draw.people(picture, *_places(poses), side=max(picture.shape[:2]))
+    return draw.label(drawn, [title])
+
+
+def _places(poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (n, 16, 2), and boxes (n, 3) as left edge, top edge and side."""
+    joints = np.stack([pose.joints for pose in poses]) if poses else np.empty((0, len(MPII), 2))
+    boxes = [(pose.box.x - pose.box.side / 2, pose.box.y - pose.box.side / 2, pose.box.side) for pose in poses]
+    return joints, np.array(boxes, dtype=np.float64).reshape(-1, 3)
+
+
+def _pose_json(pose: Pose) -> dict[str, Any]:
+    return {
+        "box": {"center": [pose.box.x, pose.box.y], "side": pose.box.side, "from": pose.box.source},
+        "joints": [{"name": name, "x": x, "y": y, "confidence": sure} for name, x, y, sure in _joints(pose)],
+    }
+
+
+def _joints(pose: Pose) -> list[tuple[str, float, float, float]]:
+    """Name, x, y and confidence of those that the network was taught."""
+    rows = zip(MPII.names, pose.joints.tolist(), pose.confidence.tolist(), strict=True)
+    return [(name, x, y, sure) for name, (x, y), sure in rows if np.isfinite([x, y]).all()]
+
+
+def _rows(path: Path, frame: int | str, poses: Sequence[Pose]) -> list[list[Any]]:
+    return [
+        [path, frame, person, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.5g}"]
+        for person, pose in enumerate(poses, start=1)
+        for name, x, y, sure in _joints(pose)
+    ]
+
+
+def _facts(estimator: Estimator) -> dict[str, Any]:
+    untaught = [name for name, taught in zip(MPII.names, estimator.taught, strict=True) if not taught]
+    return {
+        "network": estimator.name,
+        **estimator.facts,
+        **estimator.manner,
+        "synthetic": estimator.synthetic,
+        "px": "of the upright image; (0, 0) is the centre of its first px",
+        "confidence": "height of the joint's peak in the heatmap",
+        "joints_never_taught": untaught,
+    }
