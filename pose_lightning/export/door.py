@@ -85,6 +85,7 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.touch()
+        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
     except OSError as error:
         raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
     try:
@@ -95,6 +96,7 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
                 f"{path} is not kept: it does not give what the network gives ({agreement}; allowed are "
                 f"{TOLERANCE:g} of the largest); take another --format"
             )
+        partial.chmod(mode)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

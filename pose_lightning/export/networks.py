@@ -105,7 +105,8 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
         package_version=version("pose_lightning"),
     )
     network = copy.deepcopy(task.model)
-    answer = ANSWERS[kind](task).eval()
+    # weights laid out as channels_last are none that torch.export.save calls complete
+    answer = ANSWERS[kind](task).eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
         output = answer(torch.zeros(1, *shape))
     found = facts.Tensor(about.output.name, tuple(output.shape[1:]), about.output.values)

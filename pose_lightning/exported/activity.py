@@ -7,7 +7,6 @@ from jaxtyping import Float64, UInt8
 
 from pose_lightning.activity.framing import Framing
 from pose_lightning.convert.pictures import shrunk
-from pose_lightning.errors import UserError
 from pose_lightning.exported.heatmap import as_input
 from pose_lightning.exported.session import OnnxNetwork
 
@@ -28,12 +27,10 @@ class OnnxActivities:
     """
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
-        facts, details = network.facts, network.facts.details
-        if facts.task != "activity":
-            raise UserError(f"{network.path} is a network of {facts.task}; wanted one of activities")
+        details = network.details("activity", "target", "classes", "fit", "crop_share", "shorter_side")
         self.network, self.flip_test = network, flip_test
         self.classes, self.target = tuple(details["classes"]), str(details["target"])
-        self._framing = Framing(facts.input.shape[-1], details["fit"], details["crop_share"])
+        self._framing = Framing(network.facts.input.shape[-1], details["fit"], details["crop_share"])
         self._shorter_side: int | None = details["shorter_side"]
 
     def probabilities(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float64[np.ndarray, "n k"]:

@@ -1,7 +1,7 @@
 """Joints of people, from an exported heatmap network."""
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Final, get_args
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import MPII
+
+NEEDED: Final = ("joints_never_taught", "decoding", "sigma", "grid", "crop", "box_in_crop")
 
 
 class OnnxJoints:
@@ -33,16 +35,14 @@ class OnnxJoints:
     """
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
-        facts, details = network.facts, network.facts.details
-        if facts.task != "heatmap" or details["joint_order"] != list(MPII.names) or details["stride"] != peaks.STRIDE:
-            raise UserError(f"{network.path} is a network of {facts.task}; wanted one of heatmaps of MPII's joints")
+        details = network.details("heatmap", *NEEDED, joint_order=list(MPII.names), stride=peaks.STRIDE)
         self.network, self.flip_test = network, flip_test
         self.decoding: DecodeMethod = decoding or details["decoding"]
         if self.decoding not in get_args(DecodeMethod):
             raise UserError(f"{network.path}: decoding {self.decoding!r} is unknown; update this package")
         self.taught: np.ndarray = ~np.isin(MPII.names, details["joints_never_taught"])
-        self._details: Any = details
-        self.input_size = facts.input.shape[-1]
+        self._details = details
+        self.input_size = network.facts.input.shape[-1]
 
     def joints(
         self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Float64[np.ndarray, "n 3"]

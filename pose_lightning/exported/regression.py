@@ -7,7 +7,6 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from pose_lightning import geometry
-from pose_lightning.errors import UserError
 from pose_lightning.exported.heatmap import as_input
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.joints import H36M
@@ -34,9 +33,7 @@ class OnnxPoses:
     """
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
-        facts, details = network.facts, network.facts.details
-        if facts.task != "regression" or details["joint_order"] != list(H36M.names):
-            raise UserError(f"{network.path} is a network of {facts.task}; wanted one of clips, Human3.6M's 17 joints")
+        details = network.details("regression", "frames", "side", "frame_rate", joint_order=list(H36M.names), unit="mm")
         self.network, self.flip_test = network, flip_test
         self.frames: int = details["frames"]
         self.side: int = details["side"]

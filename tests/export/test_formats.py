@@ -1,6 +1,8 @@
 """What is written, read back."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,8 @@ def test_every_format_keeps_the_answers_and_the_facts(form: Any, tmp_path: Path)
     assert agreement.holds
     assert agreement.samples == 4
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+    (tmp_path / "other").touch()
+    assert path.stat().st_mode == (tmp_path / "other").stat().st_mode
     ask = FORMATS[form].read(double(), path)
     batch = samples(5, (3, 8, 8))
     assert_close(ask(batch), 2 * batch.mean(dim=(1, 2, 3), keepdim=True))
@@ -90,7 +94,7 @@ def test_a_file_that_says_something_else_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("missing", ["onnxscript", "onnxruntime"])
 def test_a_missing_extra_is_named(missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, missing, None)
+    monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(UserError, match=rf"needs {missing}, .*pose_lightning\[export\]"):
         write(double(), "onnx", tmp_path / "double.onnx")
     assert not any(tmp_path.iterdir())
@@ -125,6 +129,20 @@ def test_a_network_says_what_it_takes_and_gives(task: str, exportables: dict[str
     assert Facts.from_metadata(about.to_metadata(), Path("file")) == about
     names = {"heatmap": MPII.names, "regression": H36M.names}
     assert tuple(about.details.get("joint_order", ())) == names.get(task, ())
+
+
+def test_an_exported_program_is_asked_without_this_package(exportables: dict[str, Exportable], tmp_path: Path) -> None:
+    path = tmp_path / "heatmap.pt2"
+    write(exportables["heatmap"], "exported-program", path)
+    batch = samples(3, (3, 64, 64))
+    asked = (
+        "import sys, torch; answers = torch.export.load(sys.argv[1]).module()(torch.load(sys.argv[2])); "
+        "torch.save(answers, sys.argv[2]); assert 'pose_lightning' not in sys.modules"
+    )
+    torch.save(batch, tmp_path / "batch.pt")
+    subprocess.run([sys.executable, "-c", asked, str(path), str(tmp_path / "batch.pt")], check=True)
+    with torch.no_grad():
+        assert_close(torch.load(tmp_path / "batch.pt"), exportables["heatmap"].answer(batch))
 
 
 def test_weights_of_a_hourglass_make_the_hourglass_again(

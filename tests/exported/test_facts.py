@@ -1,5 +1,6 @@
 """What a file says of itself."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,6 @@ def test_what_is_no_onnx_file_is_refused(content: bytes | None, tmp_path: Path) 
 
 
 def test_a_missing_onnxruntime_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(UserError, match=r"pip install 'pose_lightning\[export\]'"):
         OnnxNetwork(tmp_path / "file.onnx")
