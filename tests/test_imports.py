@@ -17,7 +17,7 @@ LAYERS = (
     {"task", "scoring"},
     TASKS,
     {"checkpoints", "runs", "collapse", "compilation", "ema", "memory"},
-    {"cost", "curves", "pictures", "slurm", "exported"},
+    {"cost", "curves", "pictures", "slurm", "exported", "manner"},
     {"arguments"},
     {"cli"},
     {"trained"},

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from pose_lightning import cli, trained
+from pose_lightning.export.door import write
 from pose_lightning.export.networks import Exportable, exportable
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
@@ -73,3 +74,12 @@ def runs(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
 def exportables(runs: dict[str, RunDirectory]) -> dict[str, Exportable]:
     """By task."""
     return {task: exportable(*trained.load(run)) for task, run in runs.items()}
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory, exportables: dict[str, Exportable]) -> dict[str, Path]:
+    """ONNX files by task."""
+    folder = tmp_path_factory.mktemp("onnx")
+    for task, network in exportables.items():
+        write(network, "onnx", folder / f"{task}.onnx")
+    return {task: folder / f"{task}.onnx" for task in exportables}

@@ -9,7 +9,6 @@ import torch
 from numpy.testing import assert_allclose
 
 from pose_lightning import trained
-from pose_lightning.export.door import write
 from pose_lightning.export.networks import Exportable
 from pose_lightning.exported.activity import OnnxActivities
 from pose_lightning.exported.heatmap import OnnxJoints
@@ -22,15 +21,6 @@ from pose_lightning.store import Store
 from pose_lightning.trained import Manner
 
 PEOPLE = (Box(60.0, 70.0, 90.0, ""), Box(110.5, 40.25, 150.0, ""), Box(30.0, 90.0, 50.0, ""))
-
-
-@pytest.fixture(scope="session")
-def files(tmp_path_factory: pytest.TempPathFactory, exportables: dict[str, Exportable]) -> dict[str, Path]:
-    """ONNX files by task."""
-    folder = tmp_path_factory.mktemp("onnx")
-    for task, network in exportables.items():
-        write(network, "onnx", folder / f"{task}.onnx")
-    return {task: folder / f"{task}.onnx" for task in exportables}
 
 
 def photograph(height: int = 140, width: int = 170) -> np.ndarray:
@@ -87,6 +77,14 @@ def test_a_file_of_another_task_is_refused(files: dict[str, Path]) -> None:
     for task, kind in (("activity", OnnxJoints), ("heatmap", OnnxActivities), ("activity", OnnxPoses)):
         with pytest.raises(ValueError, match=rf"{task}\.onnx is a network of {task}; wanted one of"):
             kind(OnnxNetwork(files[task]))
+
+
+def test_a_file_that_says_too_little_or_something_else_is_refused(files: dict[str, Path]) -> None:
+    network = OnnxNetwork(files["heatmap"])
+    with pytest.raises(ValueError, match=r"heatmap\.onnx: what it says of itself lacks colour, head; write it"):
+        network.details("heatmap", "head", "crop", colour="red")
+    with pytest.raises(ValueError, match=r"heatmap\.onnx has stride 4; wanted 8"):
+        network.details("heatmap", stride=8)
 
 
 def test_a_file_takes_any_batch(files: dict[str, Path], exportables: dict[str, Exportable]) -> None:
