@@ -1,5 +1,6 @@
 """Pictures named on the command line, read one by one; what could not be read, and how far things are."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +29,8 @@ class Progress:
 
     def __init__(self, film: Film | str, count: int | None = None) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = rich.progress.Progress(*columns, console=Console(stderr=True))
+        together = sys.stdout.isatty()  # else what is printed would go where the bar is, not into the file
+        self._progress = rich.progress.Progress(*columns, console=Console(stderr=True), redirect_stdout=together)
         title, total = (film, count) if isinstance(film, str) else (film.path.name, film.count)
         self._task = self._progress.add_task(escape(title), total=total)
 
