@@ -1,13 +1,12 @@
 """One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
 
-import functools
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, ParamSpec
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback, WeightAveraging
@@ -19,6 +18,7 @@ import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
+from pose_lightning import errors
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
@@ -55,7 +55,8 @@ BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interva
 STARTING_POINTS: Final = {"pretrained": False, "weights": None}
 """Settings of a network that say where its weights come from, and how to say nowhere."""
 
-Arguments = ParamSpec("Arguments")
+door = errors.door
+"""What the doors wrap themselves in, which those without PyTorch take from `errors`."""
 
 
 @dataclass
@@ -295,18 +296,3 @@ def _says_something(record: logging.LogRecord) -> bool:
         text in record.getMessage()
         for text in ("litlogger", "TPU available", "Seed set to", "`weights_only` was not set")
     )
-
-
-def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Report a user's mistake in one message, without a traceback, and exit with 2."""
-
-    @functools.wraps(main)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        try:
-            main(*args, **kwargs)
-        except UserError as error:
-            sys.stdout.flush()
-            print("\n".join([f"error: {error}", *getattr(error, "__notes__", [])]), file=sys.stderr)
-            raise SystemExit(2) from None
-
-    return wrapped

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from pose_lightning import manner
 from pose_lightning.activity.truth import Target
 from pose_lightning.errors import UserError
-from pose_lightning.trained import add_manner_arguments
 
 
 def parse(args: Sequence[str] | None, *, description: str | None) -> argparse.Namespace:
@@ -27,7 +27,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
     )
     parser.add_argument("--split", default="val", choices=["train", "val", "test"])
-    add_manner_arguments(parser)
+    manner.add_arguments(parser)
     parser.add_argument(
         "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
     )

@@ -1,20 +1,22 @@
-"""Affine maps of the plane, the square person box, mirroring, and a batched warp on the device.
+"""Affine maps of the plane, the square person box, and mirroring.
 
 Points are (x, y) in pixels with the centre of the top-left pixel at (0, 0), so an image of width w spans
 [-0.5, w - 0.5]. A matrix is 2 x 3 and maps the column [x, y, 1]. Its name says from where to where: `image_to_input`.
 """
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from jaxtyping import Float, Float64, UInt8
-from torch import Tensor
-from torch.nn import functional as F
+from jaxtyping import Float64
 
 from pose_lightning.joints import JointSet
 
-Array = TypeVar("Array", np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Array = TypeVar("Array", np.ndarray, Tensor)
+else:
+    Array = TypeVar("Array")  # where exported networks are asked, there need not be a torch
 
 Matrix = Float64[np.ndarray, "*batch 2 3"]
 
@@ -93,36 +95,3 @@ def mirror(joints: Array, joint_set: JointSet, width: int) -> Array:
     mirrored = joints[..., list(joint_set.mirrored), :]  # a copy in numpy and in torch alike
     mirrored[..., 0] = width - 1 - mirrored[..., 0]
     return mirrored
-
-
-def warp(
-    images: UInt8[Tensor, "b h w c"], matrices: Float[Tensor, "b 2 3"], size: int
-) -> Float[Tensor, "b c {size} {size}"]:
-    """Return the square pictures that look up their pixels through `matrices`: bilinear, zero outside the source.
-
-    The same as cv2.warpAffine with INTER_LINEAR and WARP_INVERSE_MAP, on the images' device and without rounding to
-    whole grey levels. That holds for OpenCV 5; version 4 rounds the places it looks up to 1/32 px, which moves fine
-    texture by some grey levels.
-
-    Args:
-        images: Source pictures.
-        matrices: From px of the result to px of the source.
-        size: Side of the result, px.
-
-    Returns:
-        float32 in grey levels, 0 to 255.
-    """
-    height, width = images.shape[1:3]
-    source = torch.tensor([width, height], dtype=torch.float64, device=images.device)
-    matrices = matrices.double()
-    # grid_sample(align_corners=False) counts from -1 to 1 between the outer edges of the outer pixels, on both sides
-    linear = matrices[..., :2] * (size / source)[:, None]
-    center = matrices[..., 2] + matrices[..., :2].sum(-1) * (size / 2 - 0.5)
-    shift = (center + 0.5) * 2 / source - 1
-    theta = torch.cat([linear, shift[..., None]], dim=-1).float()
-    # written out: as a matrix product, torch.nn.functional.affine_grid would follow the setting for TF32 on GPUs
-    place = (2 * torch.arange(size, device=images.device, dtype=torch.float32) + 1) / size - 1
-    across, down, fixed = (theta[:, None, None, :, axis] for axis in range(3))
-    grid = across * place[None, None, :, None] + down * place[None, :, None, None] + fixed
-    planes = images.permute(0, 3, 1, 2).float()
-    return F.grid_sample(planes, grid, mode="bilinear", padding_mode="zeros", align_corners=False)

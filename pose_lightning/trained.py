@@ -4,14 +4,14 @@ import argparse
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 import torch
 
 from pose_lightning import cli, sealed
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.codec import DecodeMethod
+from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
 from pose_lightning.runs import RunDirectory
@@ -77,17 +77,8 @@ class Manner:
 PLAIN: Final = Manner()
 
 
-def add_manner_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `Manner`; `manner_from` reads them."""
-    parser.add_argument("--flip-test", action="store_true", help="average with what the mirrored image gives")
-    parser.add_argument("--scales", metavar="S,S,...", help="average over persons larger by these, as 0.9,1.0,1.1")
-    parser.add_argument(
-        "--decoding", choices=get_args(DecodeMethod), help="how a peak becomes a position (as the run says)"
-    )
-
-
 def manner_from(options: argparse.Namespace) -> Manner:
-    """What `add_manner_arguments` asked for."""
+    """What `manner.add_arguments` asked for."""
     scales = UNSCALED if options.scales is None else read_scales(options.scales)
     return Manner(flip_test=options.flip_test, scales=scales, decoding=options.decoding)
 

@@ -10,7 +10,7 @@ TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "randomness", "signals"},
     {"joints", "divergence", "sealed"},
-    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights"},
+    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
     {"loader", "backbones"},
     {"budget"},
     {"data"},
@@ -18,11 +18,11 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "training"},
+    {"arguments", "curves", "training", "exported", "manner"},
     {"cli"},
     {"trained"},
     {"evaluate_options"},
-    {"evaluate", "predict"},
+    {"evaluate", "predict", "export"},
     {"fit"},
     {"demo", "browse"},
     {"sweep"},
@@ -32,6 +32,8 @@ ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAY
 ALLOWED["convert"] = {"errors", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
+ALLOWED["export"] |= {"convert"}  # says what people are cut from
+ALLOWED["exported"] |= {"convert"}  # cuts people as the converter does
 ALLOWED["demo"] |= {"convert"}
 ALLOWED["browse"] |= {"convert"}  # compares pictures as the converter does
 

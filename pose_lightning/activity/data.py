@@ -7,12 +7,11 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from pose_lightning.activity.augmentation import Augmentation
-from pose_lightning.activity.framing import FitName, Picture
+from pose_lightning.activity.framing import FitName, Framing, Picture
 from pose_lightning.activity.mixing import Mixing
 from pose_lightning.activity.policy import RandAugment
 from pose_lightning.activity.source import (
     ActivitySource,
-    Framing,
     RandomChanges,
     Sampling,
     label_numbers,

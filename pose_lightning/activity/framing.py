@@ -1,6 +1,7 @@
 """Which part of a picture the network's square input shows, and the one warp that brings it there."""
 
 import math
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pose_lightning import geometry
+from pose_lightning.errors import UserError
 
 FitName = Literal["crop", "squash", "pad"]
 
@@ -87,3 +89,42 @@ def _resized(width: int, height: int, new_width: int, new_height: int) -> geomet
     """The map from the px of a picture to its px after `cv2.resize`."""
     across, down = new_width / width, new_height / height
     return np.array([[across, 0.0, (across - 1) / 2], [0.0, down, (down - 1) / 2]])
+
+
+@dataclass(frozen=True)
+class Framing:
+    """What the network's input shows of a picture outside training.
+
+    Args:
+        input_size: Side of the input, px.
+        fit: See `whole`.
+        share: See `whole`.
+
+    Raises:
+        UserError: If a value is out of range.
+    """
+
+    input_size: int
+    fit: FitName
+    share: float
+
+    def __post_init__(self) -> None:
+        """Refuse what is out of range."""
+        if self.input_size < 1:
+            raise UserError(f"data.input_size={self.input_size}; it is at least 1")
+        if not 0 < self.share <= 1:
+            raise UserError(f"data.crop_share={self.share} is out of range; it is above 0 and at most 1")
+
+    def box(self, picture: Picture) -> Box:
+        """The part of the picture."""
+        return whole(*picture.shape[:2], fit=self.fit, share=self.share)
+
+    def show(self, picture: Picture) -> UInt8[np.ndarray, "s s 3"]:
+        """The input."""
+        out = np.empty((self.input_size, self.input_size, 3), np.uint8)
+        self.warp(picture, self.box(picture).to_input(self.input_size), out)
+        return out
+
+    def warp(self, picture: Picture, picture_to_input: geometry.Matrix, out: UInt8[np.ndarray, "s s 3"]) -> None:
+        """Bring the picture into the input."""
+        warp(picture, picture_to_input, out, black_outside=self.fit == "pad")

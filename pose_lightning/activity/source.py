@@ -8,10 +8,9 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from pose_lightning import geometry
-from pose_lightning.activity import framing
 from pose_lightning.activity.augmentation import Augmentation
 from pose_lightning.activity.draws import Use, draws
-from pose_lightning.activity.framing import FitName, Picture
+from pose_lightning.activity.framing import Framing
 from pose_lightning.activity.mixing import Mixing
 from pose_lightning.activity.policy import RandAugment
 from pose_lightning.activity.truth import Pictures, Target, classes_of
@@ -23,45 +22,6 @@ Sampling = Literal["uniform", "balanced"]
 
 TAGGED = 0
 """What `label_numbers` gives where tags are known, which have no single number."""
-
-
-@dataclass(frozen=True)
-class Framing:
-    """What the network's input shows of a picture outside training.
-
-    Args:
-        input_size: Side of the input, px.
-        fit: See `framing.whole`.
-        share: See `framing.whole`.
-
-    Raises:
-        UserError: If a value is out of range.
-    """
-
-    input_size: int
-    fit: FitName
-    share: float
-
-    def __post_init__(self) -> None:
-        """Refuse what is out of range."""
-        if self.input_size < 1:
-            raise UserError(f"data.input_size={self.input_size}; it is at least 1")
-        if not 0 < self.share <= 1:
-            raise UserError(f"data.crop_share={self.share} is out of range; it is above 0 and at most 1")
-
-    def box(self, picture: Picture) -> framing.Box:
-        """The part of the picture."""
-        return framing.whole(*picture.shape[:2], fit=self.fit, share=self.share)
-
-    def show(self, picture: Picture) -> UInt8[np.ndarray, "s s 3"]:
-        """The input."""
-        out = np.empty((self.input_size, self.input_size, 3), np.uint8)
-        self.warp(picture, self.box(picture).to_input(self.input_size), out)
-        return out
-
-    def warp(self, picture: Picture, picture_to_input: geometry.Matrix, out: UInt8[np.ndarray, "s s 3"]) -> None:
-        """Bring the picture into the input."""
-        framing.warp(picture, picture_to_input, out, black_outside=self.fit == "pad")
 
 
 @dataclass(frozen=True)

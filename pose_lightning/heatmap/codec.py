@@ -8,7 +8,7 @@ them, which costs up to half a cell on the way back; here the gaussian stands at
 """
 
 import math
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,13 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap.decoding import DecodeMethod, Grid
 from pose_lightning.heatmap.model import STRIDE
 from pose_lightning.joints import JointSet
-
-DecodeMethod = Literal["argmax", "quarter", "dark", "soft_argmax"]
-
-Grid = Literal["cells", "udp"]
-"""Where a heatmap px stands in the input: `cells` lays edges on edges, `udp` the centres of the outer px."""
 
 _TINY: Final = 1e-10
 """The smallest height whose logarithm is taken; DARK's own code has the same."""

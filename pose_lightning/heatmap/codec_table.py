@@ -21,7 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.codec import DecodeMethod, decode, encode
+from pose_lightning.heatmap.codec import decode, encode
+from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.table import SYNTHETIC
 from pose_lightning.heatmap.truth import Truth, as_published
 from pose_lightning.metrics import points as metrics

@@ -12,10 +12,12 @@ from pose_lightning import geometry
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
+from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.heatmap.testing import UNSCALED, Scales
 from pose_lightning.joints import MPII
 from pose_lightning.loader import Buffers
 from pose_lightning.store import Store
+from pose_lightning.warping import warp
 
 SPLITS: Final = ("train", "val", "test")
 
@@ -157,28 +159,6 @@ class PoseSource:
         return getattr(self._scratch, name)
 
 
-def reduction(crop_size: int, box_in_crop: float, input_size: int) -> int:
-    """Return the power of two by which a crop is averaged before the warp; the box stays as large as the input."""
-    factor = 1
-    while factor < 8 and box_in_crop >= 2 * factor * input_size and crop_size % (2 * factor) == 0:
-        factor *= 2
-    return factor
-
-
-def image_to_crop(crop: np.ndarray, factor: int) -> geometry.Matrix:
-    """Return matrices (n, 2, 3) from image px to px of stored crops that were averaged over squares of `factor` px.
-
-    Args:
-        crop: The store's label (n, 3): x0, y0, s, with crop px c = (image px - (x0, y0) + 0.5) * s - 0.5.
-        factor: Side of the squares; averaged px are (c + 0.5) / factor - 0.5.
-    """
-    corner, scale = crop[:, :2], crop[:, 2] / factor
-    matrices = np.zeros((len(crop), 2, 3))
-    matrices[:, 0, 0] = matrices[:, 1, 1] = scale
-    matrices[:, :, 2] = (0.5 - corner) * scale[:, None] - 0.5
-    return matrices
-
-
 def _warp_into(out: np.ndarray, picture: np.ndarray, out_to_picture: np.ndarray) -> None:
     cv2.warpAffine(picture, out_to_picture, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
@@ -193,9 +173,9 @@ def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
     gain, offset = fields.pop("gain"), fields.pop("offset")
     if "crop" in fields:
         crop = fields.pop("crop")
-        pixels = geometry.warp(crop, fields.pop("input_to_crop"), input_size)
+        pixels = warp(crop, fields.pop("input_to_crop"), input_size)
         zoomed = fields.pop("view_to_crop").unbind(1) if "view_to_crop" in fields else ()
-        views = [geometry.warp(crop, matrices, input_size) for matrices in zoomed]
+        views = [warp(crop, matrices, input_size) for matrices in zoomed]
     else:
         pixels = fields["image"].permute(0, 3, 1, 2).float()
         laid = fields.pop("views").unbind(1) if "views" in fields else ()

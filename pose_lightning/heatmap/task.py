@@ -15,14 +15,13 @@ from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap import networks
 from pose_lightning.heatmap.codec import (
-    DecodeMethod,
-    Grid,
     decode,
     encode,
     heatmap_to_input,
     input_to_heatmap,
     mirror_back,
 )
+from pose_lightning.heatmap.decoding import DecodeMethod, Grid
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.networks import NetworkName

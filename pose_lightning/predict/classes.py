@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -26,6 +26,8 @@ class Classifier:
     Raises:
         UserError: If its stores are missing.
     """
+
+    task: Final = "activity"
 
     def __init__(self, built: PoseCLI, checkpoint: Path, step: int) -> None:
         self.checkpoint, self.step = checkpoint, step

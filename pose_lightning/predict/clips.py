@@ -1,85 +1,20 @@
 """The joints of a person in clips cut out of films, in mm."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 
 from pose_lightning.cli import PoseCLI
-from pose_lightning.convert import crops
 from pose_lightning.joints import H36M, H36M_ROOT
-from pose_lightning.predict.boxes import Box
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, Frame
+from pose_lightning.predict.films import LARGEST_DENOMINATOR
+from pose_lightning.predict.windows import Window, cut, stride
 from pose_lightning.regression.data import ClipSource, finish
 from pose_lightning.regression.task import ClipRegression
-
-
-@dataclass(frozen=True, eq=False)
-class Shot:
-    """A readable frame and the person's box in it."""
-
-    frame: Frame
-    box: Box
-
-    @property
-    def picture(self) -> np.ndarray:
-        """RGB."""
-        return np.asarray(self.frame.picture)
-
-
-@dataclass(frozen=True, eq=False)
-class Window:
-    """Frames that the network sees together.
-
-    Attributes:
-        shots: As many as a clip has.
-        fresh: The places of those that no window before had; of frames seen twice the first pose stands.
-        repeated: How many at its end are the last one again, because there were too few.
-    """
-
-    shots: Sequence[Shot]
-    fresh: range
-    repeated: int = 0
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A frame that cannot be shown to the network: it ends a clip, and another begins behind it."""
-
-    frame: Frame
-    reason: str
-
-
-def windows(shots: Iterable[Shot | Gap], length: int) -> Iterator[Window | Gap]:
-    """Cut into clips of `length` frames: one after the other, the last one overlapping the one before it."""
-    before: list[Shot] = []
-    fresh: list[Shot] = []
-    for each in shots:
-        if isinstance(each, Gap):
-            yield from _last(before, fresh, length)
-            yield each
-            before, fresh = [], []
-            continue
-        fresh.append(each)
-        if len(fresh) == length:
-            yield Window(fresh, range(length))
-            before, fresh = fresh, []
-    yield from _last(before, fresh, length)
-
-
-def _last(before: Sequence[Shot], fresh: Sequence[Shot], length: int) -> Iterator[Window]:
-    lacking = length - len(fresh)
-    if not fresh:
-        return
-    if before:
-        yield Window([*before[-lacking:], *fresh], range(lacking, length))
-    else:
-        yield Window([*fresh, *[fresh[-1]] * lacking], range(len(fresh)), lacking)
 
 
 class _Cuts:
@@ -128,9 +63,12 @@ class ClipEstimator:
         UserError: If its training store is missing.
     """
 
+    task: Final = "regression"
+
     def __init__(self, built: PoseCLI, checkpoint: Path, step: int) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.model: ClipRegression = built.model.eval()
+        self.flip_test = self.model.flip_test
         self.experiment = str(built.config.experiment)
         data: Any = built.datamodule
         self._input_size = data.input_size
@@ -143,15 +81,11 @@ class ClipEstimator:
 
     def stride(self, rate: Fraction | None) -> int:
         """Frames of a film of this rate from one that is shown to the next; 1 where a rate is unknown."""
-        return 1 if rate is None or self.rate is None else max(1, round(rate / self.rate))
+        return stride(rate, self.rate)
 
     def cut(self, window: Window) -> tuple[tuple[int, int, int], UInt8[np.ndarray, "t s s 3"]]:
         """What the network is to see: the square (x0, y0, side) around the boxes of all frames, and its pixels."""
-        low = np.array([[shot.box.x - shot.box.side / 2, shot.box.y - shot.box.side / 2] for shot in window.shots])
-        high = low + np.array([[shot.box.side] for shot in window.shots])
-        lowest, highest = low.min(axis=0), high.max(axis=0)
-        square = crops.window((lowest + highest) / 2, float((highest - lowest).max()), self.side, self.side)
-        return square, np.stack([crops.cut(shot.picture, *square, self.side) for shot in window.shots])
+        return cut(window, self.side)
 
     @torch.inference_mode()
     def poses(self, clips: Sequence[UInt8[np.ndarray, "t s s 3"]]) -> Float64[np.ndarray, "n t 17 3"]:

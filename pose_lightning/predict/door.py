@@ -5,25 +5,17 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from pose_lightning import cli
-from pose_lightning.activity.task import ActivityClassification
-from pose_lightning.errors import UserError
-from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning import manner
+from pose_lightning.errors import UserError, door
+from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
-from pose_lightning.predict.classes import Classifier
-from pose_lightning.predict.clips import ClipEstimator
 from pose_lightning.predict.inputs import Inputs, gather
-from pose_lightning.predict.motion import predict_clips
+from pose_lightning.predict.motion import AnimationName, predict_clips
 from pose_lightning.predict.people import predict_poses
 from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
-from pose_lightning.predict.poses import PoseEstimator
 from pose_lightning.predict.rankings import predict_classes
-from pose_lightning.runs import RunDirectory
-from pose_lightning.trained import add_manner_arguments, load, manner_from
-
-INPUT_SIZE: Final = 256
 
 BATCH_SIZE: Final = 16
 
@@ -44,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pose_lightning.predict",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="%(prog)s (RUN_DIR | --weights FILE) INPUT [INPUT ...] [options]",
+        usage="%(prog)s (RUN_DIR | --weights FILE | --onnx FILE) INPUT [INPUT ...] [options]",
     )
     parser.add_argument(
         "places", type=Path, nargs="+", metavar="RUN_DIR INPUT", help="pictures, folders, videos, clips"
@@ -52,7 +44,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weights", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.heatmap.published made"
     )
-    parser.add_argument("--input-size", type=int, metavar="PX", help=f"side of the input of --weights ({INPUT_SIZE})")
+    parser.add_argument(
+        "--onnx", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.export wrote; without PyTorch"
+    )
+    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (256)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="gets the numbers (of joints: DIR/joints.json; of classes: none)"
@@ -76,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "--boxes", type=Path, metavar="FILE", help="boxes by name: CSV of image,x,y,w,h, with frame for videos, or JSON"
     )
     parser.add_argument("--scale", metavar="S", help="the person's height in the image by 200 px")
-    add_manner_arguments(parser)
+    manner.add_arguments(parser)
     return parser
 
 
@@ -86,8 +81,13 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError("--center X,Y and --scale S go together")
     if options.weights is None and options.input_size is not None:
         raise UserError("--input-size goes with --weights; a run has its own")
-    if options.weights is not None and options.out is None:
-        raise UserError("--weights needs --out DIR: there is no run's directory to write into")
+    if options.weights is not None and options.onnx is not None:
+        raise UserError("--weights and --onnx are two networks; name one")
+    if options.onnx is not None and options.scales is not None:
+        raise UserError("--scales cannot go with --onnx, whose file shows people at one scale; name the run")
+    for name, given in (("--weights", options.weights), ("--onnx", options.onnx)):
+        if given is not None and options.out is None:
+            raise UserError(f"{name} needs --out DIR: there is no run's directory to write into")
     if options.batch_size < 1:
         raise UserError(f"--batch-size {options.batch_size}: wanted at least 1")
 
@@ -144,13 +144,14 @@ def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *
     return inputs
 
 
-@cli.door
+@door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     options = _parser().parse_intermixed_args(args)
-    run, places = (None, options.places) if options.weights else (options.places[0], options.places[1:])
+    no_run = options.weights is not None or options.onnx is not None
+    run, places = (None, options.places) if no_run else (options.places[0], options.places[1:])
     if not places:
-        raise UserError("say what to predict on: RUN_DIR INPUT..., or --weights FILE INPUT...")
+        raise UserError("say what to predict on: RUN_DIR INPUT..., --weights FILE INPUT... or --onnx FILE INPUT...")
     _check(options)
     try:
         _predict(options, run, places)
@@ -159,42 +160,31 @@ def main(args: Sequence[str] | None = None) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
+def _network(options: argparse.Namespace, run: Path | None) -> Any:
+    """What `predict_poses`, `predict_classes` or `predict_clips` takes, as its `task` says."""
+    if options.onnx is not None:
+        return onnx.read(options.onnx, flip_test=options.flip_test, decoding=options.decoding)
+    from pose_lightning.predict import loading  # noqa: PLC0415 - imports PyTorch, which --onnx does without
+
+    return loading.of_weights(options) if run is None else loading.of_run(run, options)
+
+
 def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path]) -> None:
-    manner, size = manner_from(options), options.batch_size
-    if run is None:
-        inputs = _pictures(options, places, options.out, "--weights")
-        boxes = _boxes(options, inputs) or WholePicture()
-        estimator = PoseEstimator.of_weights(
-            options.weights, input_size=options.input_size or INPUT_SIZE, manner=manner
-        )
-        predict_poses(estimator, inputs, boxes=boxes, folder=options.out, json=options.json, batch_size=size)
-        return
-    directory = RunDirectory.open(run)
-    built, checkpoint, step = load(directory, manner=manner)
-    folder = directory.path / "predictions" if options.out is None else options.out
-    if isinstance(built.model, HeatmapEstimation):
-        inputs = _pictures(options, places, folder, str(directory.path))
-        boxes = _boxes(options, inputs) or WholePicture()
-        estimator = PoseEstimator.of_run(built, checkpoint, step)
-        predict_poses(estimator, inputs, boxes=boxes, folder=folder, json=options.json, batch_size=size)
-    elif isinstance(built.model, ActivityClassification):
+    network = _network(options, run)
+    folder = options.out if options.out is not None or run is None else run / "predictions"
+    said = str(run) if run is not None else "--weights" if options.weights is not None else str(options.onnx)
+    common: dict[str, Any] = {"folder": folder, "json": options.json, "batch_size": options.batch_size}
+    if network.task == "heatmap":
+        inputs = _pictures(options, places, folder, said)
+        predict_poses(network, inputs, boxes=_boxes(options, inputs) or WholePicture(), **common)
+    elif network.task == "activity":
         if options.box or options.center or options.boxes:
             raise UserError("--box, --center and --boxes are of people's joints; classes are of whole images")
-        inputs = _pictures(options, places, folder, str(directory.path))
-        classifier = Classifier(built, checkpoint, step)
-        predict_classes(classifier, inputs, folder=folder, json=options.json, batch_size=size)
+        predict_classes(network, _pictures(options, places, folder, said), **common)
     else:
         inputs = _inputs(options, places, folder, films=True)
-        regressor = ClipEstimator(built, checkpoint, step)
-        predict_clips(
-            regressor,
-            inputs,
-            boxes=_boxes(options, inputs),
-            folder=folder,
-            json=options.json,
-            batch_size=size,
-            animation=options.animation or "mp4",
-        )
+        animation: AnimationName = options.animation or "mp4"
+        predict_clips(network, inputs, boxes=_boxes(options, inputs), animation=animation, **common)
 
 
 def _pictures(options: argparse.Namespace, places: Sequence[Path], folder: Path, network: str) -> Inputs:

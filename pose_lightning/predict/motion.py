@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from pose_lightning import draw
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.predict.boxes import Box, in_frame
-from pose_lightning.predict.clips import ClipEstimator, Gap, Shot, Window, windows
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles
@@ -21,6 +20,7 @@ from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
+from pose_lightning.predict.windows import Gap, Shot, Window, windows
 
 AnimationName = Literal["mp4", "gif"]
 
@@ -42,8 +42,29 @@ class _Clip:
     scenes: Sequence[Scene]
 
 
+class Estimator(Protocol):
+    """What says where joints are in clips, such as `clips.ClipEstimator`."""
+
+    checkpoint: Path
+    step: int
+    experiment: str
+    synthetic: bool
+    flip_test: bool
+    frames: int
+    rate: Fraction | None
+
+    def stride(self, rate: Fraction | None) -> int:
+        """Frames of a film of this rate from one that is shown to the next."""
+
+    def cut(self, window: Window) -> tuple[tuple[int, int, int], np.ndarray]:
+        """The square that the network is to see, and its pixels."""
+
+    def poses(self, clips: Sequence[np.ndarray]) -> np.ndarray:
+        """Of clips as `cut` gives them (n, t, 17, 3), mm."""
+
+
 def predict_clips(
-    estimator: ClipEstimator,
+    estimator: Estimator,
     inputs: Inputs,
     *,
     boxes: Places | None,
@@ -93,7 +114,7 @@ class _Run:
     """One film."""
 
     def __init__(
-        self, estimator: ClipEstimator, film: Film, boxes: Places | None, troubles: Troubles, batch_size: int
+        self, estimator: Estimator, film: Film, boxes: Places | None, troubles: Troubles, batch_size: int
     ) -> None:
         self.estimator, self.film, self.boxes = estimator, film, boxes
         self.troubles, self.batch_size = troubles, batch_size
@@ -221,12 +242,12 @@ def _rows(title: str, number: int, pose: np.ndarray) -> list[list[Any]]:
     return [[title, number, name, *(f"{value:.3f}" for value in place)] for name, place in pairs]
 
 
-def _facts(estimator: ClipEstimator) -> dict[str, Any]:
+def _facts(estimator: Estimator) -> dict[str, Any]:
     return {
         "experiment": estimator.experiment,
         "checkpoint": estimator.checkpoint.name,
         "step": estimator.step,
-        "flip_test": estimator.model.flip_test,
+        "flip_test": estimator.flip_test,
         "synthetic": estimator.synthetic,
         "mm": "relative to the pelvis, on every frame; x to the camera's right, y down, z away from it",
         "joints": list(H36M.names),

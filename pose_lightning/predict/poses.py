@@ -66,6 +66,8 @@ class PoseEstimator:
         manner: How it is asked.
     """
 
+    task: Final = "heatmap"
+
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
         self._input_size, self._scales = data.input_size, data.scales

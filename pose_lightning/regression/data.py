@@ -15,10 +15,10 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.loader import Buffers
 from pose_lightning.regression.augmentation import UNCHANGED, Augmentation, Change
+from pose_lightning.regression.framing import frame_to_input, reduction
+from pose_lightning.warping import warp
 
 _NEEDED_ATTRS: Final = {"kind": "clips", "joint_set": H36M.name, "root": H36M_ROOT, "units": "mm"}
-
-_LARGEST_REDUCTION: Final = 8
 
 
 @runtime_checkable
@@ -98,9 +98,7 @@ class ClipSource:
         self._warps = self._reduced_size != input_size or (augmentation is not None and augmentation.moves)
         self._warps_later = self._warps and warp_on_device
         self._whole = stored == self.frames
-        self._frame_to_input = geometry.box_to_input(
-            np.full(2, (self._reduced_size - 1) / 2), float(self._reduced_size), input_size
-        )
+        self._frame_to_input = frame_to_input(self._reduced_size, input_size)
         self._scratch = threading.local()
 
     def __len__(self) -> int:
@@ -189,14 +187,6 @@ def _check(clips: Clips) -> tuple[int, int]:
     return clips.shape[0], clips.shape[1]
 
 
-def reduction(stored_size: int, input_size: int) -> int:
-    """Return the power of two by which frames are averaged before the warp; they stay as large as the input."""
-    factor = 1
-    while factor < _LARGEST_REDUCTION and stored_size >= 2 * factor * input_size and stored_size % (2 * factor) == 0:
-        factor *= 2
-    return factor
-
-
 def _warp_into(out: np.ndarray, frames: np.ndarray, out_to_frame: np.ndarray) -> None:
     for place, frame in zip(out, frames, strict=True):
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -213,7 +203,7 @@ def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
     if "stored" in fields:
         stored, matrices = fields.pop("stored"), fields.pop("input_to_stored")
         size, frames = stored.shape[:2]
-        pixels = geometry.warp(stored.flatten(0, 1), matrices.repeat_interleave(frames, dim=0), input_size)
+        pixels = warp(stored.flatten(0, 1), matrices.repeat_interleave(frames, dim=0), input_size)
         pixels = pixels.view(size, frames, *pixels.shape[1:])
     else:
         pixels = fields["clip"].permute(0, 1, 4, 2, 3).float()

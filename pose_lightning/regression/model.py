@@ -163,7 +163,7 @@ class ClipRegressor(nn.Module):
                 f"frames are {clip.shape[-2]} x {clip.shape[-1]} px and this network is for {self.input_size} px; "
                 "set model.input_size and data.input_size to the same"
             )
-        batch = len(clip)
+        batch = clip.shape[0]  # len() would fix the batch of an exported network
         frames = clip.flatten(0, 1).contiguous(memory_format=self.memory_format)
         maps = self.encoder(frames)
         vectors = maps.flatten(1) if self.pooling == "flatten" else maps.mean(dim=(2, 3))

@@ -1,0 +1,162 @@
+"""`python -m pose_lightning.export RUN_DIR --format onnx|exported-program|safetensors`."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+from torch._dynamo.exc import TorchDynamoException
+from torch.nn import functional as F
+
+from pose_lightning import cli
+from pose_lightning.errors import UserError
+from pose_lightning.export.formats import FORMATS, FormatName
+from pose_lightning.export.networks import Exportable, exportable
+from pose_lightning.runs import RunDirectory
+from pose_lightning.trained import load
+
+BATCHES: Final = (1, 3)
+"""Samples that the file is asked with, at a time; it must take any number."""
+
+SEED: Final = 7
+
+TOLERANCE: Final = 1e-4
+"""Of the largest answer: by so much a file may differ from the network, because others add in another order."""
+
+COLOURS: Final = re.compile(r"\x1b\[[0-9;]*m")
+"""Of a terminal, in PyTorch's messages."""
+
+DESCRIPTION: Final = """Writes a run's network into one file that says what it is, reads the file back, and compares.
+
+  onnx              for onnxruntime and others; `predict --onnx FILE` needs no PyTorch (extra: export)
+  exported-program  torch.export's archive, for PyTorch without this package: torch.export.load(FILE).module()
+  safetensors       the weights alone, as model.weights and `predict --weights` take them
+
+The network is the one that `evaluate` scores. The input is RGB in [0, 1] in batches of any size; normalization is
+inside. Heatmap runs give the last stack's maps, regression runs mm, activity runs probabilities."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How near a file's answers are to the network's.
+
+    Attributes:
+        difference: The largest one.
+        largest: The network's largest answer.
+        samples: Asked.
+    """
+
+    difference: float
+    largest: float
+    samples: int
+
+    @property
+    def holds(self) -> bool:
+        """Whether they are the same but for rounding; NaN is not."""
+        return self.difference <= TOLERANCE * self.largest
+
+    def __str__(self) -> str:
+        return f"{self.samples} samples differ by at most {self.difference:.2g}, of answers up to {self.largest:.3g}"
+
+
+def samples(count: int, shape: Sequence[int]) -> Tensor:
+    """Seeded pictures or clips: colours that change slowly, in [0, 1]."""
+    *frames, channels, height, width = shape
+    generator = torch.Generator().manual_seed(SEED)
+    small = torch.rand((count * (frames[0] if frames else 1), channels, 6, 6), generator=generator)
+    smooth = F.interpolate(small, size=(height, width), mode="bicubic").clamp(0, 1)
+    return smooth.reshape(count, *shape)
+
+
+def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
+    """Write the file, read it back, and compare; it gets its name when it agrees.
+
+    Raises:
+        UserError: If the format cannot hold the network, or an extra is missing; if the folder cannot be written to; if
+            the file does not agree. Then there is no file.
+    """
+    how = FORMATS[form]
+    how.check(network)
+    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
+    try:
+        _write(network, form, partial)
+        agreement = compare(network, form, partial)
+        if not agreement.holds:
+            raise UserError(
+                f"{path} is not kept: it does not give what the network gives ({agreement}; allowed are "
+                f"{TOLERANCE:g} of the largest); take another --format"
+            )
+        partial.chmod(mode)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return agreement
+
+
+def _write(network: Exportable, form: FormatName, path: Path) -> None:
+    try:
+        FORMATS[form].write(network, path)
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
+    except (torch.onnx.OnnxExporterError, TorchDynamoException) as error:
+        first = COLOURS.sub("", str(error)).strip().partition("\n")[0]
+        raise UserError(
+            f"PyTorch {torch.__version__} cannot export this network as {form}: {first}; take --format safetensors"
+        ) from error
+
+
+@torch.no_grad()
+def compare(network: Exportable, form: FormatName, path: Path) -> Agreement:
+    """What a file says of seeded samples, beside what the network says."""
+    ask, difference, largest = FORMATS[form].read(network, path), 0.0, 0.0
+    for count in BATCHES:
+        batch = samples(count, network.facts.input.shape)
+        expected, found = network.answer(batch), ask(batch)
+        if found.shape != expected.shape:
+            raise AssertionError(f"{path} answers {tuple(found.shape)} and not {tuple(expected.shape)}")
+        difference = max(difference, float((found - expected).abs().nan_to_num(nan=torch.inf).max()))
+        largest = max(largest, float(expected.abs().max()))
+    return Agreement(difference, largest, sum(BATCHES))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pose_lightning.export",
+        description=DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run's directory")
+    parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="of the file")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the file (RUN_DIR/exports/EXPERIMENT + suffix)")
+    return parser
+
+
+@cli.door
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the door."""
+    options = _parser().parse_args(args)
+    run, suffix = RunDirectory.open(options.run), FORMATS[options.format].suffix
+    if options.out is not None and options.out.suffix != suffix:
+        raise UserError(f"--out {options.out}: files of --format {options.format} end with {suffix}")
+    built, checkpoint, step = load(run)
+    network = exportable(built, checkpoint, step)
+    facts = network.facts
+    path = options.out or run.path / "exports" / f"{facts.experiment}{suffix}"
+    print(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}", flush=True)
+    if facts.synthetic:
+        print("trained on SYNTHETIC (demo) data; the file says so", flush=True)
+    agreement = write(network, options.format, path)
+    for each in (facts.input, facts.output):
+        print(f"{each.name} ({', '.join(map(str, ('batch', *each.shape)))}) float32: {each.values}")
+    print(f"read back: {agreement}")
+    print(path)

@@ -1,0 +1,38 @@
+"""The network that a command line names, where PyTorch runs it."""
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+from pose_lightning.activity.task import ActivityClassification
+from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.predict.classes import Classifier
+from pose_lightning.predict.clips import ClipEstimator
+from pose_lightning.predict.poses import PoseEstimator
+from pose_lightning.runs import RunDirectory
+from pose_lightning.trained import load, manner_from
+
+INPUT_SIZE: Final = 256
+
+
+def of_weights(options: argparse.Namespace) -> PoseEstimator:
+    """The one of `--weights`.
+
+    Raises:
+        UserError: If it cannot be had.
+    """
+    size = options.input_size or INPUT_SIZE
+    return PoseEstimator.of_weights(options.weights, input_size=size, manner=manner_from(options))
+
+
+def of_run(path: Path, options: argparse.Namespace) -> PoseEstimator | Classifier | ClipEstimator:
+    """That of a run.
+
+    Raises:
+        UserError: If it cannot be had.
+    """
+    built, checkpoint, step = load(RunDirectory.open(path), manner=manner_from(options))
+    if isinstance(built.model, HeatmapEstimation):
+        return PoseEstimator.of_run(built, checkpoint, step)
+    kind = Classifier if isinstance(built.model, ActivityClassification) else ClipEstimator
+    return kind(built, checkpoint, step)

@@ -1,0 +1,161 @@
+"""Exported networks: the same answers as `poses`, `classes` and `clips` give, without PyTorch."""
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float64, UInt8
+
+from pose_lightning.errors import UserError
+from pose_lightning.exported.activity import OnnxActivities
+from pose_lightning.exported.heatmap import OnnxJoints
+from pose_lightning.exported.regression import OnnxPoses
+from pose_lightning.exported.session import OnnxNetwork
+from pose_lightning.heatmap.decoding import DecodeMethod
+from pose_lightning.predict.answers import Asked, Pose, Ranking
+from pose_lightning.predict.boxes import Box
+from pose_lightning.predict.films import LARGEST_DENOMINATOR
+from pose_lightning.predict.windows import Window, cut, stride
+
+LARGEST_BATCH: Final = 32
+
+
+def read(
+    path: Path, *, flip_test: bool, decoding: DecodeMethod | None
+) -> "OnnxPoseEstimator | OnnxClassifier | OnnxClipEstimator":
+    """What a file holds, by its own word.
+
+    Args:
+        path: What `python -m pose_lightning.export --format onnx` wrote.
+        flip_test: Average with what the mirrored picture gives.
+        decoding: Of heatmaps: how a peak becomes a position; None is as the run says.
+
+    Raises:
+        UserError: If it cannot be read, or has no heatmaps to decode.
+    """
+    network = OnnxNetwork(path)
+    task = network.facts.task
+    if decoding is not None and task != "heatmap":
+        raise UserError(f"--decoding cannot go with {path}, a network of {task}, which has no heatmaps")
+    match task:
+        case "heatmap":
+            return OnnxPoseEstimator(network, flip_test=flip_test, decoding=decoding)
+        case "activity":
+            return OnnxClassifier(network, flip_test=flip_test)
+        case "regression":
+            return OnnxClipEstimator(network, flip_test=flip_test)
+    raise UserError(f"{path} is a network of {task}, which this package does not know; update it")
+
+
+class OnnxPoseEstimator:
+    """An exported network of heatmaps, for people in pictures of any kind and size.
+
+    Args:
+        network: The file.
+        flip_test: Average with what the mirrored image gives.
+        decoding: How a peak becomes a position; None is as the run says.
+
+    Raises:
+        UserError: If it is of another task.
+    """
+
+    task: Final = "heatmap"
+
+    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
+        about = network.facts
+        self._joints = OnnxJoints(network, flip_test=flip_test, decoding=decoding)
+        self.name, self.synthetic, self.taught = about.experiment, about.synthetic, self._joints.taught
+        self.facts: dict[str, Any] = {"onnx": str(network.path), "checkpoint": about.checkpoint, "step": about.step}
+        self.manner: dict[str, Any] = {"flip_test": flip_test, "scales": [1.0], "decoding": self._joints.decoding}
+
+    def poses(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Sequence[Box]) -> list[Pose]:
+        """Of the people in these boxes of an RGB picture."""
+        return self.poses_in([(picture, boxes)], LARGEST_BATCH)[0]
+
+    def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
+        """Of the people in each of these pictures, up to `batch_size` of them in the network at once."""
+        pictures = [picture for picture, listed in asked for _ in listed]
+        boxes = [box for _, listed in asked for box in listed]
+        squares = np.array([[box.x, box.y, box.side] for box in boxes])
+        poses: list[Pose] = []
+        for start in range(0, len(boxes), batch_size):
+            chosen = slice(start, start + batch_size)
+            found = self._joints.joints(pictures[chosen], squares[chosen])
+            for box, joints, confidence in zip(boxes[chosen], *found, strict=True):
+                poses.append(Pose(box, np.where(self.taught[:, None], joints, np.nan), confidence))
+        ends = np.cumsum([len(listed) for _, listed in asked]).tolist()
+        return [poses[end - len(listed) : end] for end, (_, listed) in zip(ends, asked, strict=True)]
+
+
+class OnnxClassifier:
+    """An exported network of activity classification, for pictures of any kind and size.
+
+    Args:
+        network: The file.
+        flip_test: Average with what the mirrored picture gives.
+
+    Raises:
+        UserError: If it is of another task.
+    """
+
+    task: Final = "activity"
+
+    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
+        about = network.facts
+        self._activities = OnnxActivities(network, flip_test=flip_test)
+        self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
+        self.synthetic = bool(about.synthetic)
+        self.classes, self.target = self._activities.classes, self._activities.target
+
+    def probabilities(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " k"]:
+        """Of every class, for an RGB picture."""
+        return self.probabilities_of([picture])[0]
+
+    def probabilities_of(self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> Float64[np.ndarray, "n k"]:
+        """Of every class, for RGB pictures of any sizes, which go through the network at once."""
+        return self._activities.probabilities(pictures)
+
+    def ranking(self, path: Path, found: Float64[np.ndarray, " k"]) -> Ranking:
+        """The likeliest classes of a picture by their probabilities."""
+        return Ranking.of(path, self.classes, found)
+
+
+class OnnxClipEstimator:
+    """An exported network of clip regression, for films of any size and rate.
+
+    Args:
+        network: The file.
+        flip_test: Average with what the mirrored clip gives.
+
+    Attributes:
+        frames: Of a clip.
+        rate: Frames per second that it was trained at; None where nobody knows.
+
+    Raises:
+        UserError: If it is of another task.
+    """
+
+    task: Final = "regression"
+
+    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
+        about = network.facts
+        self._poses = OnnxPoses(network, flip_test=flip_test)
+        self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
+        self.synthetic, self.flip_test = bool(about.synthetic), flip_test
+        self.frames = self._poses.frames
+        rate = self._poses.frame_rate
+        self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
+
+    def stride(self, rate: Fraction | None) -> int:
+        """Frames of a film of this rate from one that is shown to the next; 1 where a rate is unknown."""
+        return stride(rate, self.rate)
+
+    def cut(self, window: Window) -> tuple[tuple[int, int, int], UInt8[np.ndarray, "t s s 3"]]:
+        """What the network is to see: the square (x0, y0, side) around the boxes of all frames, and its pixels."""
+        return cut(window, self._poses.side)
+
+    def poses(self, clips: Sequence[UInt8[np.ndarray, "t s s 3"]]) -> Float64[np.ndarray, "n t 17 3"]:
+        """Of clips as `cut` gives them: mm, relative to the pelvis, along the camera's axes."""
+        return self._poses.poses(np.stack(clips))

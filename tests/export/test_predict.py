@@ -1,0 +1,107 @@
+"""`predict --onnx`: the same answers as from the run, in a process that never imports PyTorch."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from pose_lightning.predict import main
+from pose_lightning.runs import RunDirectory
+
+WITHOUT_PYTORCH = """
+import sys
+from pose_lightning.predict import main
+main(sys.argv[1:])
+print("imported:", sorted({"torch", "pytorch_lightning", "timm", "torchmetrics"} & set(sys.modules)))
+"""
+
+
+def write_photograph(path: Path, seed: int) -> Path:
+    small = np.random.default_rng(seed).integers(256, size=(14, 17, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), cv2.resize(small, (170, 140), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+def predict_apart(*arguments: str) -> str:
+    """What a process of its own prints."""
+    command = [sys.executable, "-c", WITHOUT_PYTORCH, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert "Warning" not in done.stderr
+    return done.stdout
+
+
+def numbers(path: Path, columns: tuple[str, ...]) -> np.ndarray:
+    with path.open(newline="") as file:
+        return np.array([[float(row[name]) for name in columns] for row in csv.DictReader(file)])
+
+
+def test_joints_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirectory], tmp_path: Path) -> None:
+    photographs = [str(write_photograph(tmp_path / f"{seed}.png", seed)) for seed in (1, 2)]
+    printed = predict_apart("--onnx", str(files["heatmap"]), *photographs, "--out", str(tmp_path / "onnx"))
+    assert "imported: []" in printed
+    assert "SYNTHETIC" in printed
+    main([str(runs["heatmap"].path), *photographs, "--out", str(tmp_path / "run")])
+    found, expected = (numbers(tmp_path / each / "joints.csv", ("x", "y", "confidence")) for each in ("onnx", "run"))
+    assert len(found) >= 2 * 14
+    assert_allclose(found, expected, atol=2e-2)
+    said = json.loads((tmp_path / "onnx" / "joints.json").read_text())
+    assert (said["checkpoint"], said["step"], said["synthetic"]) == ("best.ckpt", 7, True)
+    assert (tmp_path / "onnx" / "1.png.png").is_file()
+
+
+def test_classes_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirectory], tmp_path: Path) -> None:
+    photograph = str(write_photograph(tmp_path / "photograph.png", 1))
+    printed = predict_apart(
+        "--onnx", str(files["activity"]), photograph, "--flip-test", "--out", str(tmp_path / "onnx")
+    )
+    assert "imported: []" in printed
+    main([str(runs["activity"].path), photograph, "--flip-test", "--out", str(tmp_path / "run")])
+    found, expected = (numbers(tmp_path / each / "classes.csv", ("probability",)) for each in ("onnx", "run"))
+    assert found.shape == (5, 1)
+    assert_allclose(found, expected, atol=2e-6)
+
+
+def test_poses_need_no_pytorch(
+    files: dict[str, Path], runs: dict[str, RunDirectory], demo_clip_stores: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("av")
+    store = str(demo_clip_stores / "val.h5")
+    clips = [store, "--clips", "0", "--animation", "gif"]
+    assert "imported: []" in predict_apart("--onnx", str(files["regression"]), *clips, "--out", str(tmp_path / "onnx"))
+    main([str(runs["regression"].path), *clips, "--out", str(tmp_path / "run")])
+    found, expected = (numbers(tmp_path / each / "joints.csv", ("x", "y", "z")) for each in ("onnx", "run"))
+    assert found.shape == (8 * 17, 3)
+    assert_allclose(found, expected, atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--onnx", "{heatmap}", "{photograph}"], "--onnx needs --out DIR"),
+        (["--onnx", "{heatmap}", "{photograph}", "--out", "{out}", "--scales", "0.9,1"], "--scales cannot go with"),
+        (["--onnx", "{heatmap}", "{photograph}", "--out", "{out}", "--weights", "file"], "name one"),
+        (["--onnx", "{activity}", "{photograph}", "--out", "{out}", "--decoding", "dark"], "--decoding cannot go with"),
+        (["--onnx", "{photograph}", "{photograph}", "--out", "{out}"], "cannot be read as ONNX"),
+        (["--onnx", "absent.onnx", "{photograph}", "--out", "{out}"], "absent.onnx: there is no such file"),
+    ],
+    ids=["no out", "scales", "weights", "decoding", "no onnx", "absent"],
+)
+def test_options_that_mean_nothing_are_refused(
+    arguments: list[str],
+    message: str,
+    files: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {**files, "photograph": write_photograph(tmp_path / "photograph.png", 1), "out": tmp_path / "out"}
+    with pytest.raises(SystemExit) as stop:
+        main([argument.format(**places) for argument in arguments])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
