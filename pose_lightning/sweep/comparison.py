@@ -18,7 +18,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.statistics import holm, ratio_influences
 from pose_lightning.sweep.effects import Scored, difference, main_effects, repeated, shown_values
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
-from pose_lightning.sweep.results import Trial
+from pose_lightning.sweep.results import Trial, at_edge
 
 LARGEST: Final = 24
 """Cells of which every pair is compared; a sweep with more tells what its parameters do, and no more."""
@@ -35,11 +35,16 @@ def compare(trials: Sequence[Trial], subject: Subject, *, score: float | None = 
     Raises:
         UserError: If no trial has logged the metric to its end.
     """
+    edge = at_edge(trials, subject.tuning_seeds)
     trials = [_checked(trial, subject.metric) for trial in trials if trial.seed not in subject.tuning_seeds]
     finished = [trial for trial in trials if trial.state == "complete"]
     if not finished:
         raise UserError(f"{subject.name}: no finished trial has logged {subject.metric}; there is nothing to compare")
     scored, samples, notes = _scored(finished, subject.metric)
+    if edge:
+        notes.append(
+            f"At the edge of the rates that were tried, so that one beyond may be better: {', '.join(sorted(edge))}."
+        )
     cells: dict[str, dict[int, Scored]] = defaultdict(dict)
     for each in scored:
         cells[each.trial.cell][each.trial.seed] = each

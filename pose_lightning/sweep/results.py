@@ -276,3 +276,21 @@ def chosen(trials: Sequence[Trial], file: SweepFile) -> list[str]:
             best[place] = score, cell
     names = {cell for _, cell in best.values()}
     return [cell.name for cell in file.cells() if cell.name in names]
+
+
+def at_edge(trials: Sequence[Trial], tuning_seeds: Sequence[int]) -> list[str]:
+    """The cells of a tuned sweep whose rate is the smallest or the largest of those that it was chosen from."""
+    tried: dict[str, dict[str, float]] = defaultdict(dict)
+    for trial in trials:
+        rate = trial.settings.get("model.lr")
+        if trial.seed in tuning_seeds and isinstance(rate, float):
+            rest = {name: value for name, value in trial.values.items() if name not in ("config", "model.lr")}
+            place = json.dumps([trial.settings.get("model.optimizer"), rest], sort_keys=True)
+            tried[place][trial.cell] = rate
+    compared = {trial.cell for trial in trials if trial.seed not in tuning_seeds}
+    return [
+        cell
+        for rates in tried.values()
+        for cell, rate in rates.items()
+        if len(set(rates.values())) > 1 and cell in compared and rate in (min(rates.values()), max(rates.values()))
+    ]

@@ -298,6 +298,20 @@ def test_tuning_seeds_are_left_out(tmp_path: Path) -> None:
     assert any("chosen on seeds 100, 101" in line for line in footnotes(found))
 
 
+def test_a_chosen_rate_at_the_edge_of_those_tried_is_named(tmp_path: Path) -> None:
+    for size, best in ((8, 2), (16, 1)):
+        for place, rate in enumerate((1e-4, 1e-3, 1e-2)):
+            cell, values = f"adam{place}-{size}", {"data.batch_size": size, "model.lr": rate}
+            settings = {"model": {"optimizer": "adam", "lr": rate}}
+            trial(tmp_path, cell, 100, values, [50.0 + (place == best)], settings=settings)
+            if place == best:
+                trial(tmp_path, cell, 1, values, [50.0], settings=settings)
+    found = compare(read_sweep(tmp_path), Subject("made", "val/pckh", "maximize", "tuned", (100,)))
+    assert [line for line in footnotes(found) if "edge" in line] == [
+        "At the edge of the rates that were tried, so that one beyond may be better: adam2-8."
+    ]
+
+
 def test_nothing_finished_is_said(tmp_path: Path) -> None:
     trial(tmp_path, "adam", 1, {}, [90.0], state="failed")
     with pytest.raises(UserError, match="nothing to compare"):
