@@ -1,5 +1,6 @@
 """Frames one after the other: of a video, of a folder of pictures, or of a stored clip."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -118,14 +119,16 @@ class VideoFile:
         """Decode from the beginning.
 
         A decoder fills what it cannot decode with what was there before, and so does it with all frames that refer to
-        such a one: here they are unreadable until the next frame that stands by itself.
+        such a one: here they are unreadable until the next frame that stands by itself and is shown later. Frames come
+        out of the decoder in another order than packets go in, so that an intact one may come after the damage.
         """
         av = pyav()
         with av.open(str(self.path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
             stream.codec_context.options = {"err_detect": "explode"}
-            number, packets, broken = 0, 0, False
+            number, packets = 0, 0
+            since: float | None = None  # the pts from which nothing is to be trusted
             for packet in _packets(container.demux(stream), av.error.FFmpegError):
                 if isinstance(packet, Exception):
                     yield Frame(number, None, f"the file cannot be read from here on: {_said(packet)}")
@@ -134,13 +137,16 @@ class VideoFile:
                 try:
                     frames = packet.decode()
                 except (av.error.FFmpegError, OSError) as error:
-                    broken = True
+                    since = _later(since, packet.pts)
                     yield Frame(number, None, f"cannot be decoded: {_said(error)}")
                     number += 1
                     continue
                 for frame in frames:
-                    broken = (broken and not frame.key_frame) or frame.is_corrupt or packet.is_corrupt
-                    yield _decoded(number, frame, broken=broken)
+                    if frame.is_corrupt or packet.is_corrupt:
+                        since = _later(_later(since, frame.pts), packet.pts if packet.is_corrupt else frame.pts)
+                    elif since is not None and frame.key_frame and frame.pts is not None and frame.pts > since:
+                        since = None
+                    yield _decoded(number, frame, broken=since is not None)
                     number += 1
             if packets < stream.frames:
                 yield Frame(number, None, f"the file ends after {packets} frames, and its header says {stream.frames}")
@@ -152,6 +158,11 @@ def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
         yield from packets
     except (error, OSError) as found:
         yield found
+
+
+def _later(since: float | None, pts: int | None) -> float:
+    """The later of the two; a packet or frame whose time nobody knows is never behind."""
+    return max(-math.inf if since is None else since, math.inf if pts is None else pts)
 
 
 def _said(error: Exception) -> str:

@@ -39,11 +39,11 @@ def write_video(path: Path, levels: list[int]) -> None:
             video.add(grey(level))
 
 
-def write_noise(path: Path, **options: str) -> None:
-    """Twelve frames, of which every fourth stands by itself."""
+def write_noise(path: Path, bf: int = 0, **options: str) -> None:
+    """Twelve frames, of which every fourth stands by itself, with up to `bf` in a row that refer to later ones."""
     noise = np.random.default_rng(1).integers(256, size=(12, 48, 64, 3), dtype=np.uint8)
     with av.open(str(path), "w", options=options) as file:
-        settings = {"g": "4", "bf": "0", "crf": "20", "sc_threshold": "0"}
+        settings = {"g": "4", "bf": str(bf), "b_strategy": "0", "crf": "20", "sc_threshold": "0"}
         stream = file.add_stream("libx264", rate=10, options=settings)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for picture in noise:
@@ -94,20 +94,32 @@ def test_a_video_that_was_filmed_on_its_side_is_shown_upright(tmp_path: Path) ->
     assert frame.picture[:10, :8].mean() < 100
 
 
-def test_a_damaged_frame_and_those_that_refer_to_it_are_unreadable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("damaged", [5, 8, 9], ids=["inside", "key", "behind a key"])
+@pytest.mark.parametrize("bf", [0, 2])
+def test_a_damaged_frame_and_those_that_refer_to_it_are_unreadable(bf: int, damaged: int, tmp_path: Path) -> None:
     """Until the next frame that stands by itself; none of them becomes a picture of something else."""
-    path = tmp_path / "a.avi"
-    write_noise(path)
+    path = tmp_path / f"a.{'mp4' if bf else 'avi'}"
+    write_noise(path, bf)
+    whole = list(VideoFile.open(path))
     with av.open(str(path)) as file:
-        fifth = [packet for packet in file.demux(video=0) if packet.size][5]
-        place, size = path.read_bytes().index(bytes(fifth)), fifth.size
+        packet = [packet for packet in file.demux(video=0) if packet.size][damaged]
+        assert packet.is_keyframe == (damaged == 8)
+        place, size = path.read_bytes().index(bytes(packet)), packet.size
     data = bytearray(path.read_bytes())
     data[place + size // 4 : place + size] = bytes(size - size // 4)
     path.write_bytes(data)
     frames = list(VideoFile.open(path))
     assert [frame.number for frame in frames] == list(range(12))
-    assert [frame.number for frame in frames if frame.picture is None] == [5, 6, 7]
     assert all(frame.reason for frame in frames if frame.picture is None)
+    pictures = {frame.time: frame.picture for frame in whole}
+    for frame in frames:
+        if frame.picture is not None:
+            assert np.array_equal(frame.picture, pictures[frame.time])
+    assert frames[0].picture is not None
+    if bf == 0:
+        assert [frame.number for frame in frames if frame.picture is None] == list(
+            range(damaged, 8 if damaged < 8 else 12)
+        )
 
 
 def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
