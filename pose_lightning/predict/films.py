@@ -1,6 +1,7 @@
 """Frames one after the other: of a video, of a folder of pictures, or of a stored clip."""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,13 @@ STILLS: Final = Fraction(25)
 
 PENDING: Final = 1 << 26
 """Px that wait to be predicted at once: 200 MB."""
+
+
+SHORT: Final = 0.5
+"""Seconds by which a file may end before its header says."""
+
+LASTING: Final = frozenset(("matroska", "webm", "flv"))
+"""Containers that say how long they are, and not of how many frames."""
 
 
 class FilmError(Exception):
@@ -110,7 +118,7 @@ class VideoFile:
                 if not rate:
                     raise FilmError("does not tell the rate of its frames")
                 seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
-                count = stream.frames or round(seconds * float(rate)) or None
+                count = _promised(container, stream) or round(seconds * float(rate)) or None
                 return cls(path, Fraction(rate).limit_denominator(LARGEST_DENOMINATOR), count)
         except (av.error.FFmpegError, OSError) as error:
             raise FilmError(f"cannot be opened: {_said(error)}") from error
@@ -127,7 +135,7 @@ class VideoFile:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
             stream.codec_context.options = {"err_detect": "explode"}
-            number, packets = 0, 0
+            number, packets, end = 0, 0, 0.0
             since: float | None = None  # the pts from which nothing is to be trusted
             for packet in _packets(container.demux(stream), av.error.FFmpegError):
                 if isinstance(packet, Exception):
@@ -146,10 +154,14 @@ class VideoFile:
                         since = _later(_later(since, frame.pts), packet.pts if packet.is_corrupt else frame.pts)
                     elif since is not None and frame.key_frame and frame.pts is not None and frame.pts > since:
                         since = None
+                    end = max(end, frame.time or 0.0)
                     yield _decoded(number, frame, broken=since is not None)
                     number += 1
-            if packets < stream.frames:
-                yield Frame(number, None, f"the file ends after {packets} frames, and its header says {stream.frames}")
+            promised, seconds = _promised(container, stream), _seconds(container, stream)
+            if packets < promised:
+                yield Frame(number, None, f"the file ends after {packets} frames, and its header says {promised}")
+            elif seconds is not None and end + SHORT < seconds:
+                yield Frame(number, None, f"the file ends after {end:.1f} s, and its header says {seconds:.1f}")
 
 
 def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
@@ -158,6 +170,29 @@ def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
         yield from packets
     except (error, OSError) as found:
         yield found
+
+
+def _promised(container: Any, stream: Any) -> int:
+    """How many frames the header says there are; 0 where it does not.
+
+    A trimmed MP4 file counts those, too, that its edit list leaves out; the index is of what is shown.
+    """
+    if "mp4" in container.format.name and len(stream.index_entries):
+        return min(stream.frames, len(stream.index_entries))
+    return stream.frames
+
+
+def _seconds(container: Any, stream: Any) -> float | None:
+    """When the video ends, by a header that counts no frames; None where it does not say, or is an estimate."""
+    if stream.frames or not LASTING & set(container.format.name.split(",")):
+        return None
+    tag = stream.metadata.get("DURATION", "")  # Matroska's, which is of this stream; the container's is of the longest
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tag):
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if len(container.streams) > 1 or not container.duration:
+        return None
+    return (container.duration + (container.start_time or 0)) / 1e6
 
 
 def _later(since: float | None, pts: int | None) -> float:

@@ -134,6 +134,39 @@ def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
     assert "its header says 12" in frames[-1].reason
 
 
+@pytest.mark.parametrize("kind", ["mkv", "flv"])
+@pytest.mark.parametrize("share", [1.0, 0.4], ids=["whole", "cut off"])
+def test_a_video_whose_header_counts_no_frames_is_measured_by_its_time(kind: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    write_noise(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: round(share * len(data))])
+    frames = list(VideoFile.open(path))
+    if share == 1:
+        assert [frame.reason for frame in frames] == [""] * 12
+    else:
+        assert "its header says 1.2" in frames[-1].reason
+        assert 3 <= sum(frame.picture is not None for frame in frames) <= 6
+
+
+def test_a_trimmed_video_is_whole(tmp_path: Path) -> None:
+    """Of 12 frames an edit list leaves the last four, as phones write it when a video is cut."""
+    path = tmp_path / "a.mp4"
+    write_noise(path)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 12
+    length, start = (int.from_bytes(data[each : each + 4]) for each in (place, place + 4))
+    with av.open(str(path)) as file:
+        base = file.streams.video[0].time_base
+        assert base is not None
+    moved = start + round(Fraction(8, 10) / base)
+    data[place : place + 8] = (length // 3).to_bytes(4) + moved.to_bytes(4)
+    path.write_bytes(data)
+    video = VideoFile.open(path)
+    assert video.count == 4
+    assert [frame.picture is not None for frame in video] == [True] * 4
+
+
 def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path) -> None:
     class BrokenError(OSError):
         pass
