@@ -189,7 +189,7 @@ def test_frames_of_a_video_are_ranked_and_so_is_their_mean(
     ]
     with pytest.raises(SystemExit):
         main([*arguments, "--json", str(tmp_path / "top.json")])
-    assert "1 frames cannot be read: frame 5" in capsys.readouterr().err
+    assert "1 frame without an answer: frame 5" in capsys.readouterr().err
     classifier = Classifier(*trained.load(run))
     expected = np.stack([classifier.probabilities(frame) for frame in frames])
     rows = list(csv.DictReader((tmp_path / "o" / "classes.csv").read_text().splitlines()))

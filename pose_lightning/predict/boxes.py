@@ -4,7 +4,7 @@ import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,6 +24,9 @@ COLUMNS: Final = ("image", "x", "y", "w", "h")
 
 FRAME: Final = "frame"
 """A column more, for videos."""
+
+LARGEST_SIDE: Final = LARGEST_WINDOW // 2
+"""Px of a box that is cut out of the picture as it is; for a larger one the picture is made smaller first."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Box:
         return cls(x, y + SHIFT * scale, MARGIN * PERSON * scale, source)
 
     def check(self, width: int, height: int, path: Path) -> None:
-        """Refuse a box that shows nothing of the image, or more than can be cut out.
+        """Refuse a box that shows nothing of the image, or far more than that.
 
         Raises:
             UserError: If it is such a box.
@@ -63,12 +66,17 @@ class Box:
         reach = self.side / 2
         inside = self.x + reach > -0.5 and self.x - reach < width - 0.5
         inside &= self.y + reach > -0.5 and self.y - reach < height - 0.5
-        if not inside or self.side > LARGEST_WINDOW / 2:
+        if not inside or self.side > max(LARGEST_SIDE, 2 * MARGIN * max(width, height)):
             why = "is outside the image" if not inside else "is too large"
             raise UserError(
                 f"{path} is {width} x {height} px, and the box of {self.source} {why}: it is {self.side:g} px about "
                 f"({self.x:g}, {self.y:g}); boxes are in image px, the first of which is 0"
             )
+
+    def shrunk(self, factor: int) -> "Box":
+        """The same one in a picture of which every `factor` by `factor` px became one."""
+        x, y = ((place + 0.5) / factor - 0.5 for place in (self.x, self.y))
+        return replace(self, x=x, y=y, side=self.side / factor)
 
 
 def whole(width: int, height: int) -> Box:

@@ -10,12 +10,11 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from pose_lightning import draw
-from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
@@ -85,8 +84,8 @@ def predict_clips(
         animation: Its format.
 
     Raises:
-        UserError: If a box is outside its frame, or a frame has two; and, when all others are done, if something
-            cannot be read.
+        UserError: When all others are done, if something cannot be read, a box is outside its frame, or a frame has
+            two.
     """
     photographs = Photographs([], folder)
     troubles, names = Troubles(inputs), photographs.names
@@ -108,6 +107,10 @@ def predict_clips(
     for place in [*names.given, target]:
         print(place)
     troubles.check(photographs)
+
+
+class _TooManyError(Exception):
+    """A frame with several people."""
 
 
 class _Run:
@@ -186,7 +189,12 @@ class _Run:
                 self.troubles.add(self.film, frame)
             if frame.number % self.stride:
                 continue
-            box = None if frame.picture is None else self._box(frame.number, frame.picture)
+            try:
+                box = None if frame.picture is None else self._box(frame.number, frame.picture)
+            except _TooManyError as error:
+                self.troubles.add(self.film, replace(frame, reason=str(error)))
+                yield Gap(frame, "has several boxes")
+                continue
             if box is not None:
                 yield Shot(frame, box)
                 continue
@@ -198,14 +206,14 @@ class _Run:
         if self.boxes is None:
             return Box((width - 1) / 2, (height - 1) / 2, max(width, height), "the whole frame")
         if self._listed is None:
-            self._listed = self.boxes.of_film(self.film.path, width, height)
-            for box in self._listed:
-                box.check(width, height, self.film.path)
+            self._listed = usable(
+                self.boxes.of_film(self.film.path, width, height), width, height, self.film.path, self.troubles
+            )
         here = in_frame(self._listed, number)
         if len(here) > 1:
-            raise UserError(
-                f"{self.film.path}, frame {number} has {len(here)} boxes, such as that of {here[1].source}; clips are "
-                "of one person: give one box for every frame"
+            raise _TooManyError(
+                f"has {len(here)} boxes, such as that of {here[1].source}; clips are of one person: give one box for "
+                "every frame"
             )
         return here[0] if here else None
 

@@ -72,7 +72,7 @@ def test_options_that_are_no_box_are_refused(text: str, message: str) -> None:
     [
         (Box(-51, 20, 100, "--box"), "is outside"),
         (Box(20, 131, 100, "--box"), "is outside"),
-        (Box(5, 5, 9e3, ""), "large"),
+        (Box(5, 5, 9e3, ""), "too large"),
     ],
     ids=["left", "below", "large"],
 )

@@ -178,9 +178,8 @@ def test_an_array_of_clips_and_single_pictures_are_films_too(
         (["val.h5", "--clips", "0,99999"], "--clips 99999: "),
         (["val.h5", "--clips", "x"], "--clips x: wanted whole numbers"),
         (["wrong.npy"], "wanted uint8 (clips, frames, height, width, 3)"),
-        (["two.csv"], "frame 0 has 2 boxes"),
     ],
-    ids=["absent", "letters", "array", "people"],
+    ids=["absent", "letters", "array"],
 )
 def test_clips_that_are_not_there_are_refused(
     arguments: list[str],
@@ -191,16 +190,34 @@ def test_clips_that_are_not_there_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     np.save(tmp_path / "wrong.npy", np.zeros((2, 4, 8, 8, 3), np.float32))
-    (tmp_path / "two.csv").write_text("image,x,y,w,h\na.png,0,0,9,9\na.png,0,0,8,8\n")
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     paths = {"val.h5": [str(demo_clip_stores / "val.h5")], "wrong.npy": [str(tmp_path / "wrong.npy")]}
-    paths["two.csv"] = [str(tmp_path / "a.png"), "--boxes", str(tmp_path / "two.csv")]
     given = [part for each in arguments for part in paths.get(each, [each])]
     with pytest.raises(SystemExit) as stop:
         main([str(run.path), *given, "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_boxes_that_cannot_be_used_leave_the_other_films(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two in one frame, which clips of one person cannot have, and one that is outside."""
+    lines = ["image,x,y,w,h", "a.png,0,0,9,9", "a.png,0,0,8,8", "b.png,0,0,30,30", "c.png,900,900,5,5"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    names = ["a.png", "b.png", "c.png"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 40, 3), np.uint8))
+    inputs = [str(tmp_path / name) for name in names]
+    with pytest.raises(SystemExit) as stop:
+        main([str(run.path), *inputs, "--boxes", str(tmp_path / "boxes.csv"), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "frame 0: has 2 boxes" in error
+    assert "c.png is 40 x 40 px, and the box of boxes.csv, line 5 is outside the image" in error
+    found = read(tmp_path / "out")
+    assert [len(film["frames"]) for film in found["films"]] == [0, 1, 0]
+    assert sorted(Path(each["file"]).name for each in found["unreadable"]) == ["a.png", "c.png"]
 
 
 def test_a_view_turns_about_the_vertical() -> None:

@@ -161,6 +161,47 @@ def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(other, found[0], atol=1e-6)
 
 
+def test_a_picture_too_large_to_be_cut_is_made_smaller_first(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third as large: its joints are those of that, in px of the picture as it was."""
+    small = photograph()
+    large = np.repeat(np.repeat(small, 3, axis=0), 3, axis=1)
+    cv2.imwrite(str(tmp_path / "large.png"), np.ascontiguousarray(large[:, :-1, ::-1]))  # 509 px, no multiple of 3
+    black = small.copy()
+    black[:, -1] = np.round(2 / 3 * black[:, -1])
+    monkeypatch.setattr("pose_lightning.predict.people.LARGEST_SIDE", 100)
+    main([str(place / "run"), str(tmp_path / "large.png"), "--box", "60,90,150,240", "--out", str(tmp_path / "out")])
+    found, read = numbers_of(tmp_path / "out" / "joints.json")
+    (pose,) = PoseEstimator.of_run(*trained.load(run_of(place))).poses(black, [Box(44.5, 69.5, 100.0, "")])
+    expected = 3 * pose.joints[np.arange(16) != PELVIS] + 1
+    np.testing.assert_allclose(found[0, :, :2], expected, atol=1e-3)
+    assert read["pictures"][0]["people"][0]["box"] == {"center": [134.5, 209.5], "side": 300.0, "from": "--box"}
+
+
+def test_a_wide_photograph_is_as_good_as_any(place: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.full((200, 7000, 3), 90, np.uint8))
+    main([str(place / "run"), str(tmp_path / "wide.png"), "--out", str(tmp_path / "out")])
+    assert numbers_of(tmp_path / "out" / "joints.json")[0].shape == (1, 15, 3)
+
+
+def test_a_box_outside_its_picture_leaves_the_others(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(tmp_path / "walk")
+    boxes = {"8.png": [[20, 30, 50, 80]], "9.png": [[900, 900, 5, 5]], "10.png": [[900, 0, 5, 5], [20, 30, 50, 80]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), str(tmp_path / "walk"), "--boxes", str(tmp_path / "boxes.json"), "--out", str(out)])
+    assert stop.value.code == 2
+    assert "9.png is 170 x 140 px, and the box of boxes.json, 9.png, box 1 is outside" in capsys.readouterr().err
+    read = json.loads((out / "joints.json").read_text())
+    people = [(Path(each["file"]).name, len(each["people"])) for each in read["pictures"]]
+    assert people == [("8.png", 1), ("10.png", 1)]
+    assert [Path(each["file"]).name for each in read["unreadable"]] == ["9.png", "10.png"]
+
+
 def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path) -> None:
     """But they know no store, and so have all 16 joints and the converters' own size of crops."""
     picture, weights = str(place / "photo.png"), str(place / "published.safetensors")
