@@ -16,6 +16,19 @@ Asked = tuple[UInt8[np.ndarray, "h w 3"], Sequence[Box]]
 """An RGB picture, and the people in it."""
 
 
+def marked(title: str, *synthetic: bool | None) -> str:
+    """A title that says so where the network or what it is shown is of drawn data."""
+    return f"{title} (synthetic data)" if any(synthetic) else title
+
+
+def say_data(synthetic: bool | None, drawn: str, real: str) -> None:
+    """Print what to expect of a network that was trained on drawn data, or nobody knows on what."""
+    if synthetic:
+        print(f"trained on SYNTHETIC (demo) {drawn}: {real} are nothing that it knows", flush=True)
+    elif synthetic is None:
+        print("whether it was trained on drawn data is not known", flush=True)
+
+
 @dataclass(frozen=True, eq=False)
 class Pose:
     """One person's joints, in MPII's order.

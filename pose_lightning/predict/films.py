@@ -253,6 +253,7 @@ class StoredClip:
         pixels: Gives uint8 (t, h, w, 3).
         rate: Frames per second, where it is known.
         count: How many frames it has.
+        synthetic: Whether it is drawn; None where nobody knows.
     """
 
     path: Path
@@ -261,6 +262,7 @@ class StoredClip:
     pixels: Callable[[], np.ndarray]
     rate: Fraction | None
     count: int
+    synthetic: bool | None
 
     def __iter__(self) -> Iterator[Frame]:
         for number, picture in enumerate(self.pixels()):

@@ -154,10 +154,11 @@ def _store_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
         if kind != "clips" or shape is None:
             raise UserError(f"{path} is a store of {kind}{'' if shape else ' without pixels'}; wanted one of clips")
         rate = store.attrs.get("frame_rate")
-        numbers = _numbers(path, len(store), chosen)
+        numbers, drawn = _numbers(path, len(store), chosen), bool(store.attrs["synthetic"])
         stored = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
     for number in numbers:
-        yield StoredClip(path, number, f"{path.stem}-{number}", partial(_stored, path, number), stored, shape[0])
+        pixels = partial(_stored, path, number)
+        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, stored, shape[0], drawn)
 
 
 def _stored(path: Path, number: int) -> np.ndarray:
@@ -177,4 +178,4 @@ def _array_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
     several = array if array.ndim == 5 else array[None]
     for number in _numbers(path, len(several), chosen):
         pixels = partial(np.array, several[number])
-        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, None, int(several.shape[1]))
+        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, None, int(several.shape[1]), None)

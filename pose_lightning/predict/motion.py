@@ -11,6 +11,7 @@ import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import H36M
+from pose_lightning.predict.answers import marked, say_data
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
@@ -47,7 +48,7 @@ class Estimator(Protocol):
     checkpoint: Path
     step: int
     experiment: str
-    synthetic: bool
+    synthetic: bool | None
     flip_test: bool
     frames: int
     rate: Fraction | None
@@ -90,8 +91,7 @@ def predict_clips(
     photographs = Photographs([], folder)
     troubles, names = Troubles(inputs), photographs.names
     print(f"predicting joints with {estimator.checkpoint} (step {estimator.step})", flush=True)
-    if estimator.synthetic:
-        print("trained on SYNTHETIC (demo) clips: films are nothing that it knows", flush=True)
+    say_data(estimator.synthetic, "clips", "films")
     target = folder / "joints.json" if json is None else json
     table = names.new("joints", ".csv")
     with ExitStack() as stack:
@@ -122,6 +122,7 @@ class _Run:
         self.estimator, self.film, self.boxes = estimator, film, boxes
         self.troubles, self.batch_size = troubles, batch_size
         self.title = f"{film.path}#{film.number}" if isinstance(film, StoredClip) else str(film.path)
+        self.drawn = film.synthetic if isinstance(film, StoredClip) else None
         self.stride = estimator.stride(film.rate)
         rate = film.rate or estimator.rate
         self.rate = None if rate is None else rate / self.stride
@@ -137,10 +138,11 @@ class _Run:
         numbers.item(self.title, "file")
         numbers.item(None if self.rate is None else float(self.rate), "frames_per_second")
         numbers.item(self.stride, "every")
+        numbers.item(self.drawn, "synthetic")
         numbers.begin("[", "frames")
-        synthetic = " (synthetic data)" if self.estimator.synthetic else ""
+        title = marked(f"{self.film.name}   {self.estimator.experiment}", self.estimator.synthetic, self.drawn)
         with recording, Progress(self.film) as progress:
-            playback = Playback(recording, shown, f"{self.film.name}   {self.estimator.experiment}{synthetic}")
+            playback = Playback(recording, shown, title)
             for scene in self._scenes(progress):
                 playback.add(scene)
                 if scene.pose is not None:

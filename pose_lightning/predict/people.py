@@ -11,7 +11,7 @@ import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import MPII
-from pose_lightning.predict.answers import Asked, Pose
+from pose_lightning.predict.answers import Asked, Pose, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
@@ -56,8 +56,7 @@ def predict_poses(
     troubles = Troubles(inputs)
     asking = _Asking(estimator, boxes, troubles, batch_size)
     print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
-    if estimator.synthetic:
-        print("trained on SYNTHETIC (demo) people: photographs are nothing that it knows", flush=True)
+    say_data(estimator.synthetic, "people", "photographs")
     target = folder / "joints.json" if json is None else json
     table = photographs.names.new("joints", ".csv")
     with JsonFile(target) as numbers, CsvFile(table, COLUMNS) as rows:
@@ -160,7 +159,7 @@ def _predict_film(
     """One annotated video, as large and as fast as the film."""
     numbers, rows = files
     target, rate = names.new(film.name, "-joints.mp4"), film.rate or STILLS
-    title = f"{estimator.name}{' (synthetic data)' if estimator.synthetic else ''}"
+    title = marked(estimator.name, estimator.synthetic)
     numbers.begin("{")
     numbers.item(str(film.path), "file")
     numbers.item(float(rate), "frames_per_second")
@@ -204,7 +203,7 @@ def _said(facts: dict[str, Any]) -> str:
 
 def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
     lines = [
-        f"{path.name}   {estimator.name}{' (synthetic data)' if estimator.synthetic else ''}",
+        marked(f"{path.name}   {estimator.name}", estimator.synthetic),
         "pink: the person's right, blue: left; the box is what the network was shown",
     ]
     return draw.people(picture, *_places(poses), lines)

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning import draw
-from pose_lightning.predict.answers import Ranking
+from pose_lightning.predict.answers import Ranking, marked, say_data
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
@@ -30,7 +30,7 @@ class Ranker(Protocol):
     checkpoint: Path
     step: int
     experiment: str
-    synthetic: bool
+    synthetic: bool | None
     target: str
     classes: tuple[str, ...]
 
@@ -59,8 +59,7 @@ def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: P
     photographs = Photographs(inputs.photographs, folder)
     troubles = Troubles(inputs)
     print(f"predicting {classifier.target} with {classifier.checkpoint} (step {classifier.step})", flush=True)
-    if classifier.synthetic:
-        print("trained on SYNTHETIC (demo) pictures: photographs are nothing that it knows", flush=True)
+    say_data(classifier.synthetic, "pictures", "photographs")
     table = photographs.names.new("classes", ".csv")
     with ExitStack() as stack:
         rows = stack.enter_context(CsvFile(table, COLUMNS))
@@ -142,7 +141,7 @@ def _predict_film(
 
 
 def _title(classifier: Ranker) -> str:
-    return f"{classifier.experiment}{' (synthetic data)' if classifier.synthetic else ''}"
+    return marked(classifier.experiment, classifier.synthetic)
 
 
 def _rows(found: Ranking, frame: int | str) -> list[list[Any]]:

@@ -111,6 +111,7 @@ def test_a_stored_clip_goes_the_way_of_the_validation_split(
         np.testing.assert_allclose(poses_of(film)[:LENGTH], expected[clip], atol=2e-3)
     assert np.abs(expected[0] - expected[1]).max() > 0.01
     assert (found["synthetic"], found["step"], found["joints"]) == (True, 3, list(H36M.names))
+    assert [film["synthetic"] for film in found["films"]] == [True, True]
     rows = list(csv.DictReader((tmp_path / "joints.csv").read_text().splitlines()))
     assert [row["joint"] for row in rows[:17]] == list(H36M.names)
     table = np.array([[float(row[axis]) for axis in "xyz"] for row in rows]).reshape(2, 8, 17, 3)
@@ -166,6 +167,7 @@ def test_an_array_of_clips_and_single_pictures_are_films_too(
     assert "too few frames for a clip of 4: the last one is repeated 3 times" in printed.out
     assert "b.png: no picture" in printed.err
     films = read(tmp_path / "out")["films"]
+    assert [film["synthetic"] for film in films] == [None] * 3
     estimator = ClipEstimator(*trained.load(run, manner=trained.Manner(flip_test=True)))
     np.testing.assert_allclose(poses_of(films[0]), estimator.poses([clip[:4]])[0], atol=2e-3)
     np.testing.assert_allclose(poses_of(films[1]), estimator.poses([np.stack([clip[0]] * 4)])[0, :1], atol=2e-3)

@@ -209,15 +209,27 @@ def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path
     found, read = numbers_of(tmp_path / "joints.json")
     assert found.shape == (1, 16, 3)
     assert read["weights"] == weights
-    moved = place.with_name("moved")
-    run = RunDirectory(place / "run")
-    (place / "train.h5").rename(moved)
-    try:
-        (pose,) = PoseEstimator.of_run(*trained.load(run)).poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
-    finally:
-        moved.rename(place / "train.h5")
+    built = trained.load(run_of(place))[0]
+    storeless = PoseEstimator(built.model, built.datamodule, "tiny", {})
+    (pose,) = storeless.poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
     np.testing.assert_allclose(found[0, :, :2], pose.joints, atol=1e-6)
     assert StackedHourglass.from_weights(weights).settings["features"] == NETWORK["features"]
+
+
+def test_a_run_without_its_training_store_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It alone knows which joints the network was taught, and whether of drawn people."""
+    moved = place.with_name("moved")
+    (place / "train.h5").rename(moved)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main([str(place / "run"), str(place / "photo.png"), "--out", str(tmp_path / "out")])
+    finally:
+        moved.rename(place / "train.h5")
+    assert stop.value.code == 2
+    assert str(place / "train.h5") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
