@@ -110,7 +110,7 @@ class VideoFile:
         """
         av = pyav()
         try:
-            with av.open(str(path)) as container:
+            with av.open(f"file:{path}") as container:
                 if not container.streams.video:
                     raise FilmError("has no video stream")
                 stream = container.streams.video[0]
@@ -120,7 +120,7 @@ class VideoFile:
                 seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
                 count = _promised(container, stream) or round(seconds * float(rate)) or None
                 return cls(path, Fraction(rate).limit_denominator(LARGEST_DENOMINATOR), count)
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, UnicodeError) as error:
             raise FilmError(f"cannot be opened: {_said(error)}") from error
 
     def __iter__(self) -> Iterator[Frame]:
@@ -131,7 +131,7 @@ class VideoFile:
         out of the decoder in another order than packets go in, so that an intact one may come after the damage.
         """
         av = pyav()
-        with av.open(str(self.path)) as container:
+        with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
             stream.codec_context.options = {"err_detect": "explode"}
@@ -157,6 +157,8 @@ class VideoFile:
                     end = max(end, frame.time or 0.0)
                     yield _decoded(number, frame, broken=since is not None)
                     number += 1
+            if number == 0:
+                yield Frame(0, None, "the file has no frame")
             promised, seconds = _promised(container, stream), _seconds(container, stream)
             if packets < promised:
                 yield Frame(number, None, f"the file ends after {packets} frames, and its header says {promised}")

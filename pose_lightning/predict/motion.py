@@ -11,7 +11,7 @@ import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import H36M
-from pose_lightning.predict.answers import marked, say_data
+from pose_lightning.predict.answers import check_numbers, marked, say_data
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
@@ -88,7 +88,7 @@ def predict_clips(
         UserError: When all others are done, if something cannot be read, a box is outside its frame, or a frame has
             two.
     """
-    photographs = Photographs([], folder)
+    photographs = Photographs([], folder, [json] if json else [])
     troubles, names = Troubles(inputs), photographs.names
     print(f"predicting joints with {estimator.checkpoint} (step {estimator.step})", flush=True)
     say_data(estimator.synthetic, "clips", "films")
@@ -126,7 +126,9 @@ class _Run:
         self.stride = estimator.stride(film.rate)
         rate = film.rate or estimator.rate
         self.rate = None if rate is None else rate / self.stride
-        self.posed = self.overlapped = self.repeated = self.without_box = 0
+        self.posed = self.without_box = 0
+        self.overlapped: list[int] = []
+        self.repeated: list[int] = []
         self._listed: Sequence[Box] | None = None
 
     def write(self, numbers: JsonFile, rows: CsvFile, names: Names, animation: AnimationName) -> None:
@@ -174,14 +176,16 @@ class _Run:
 
     def _predicted(self, waiting: Sequence[_Clip | Scene]) -> Iterator[Scene]:
         clips = [each.pixels for each in waiting if isinstance(each, _Clip)]
-        found = iter(self.estimator.poses(clips) if clips else ())
+        poses = self.estimator.poses(clips) if clips else np.empty(0)
+        check_numbers(poses, f"{self.estimator.checkpoint} (step {self.estimator.step})")
+        found = iter(poses)
         for each in waiting:
             if isinstance(each, Scene):
                 yield each
                 continue
-            poses = next(found)
+            clip = next(found)
             for place, scene in zip(each.fresh, each.scenes, strict=True):
-                yield replace(scene, pose=poses[place])
+                yield replace(scene, pose=clip[place])
 
     def _shots(self, progress: Progress) -> Iterator[Shot | Gap]:
         """The frames at training's rate, and where the person is in them."""
@@ -221,8 +225,10 @@ class _Run:
 
     def _clip(self, window: Window) -> _Clip:
         square, pixels = self.estimator.cut(window)
-        self.repeated += window.repeated
-        self.overlapped += 0 if window.repeated else len(window.shots) - len(window.fresh)
+        if window.repeated:
+            self.repeated.append(window.repeated)
+        elif len(window.fresh) < len(window.shots):
+            self.overlapped.append(len(window.shots) - len(window.fresh))
         return _Clip(pixels, window.fresh, [scene_of(window.shots[place].frame, square) for place in window.fresh])
 
     def _said(self) -> list[str]:
@@ -231,16 +237,28 @@ class _Run:
         which = "every frame" if self.stride == 1 else f"one frame of {self.stride}"
         pace = "at an unknown rate" if self.film.rate is None else f"{float(self.film.rate / self.stride):g} a second"
         known = "" if trained is None else f", and training had {float(trained):g} a second"
-        said = [f"{self.posed} poses, of {which}, {pace}{known}"]
+        said = [f"{_count(self.posed, 'pose')}, of {which}, {pace}{known}"]
         if trained is not None and self.rate is not None and self.rate < SLOW * trained:
             said.append("its frames are further apart than those of training: people move faster than it knows")
         if self.overlapped:
-            said.append(f"the last clip overlaps the one before it by {self.overlapped} of {length} frames")
+            several = f"{len(self.overlapped)} clips overlap the one before them, by up to"
+            which = "a clip overlaps the one before it by" if len(self.overlapped) == 1 else several
+            said.append(f"{which} {max(self.overlapped)} of {length} frames")
         if self.repeated:
-            said.append(f"too few frames for a clip of {length}: the last one is repeated {self.repeated} times")
+            where = "" if len(self.repeated) == 1 else f" at {len(self.repeated)} places"
+            times = f"{'' if len(self.repeated) == 1 else 'up to '}{_times(max(self.repeated))}"
+            said.append(f"too few frames for a clip of {length}{where}: the last one is repeated {times}")
         if self.without_box:
-            said.append(f"{self.without_box} frames have no box, and so no pose")
+            said.append(f"{_count(self.without_box, 'frame')} without a box, and so without a pose")
         return said
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _without_pose(gap: Gap) -> Scene:

@@ -106,7 +106,7 @@ class OnnxClassifier:
         about = network.facts
         self._activities = OnnxActivities(network, flip_test=flip_test)
         self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
-        self.synthetic = about.synthetic
+        self.synthetic, self.flip_test = about.synthetic, flip_test
         self.classes, self.target = self._activities.classes, self._activities.target
 
     def probabilities(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " k"]:

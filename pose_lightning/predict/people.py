@@ -11,7 +11,7 @@ import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import MPII
-from pose_lightning.predict.answers import Asked, Pose, marked, say_data
+from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
@@ -52,7 +52,7 @@ def predict_poses(
     Raises:
         UserError: When all others are done, if something cannot be read, or a box is outside its picture.
     """
-    photographs = Photographs(inputs.photographs, folder)
+    photographs = Photographs(inputs.photographs, folder, [json] if json else [])
     troubles = Troubles(inputs)
     asking = _Asking(estimator, boxes, troubles, batch_size)
     print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
@@ -128,6 +128,9 @@ class _Asking:
         factors = [math.ceil(max((box.side for box in listed), default=0) / LARGEST_SIDE) or 1 for _, listed in asked]
         small = [_shrunk(*each, factor) for each, factor in zip(asked, factors, strict=True)]
         found = self.estimator.poses_in(small, self.batch_size)
+        for pose in (pose for poses in found for pose in poses):
+            numbers = np.column_stack([pose.joints, pose.confidence])[self.estimator.taught]
+            check_numbers(numbers, f"{self.estimator.name} ({_said(self.estimator.facts)})")
         return [
             [
                 Pose(box, (pose.joints + 0.5) * factor - 0.5, pose.confidence)

@@ -1,7 +1,7 @@
 """Pictures named on the command line, read one by one; what could not be read, and how far things are."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -60,9 +60,9 @@ class Photographs:
         UserError: If the folder cannot be made.
     """
 
-    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
+    def __init__(self, paths: Sequence[Path], folder: Path, taken: Iterable[Path] = ()) -> None:
         make_folder(folder)
-        self.paths, self.names = paths, Names(folder)
+        self.paths, self.names = paths, Names(folder, taken)
         self.unreadable: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[tuple[Path, UInt8[np.ndarray, "h w 3"]]]:

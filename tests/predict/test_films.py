@@ -18,7 +18,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.predict import films
 from pose_lightning.predict.films import FilmError, Frame, FrameFolder, VideoFile, batches, of_one_size
 from pose_lightning.predict.inputs import gather, natural
-from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording
+from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording, _durations
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 
 RATE = Fraction(30000, 1001)
@@ -167,6 +167,16 @@ def test_a_trimmed_video_is_whole(tmp_path: Path) -> None:
     assert [frame.picture is not None for frame in video] == [True] * 4
 
 
+def test_a_video_without_a_frame_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    write_noise(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"movi") + 4])
+    frames = list(VideoFile.open(path))
+    assert frames[0].reason == "the file has no frame"
+    assert all(frame.picture is None for frame in frames)
+
+
 def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path) -> None:
     class BrokenError(OSError):
         pass
@@ -192,6 +202,7 @@ def test_what_is_no_video_cannot_be_opened(data: bytes, tmp_path: Path) -> None:
 
 def test_without_pyav_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.mp4").touch()
     with pytest.raises(UserError, match=r"pose_lightning\[convert\]"):
         gather([tmp_path / "a.mp4"])
 
@@ -268,6 +279,13 @@ def test_a_gif_repeats_and_has_the_rate_of_its_frames(tmp_path: Path, monkeypatc
     assert "first 3 frames" in recording.note
 
 
+@pytest.mark.parametrize("rate", [Fraction(30), Fraction(24), RATE, Fraction(8)], ids=str)
+def test_a_gif_lasts_as_long_as_its_film(rate: Fraction) -> None:
+    durations = _durations(rate, 240)
+    assert min(durations) >= 20
+    assert sum(durations) == pytest.approx(float(240_000 / rate), abs=5)
+
+
 def test_json_that_grows_is_json(tmp_path: Path) -> None:
     with JsonFile(tmp_path / "a.json") as numbers:
         numbers.item("x", "name")
@@ -286,6 +304,27 @@ def test_json_that_grows_is_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == {"name": "x", "rows": rows, "c": None}
 
 
+def test_names_need_not_be_text(tmp_path: Path) -> None:
+    name = "a\udcff.jpg"
+    with CsvFile(tmp_path / "a.csv", ["file"]) as table:
+        table.rows([[name]])
+    assert (tmp_path / "a.csv").read_bytes() == b"file\na\xff.jpg\n"
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "a\udcff.mp4"], ids=["colon", "no text"])
+def test_a_video_may_be_called_anything(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("plain.mp4"), LEVELS[:2])
+    Path("plain.mp4").rename(name)
+    found = gather([Path(name)])
+    if name.isascii():
+        assert [len(list(film)) for film in found.films] == [2]
+        write_video(Path("12:31.mp4"), LEVELS[:2])
+        assert len(list(VideoFile.open(Path("12:31.mp4")))) == 2
+    else:
+        assert len(found) == 1
+
+
 def test_a_table_quotes_what_it_must(tmp_path: Path) -> None:
     with CsvFile(tmp_path / "a.csv", ["file", "x"]) as table:
         table.rows([['a,"b".jpg', 1]])
@@ -293,6 +332,12 @@ def test_a_table_quotes_what_it_must(tmp_path: Path) -> None:
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:
+    names = Names(tmp_path, [tmp_path / "b.png"])
+    assert names.new("b", ".png").name == "b-2.png"
+    long = [names.new("ä" * 200, "-joints.mp4") for _ in range(2)]
+    for path in long:
+        path.with_name(path.name + ".partial").write_text("x")
+    assert len(set(long)) == 2
     names = Names(tmp_path)
     assert [names.new("a", ".png").name for _ in range(3)] == ["a.png", "a-2.png", "a-3.png"]
 
@@ -309,13 +354,26 @@ def test_folders_patterns_and_files_are_gathered_in_order(tmp_path: Path) -> Non
     (folder / "below").mkdir()
     write_video(folder / "walk.mp4", LEVELS[:2])
     found = gather([tmp_path / "absent.jpg", folder, folder / "*.png"])
-    assert [path.name for path in found.photographs] == ["absent.jpg", "9.PNG", "10.png", "10.png"]
+    assert [path.name for path in found.photographs] == ["9.PNG", "10.png", "10.png"]
+    assert found.unopened == {tmp_path / "absent.jpg": "cannot be read: there is no such file"}
     assert [film.path.name for film in found.films] == ["walk.mp4"]
     assert found.skipped == [f"skipped in {folder}: below, notes.txt, neither pictures nor videos"]
     assert len(found) == 5
     frames = gather([folder], rate=RATE, folders=True)
     assert frames.photographs == []
     assert [(film.name, film.rate, film.count) for film in frames.films] == [("photos", RATE, 2), ("walk", RATE, 2)]
+
+
+def test_folders_that_a_pattern_finds_may_have_nothing(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a" / "b", ["1.png", "2.JFIF.jpg"])
+    (tmp_path / "a" / "b" / "3.heic").write_text("x")
+    found = gather([tmp_path / "**"])
+    assert [path.name for path in found.photographs] == ["1.png", "2.JFIF.jpg"]
+    assert found.skipped == [f"skipped in {tmp_path / 'a' / 'b'}: 3.heic, which must be converted to JPEG"]
+    assert "convert it to JPEG" in gather([tmp_path / "a" / "b" / "3.heic"]).unopened[tmp_path / "a" / "b" / "3.heic"]
+    (tmp_path / "c").mkdir()
+    with pytest.raises(UserError, match="fits no picture or video"):
+        gather([tmp_path / "c*"])
 
 
 def test_folders_and_patterns_without_anything_are_refused(tmp_path: Path) -> None:

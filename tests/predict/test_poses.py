@@ -152,7 +152,7 @@ def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("image,x,y,w,h\nphoto.png,0,0,170,140\n")
     scale = 1.25 * 170 / 250  # of which the box is 250 px
     ways = [[], ["--box", "0,0,170,140"], ["--boxes", str(tmp_path / "boxes.csv")]]
-    ways.append(["--center", f"84.5,{69.5 - 15 * scale}", "--scale", str(scale)])
+    ways.append(["--center", f"85.5,{70.5 - 15 * scale}", "--scale", str(scale)])
     found = []
     for number, way in enumerate(ways):
         main([str(place / "run"), picture, *way, "--out", str(tmp_path / str(number))])
@@ -361,7 +361,10 @@ def test_what_is_for_clips_or_videos_is_refused(
     arguments: list[str], message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "frames.csv").write_text("image,frame,x,y,w,h\nphoto.png,3,1,2,30,40\n")
-    paths = {"photo.png": str(place / "photo.png"), "frames.csv": str(tmp_path / "frames.csv")}
+    np.save(tmp_path / "clips.npy", np.zeros((1, 2, 20, 20, 3), np.uint8))
+    paths = {name: str(tmp_path / name) for name in ("frames.csv", "clips.npy")} | {
+        "photo.png": str(place / "photo.png")
+    }
     with pytest.raises(SystemExit) as stop:
         main([str(place / "run"), *(paths.get(each, each) for each in arguments), "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
@@ -375,9 +378,7 @@ def test_pictures_stay_pictures_beside_a_video_that_cannot_be_opened(
     (tmp_path / "walk.mp4").write_text("no video")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
-        main(
-            [str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--rate", "9", "--out", str(out)]
-        )
+        main([str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--out", str(out)])
     assert stop.value.code == 2
     assert "walk.mp4 cannot be opened" in capsys.readouterr().err
     read = json.loads((out / "joints.json").read_text())
