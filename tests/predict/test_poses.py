@@ -2,6 +2,7 @@
 
 import csv
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pose_lightning import cli, trained
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
-from pose_lightning.predict import PoseEstimator, main
+from pose_lightning.predict import PoseEstimator, main, people
+from pose_lightning.predict.answers import Pose
 from pose_lightning.predict.boxes import Box, whole
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import StoreWriter
@@ -141,10 +143,18 @@ def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys
     assert (read["pictures"][0]["width"], read["pictures"][0]["height"]) == (170, 140)
     drawn = cv2.imread(str(out / "photo.png.png"))
     assert drawn is not None
-    assert (drawn[..., ::-1] == (255, 105, 205)).all(axis=-1).any()  # the person's right
     printed = capsys.readouterr().out
     assert "1 person" in printed
     assert "SYNTHETIC" in printed
+
+
+def test_the_persons_right_is_pink_and_left_is_blue() -> None:
+    joints = np.stack([np.arange(16.0) % 4, np.arange(16) // 4], axis=1) * 40 + 20
+    pose = Pose(Box(80.0, 80.0, 150.0, ""), joints, np.ones(16))
+    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], "")
+    found = {MPII.names[joint]: tuple(picture[int(y), int(x)].tolist()) for joint, (x, y) in enumerate(joints)}
+    assert (found["right wrist"], found["right ankle"]) == ((255, 105, 205),) * 2
+    assert (found["left wrist"], found["left ankle"]) == ((80, 190, 255),) * 2
 
 
 def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
@@ -329,8 +339,13 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
     with av.open(str(out / "walk-joints.mp4")) as container:
         stream = container.streams.video[0]
         drawn = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-        assert (stream.average_rate, len(drawn), drawn[0].shape) == (12.5, 4, (140, 170, 3))
-    assert np.abs(drawn[2].astype(int) - frames[2]).max() > 100  # the skeleton
+        assert stream.average_rate == Fraction(25, 2)
+        assert (len(drawn), drawn[0].shape) == (4, (140, 170, 3))
+    expected = people._drawn_in_frame(frames[2], [pose], "tiny (synthetic data)").astype(int)
+    skeleton = (np.abs(expected - frames[2]).max(axis=2) > 60)[40:]  # below the title
+    assert skeleton.any()
+    shown, plain = drawn[2][40:][skeleton].astype(int), frames[2][40:][skeleton]
+    assert np.abs(shown - expected[40:][skeleton]).mean() < np.abs(shown - plain).mean() / 2
 
 
 def test_pictures_in_batches_are_as_one_by_one(place: Path, tmp_path: Path) -> None:
@@ -393,12 +408,29 @@ def test_a_folder_cannot_get_what_is_drawn_of_it(place: Path, capsys: pytest.Cap
 
 
 def test_an_interrupted_call_leaves_no_half_file(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    shown: list[object] = []
+
+    def interrupted(picture: np.ndarray, *_: object) -> np.ndarray:
+        shown.append(picture)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+        return picture
 
     write_frames(tmp_path / "walk")
     monkeypatch.setattr("pose_lightning.predict.people._drawn_in_frame", interrupted)
     with pytest.raises(SystemExit) as stop:
-        main([str(place / "run"), str(tmp_path / "walk"), "--rate", "10", "--out", str(tmp_path / "out")])
+        main(
+            [
+                str(place / "run"),
+                str(tmp_path / "walk"),
+                "--rate",
+                "10",
+                "--batch-size",
+                "2",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
     assert stop.value.code == 130
+    assert len(shown) == 3  # the first of the second batch
     assert list((tmp_path / "out").iterdir()) == []
