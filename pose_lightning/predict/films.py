@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import cv2
 import numpy as np
 
 from pose_lightning import draw
@@ -155,7 +156,7 @@ class VideoFile:
                     elif since is not None and frame.key_frame and frame.pts is not None and frame.pts > since:
                         since = None
                     end = max(end, frame.time or 0.0)
-                    yield _decoded(number, frame, broken=since is not None)
+                    yield _decoded(number, frame, stream.sample_aspect_ratio, broken=since is not None)
                     number += 1
             if number == 0:
                 yield Frame(0, None, "the file has no frame")
@@ -206,10 +207,15 @@ def _said(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _decoded(number: int, frame: Any, *, broken: bool) -> Frame:
+def _decoded(number: int, frame: Any, aspect: Fraction | None, *, broken: bool) -> Frame:
+    """A frame, upright and of square px; `aspect` is a px's width by its height."""
     if broken:
         return Frame(number, None, "is damaged, or refers to a frame that is")
-    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    pixels = frame.to_ndarray(format="rgb24")
+    if aspect and aspect != 1:
+        width = max(1, round(pixels.shape[1] * aspect))
+        pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
+    upright = np.rot90(pixels, round(frame.rotation / 90))
     try:
         return Frame(number, checked(np.ascontiguousarray(upright)), time=frame.time)
     except ValueError as error:

@@ -94,6 +94,21 @@ def test_a_video_that_was_filmed_on_its_side_is_shown_upright(tmp_path: Path) ->
     assert frame.picture[:10, :8].mean() < 100
 
 
+def test_a_video_of_oblong_pixels_is_as_wide_as_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(grey(90), format="rgb24")))
+        file.mux(stream.encode())
+    (frame,) = VideoFile.open(path)
+    assert frame.picture is not None
+    assert frame.picture.shape == (48, 85, 3)
+    assert frame.picture[:8, :18].mean() > 200
+    assert frame.picture[:8, 25:].mean() < 130
+
+
 @pytest.mark.parametrize("damaged", [5, 8, 9], ids=["inside", "key", "behind a key"])
 @pytest.mark.parametrize("bf", [0, 2])
 def test_a_damaged_frame_and_those_that_refer_to_it_are_unreadable(bf: int, damaged: int, tmp_path: Path) -> None:
