@@ -10,16 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.convert.crops import LARGEST_WINDOW
+from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
 
 MARGIN: Final = 1.25
 """Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""
-
-PERSON: Final = 200.0
-"""Px of height that are MPII's scale 1."""
-
-SHIFT: Final = 15.0
-"""Px by which Newell's code lowers the centre at scale 1, so that feet are in the box."""
 
 COLUMNS: Final = ("image", "x", "y", "w", "h")
 
@@ -56,7 +51,7 @@ class Box:
     @classmethod
     def of_mpii(cls, x: float, y: float, scale: float, source: str) -> "Box":
         """Of MPII's annotated centre, px from 1, and scale, adjusted as Newell's mpii.lua does (pose-hg-train)."""
-        return cls(x - 1, y - 1 + SHIFT * scale, MARGIN * PERSON * scale, source)
+        return cls(x - 1, y - 1 + SHIFT * scale, ENLARGEMENT * REFERENCE_HEIGHT * scale, source)
 
     def check(self, width: int, height: int, path: Path) -> None:
         """Refuse a box that shows nothing of the image, or far more than that.

@@ -147,8 +147,8 @@ def test_a_film_is_shown_at_the_rate_of_training(
     first, last = estimator.poses([clip[:4], clip[2:6]])
     np.testing.assert_allclose(poses_of(film), [*first, *last[2:]], atol=2e-3)
     assert "a clip overlaps the one before it by 2 of 4 frames" in capsys.readouterr().out
-    with Image.open(out / "walk-poses.gif") as picture:
-        assert picture.info["duration"] == 100
+    with Image.open(out / "walk-poses.gif") as animation:
+        assert animation.info["duration"] == 100
 
 
 def test_an_array_of_clips_and_single_pictures_are_films_too(
