@@ -149,7 +149,8 @@ class _Run:
                 playback.add(scene)
                 if scene.pose is not None:
                     self.posed += 1
-                    numbers.item({"frame": scene.number, "joints": np.round(scene.pose, 3).tolist()})
+                    joints = np.round(scene.pose, 3).tolist()
+                    numbers.item({"frame": scene.number, "time": scene.time, "joints": joints})
                     rows.rows(_rows(self.title, scene.number, scene.pose))
             if self.posed:
                 playback.finish()

@@ -29,6 +29,7 @@ class Scene:
         square: What the network was shown, as left edge, top edge and side in px of the picture.
         pose: Mm (17, 3); None where it has none, or not yet.
         note: Why it has none.
+        time: When the film shows it, s; None where nobody says.
     """
 
     number: int
@@ -36,13 +37,15 @@ class Scene:
     square: tuple[float, float, float]
     pose: np.ndarray | None = None
     note: str = ""
+    time: float | None = None
 
 
 def scene_of(frame: Frame, square: tuple[int, int, int]) -> Scene:
     """A frame of which the network sees a square, x0, y0 and side in px."""
     picture, factor, above = turntable.small(np.asarray(frame.picture))
     x0, y0, side = square
-    return Scene(frame.number, picture, (x0 * factor - 0.5, y0 * factor - 0.5 + above, side * factor))
+    shown = (x0 * factor - 0.5, y0 * factor - 0.5 + above, side * factor)
+    return Scene(frame.number, picture, shown, time=frame.time)
 
 
 class Playback:

@@ -143,6 +143,7 @@ def test_a_film_is_shown_at_the_rate_of_training(
     (film,) = read(out)["films"]
     assert (film["every"], film["frames_per_second"]) == (3, 10)
     assert [frame["frame"] for frame in film["frames"]] == [0, 3, 6, 9, 12, 15]
+    assert [frame["time"] for frame in film["frames"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     estimator = ClipEstimator(*trained.load(run))
     first, last = estimator.poses([clip[:4], clip[2:6]])
     np.testing.assert_allclose(poses_of(film), [*first, *last[2:]], atol=2e-3)
