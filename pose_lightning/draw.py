@@ -259,8 +259,11 @@ def write_png(path: Path, picture: Picture) -> None:
     if not encoded:
         raise ValueError(f"{path}: a picture of {picture.shape} cannot be written as PNG")
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data.tobytes())
-    partial.replace(path)
+    try:
+        partial.write_bytes(data.tobytes())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _resize(picture: Picture, factor: float) -> Picture:

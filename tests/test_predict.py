@@ -114,6 +114,7 @@ def test_the_likeliest_five_are_printed_drawn_and_written(
     order = np.argsort(-expected)[:5]
     read = json.loads((tmp_path / "top.json").read_text())
     assert (read["target"], read["synthetic"], read["unreadable"]) == ("category", True, [])
+    assert read["flip_test"] is False
     assert [each["class"] for each in read["pictures"][0]["top"]] == [CATEGORIES[place] for place in order]
     shares = [each["probability"] for each in read["pictures"][0]["top"]]
     assert shares == pytest.approx(expected[order], abs=1e-9)
@@ -144,7 +145,9 @@ def test_a_file_is_what_it_holds_and_not_what_it_is_called(run: RunDirectory, tm
     encoded, data = cv2.imencode(".png", np.ascontiguousarray(pixels[..., ::-1]))
     assert encoded
     (tmp_path / "photo.jpg").write_bytes(data.tobytes())
-    main([str(run.path), str(tmp_path / "photo.jpg"), "--json", str(tmp_path / "top.json"), "--out", str(tmp_path)])
+    main(
+        [str(run.path), str(tmp_path / "photo.jpg"), "--json", str(tmp_path / "top.json"), "--out", str(tmp_path / "o")]
+    )
     found = json.loads((tmp_path / "top.json").read_text())["pictures"][0]["top"][0]["probability"]
     assert found == pytest.approx(Classifier(*trained.load(run)).probabilities(pixels).max(), abs=1e-9)
 
@@ -161,7 +164,7 @@ def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
         main([str(run.path), *map(str, images), "--out", str(out), "--json", str(tmp_path / "top.json")])
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert "3 of 5 pictures cannot be read" in error
+    assert "1 of 3 pictures cannot be read" in error
     assert all(str(path) in error for path in (images[0], images[2], images[3]))
     assert sorted(path.name for path in out.iterdir()) == ["classes.csv", "val 1.jpg-2.png", "val 1.jpg.png"]
     read = json.loads((tmp_path / "top.json").read_text())
@@ -189,7 +192,7 @@ def test_frames_of_a_video_are_ranked_and_so_is_their_mean(
     ]
     with pytest.raises(SystemExit):
         main([*arguments, "--json", str(tmp_path / "top.json")])
-    assert "1 frames cannot be read: frame 5" in capsys.readouterr().err
+    assert "1 frame without an answer: frame 5" in capsys.readouterr().err
     classifier = Classifier(*trained.load(run))
     expected = np.stack([classifier.probabilities(frame) for frame in frames])
     rows = list(csv.DictReader((tmp_path / "o" / "classes.csv").read_text().splitlines()))

@@ -8,12 +8,39 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box
 
 TOP: Final = 5
 
 Asked = tuple[UInt8[np.ndarray, "h w 3"], Sequence[Box]]
 """An RGB picture, and the people in it."""
+
+
+def marked(title: str, *synthetic: bool | None) -> str:
+    """A title that says so where the network or what it is shown is of drawn data."""
+    return f"{title} (synthetic data)" if any(synthetic) else title
+
+
+def say_data(synthetic: bool | None, drawn: str, real: str) -> None:
+    """Print what to expect of a network that was trained on drawn data, or nobody knows on what."""
+    if synthetic:
+        print(f"trained on SYNTHETIC (demo) {drawn}: {real} are nothing that it knows", flush=True)
+    elif synthetic is None:
+        print("whether it was trained on drawn data is not known", flush=True)
+
+
+def check_numbers(values: np.ndarray, network: str) -> None:
+    """Refuse what a network says that is no number.
+
+    Raises:
+        UserError: If there is NaN or infinity.
+    """
+    if not np.isfinite(values).all():
+        raise UserError(
+            f"{network} gives numbers that are none (NaN or infinity): its training diverged, or its weights are "
+            "damaged; take another checkpoint"
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,27 +3,26 @@
 import csv
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.convert.crops import LARGEST_WINDOW
+from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
 
 MARGIN: Final = 1.25
 """Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""
 
-PERSON: Final = 200.0
-"""Px of height that are MPII's scale 1."""
-
-SHIFT: Final = 15.0
-"""Px by which Newell's code lowers the centre at scale 1, so that feet are in the box."""
-
 COLUMNS: Final = ("image", "x", "y", "w", "h")
 
 FRAME: Final = "frame"
 """A column more, for videos."""
+
+LARGEST_SIDE: Final = LARGEST_WINDOW // 2
+"""Px of a box that is cut out of the picture as it is; for a larger one the picture is made smaller first."""
 
 
 @dataclass(frozen=True)
@@ -51,11 +50,11 @@ class Box:
 
     @classmethod
     def of_mpii(cls, x: float, y: float, scale: float, source: str) -> "Box":
-        """Of MPII's annotated centre and scale, adjusted as Newell's code does it (pose-hg-train, mpii.lua)."""
-        return cls(x, y + SHIFT * scale, MARGIN * PERSON * scale, source)
+        """Of MPII's annotated centre, px from 1, and scale, adjusted as Newell's mpii.lua does (pose-hg-train)."""
+        return cls(x - 1, y - 1 + SHIFT * scale, ENLARGEMENT * REFERENCE_HEIGHT * scale, source)
 
     def check(self, width: int, height: int, path: Path) -> None:
-        """Refuse a box that shows nothing of the image, or more than can be cut out.
+        """Refuse a box that shows nothing of the image, or far more than that.
 
         Raises:
             UserError: If it is such a box.
@@ -63,12 +62,17 @@ class Box:
         reach = self.side / 2
         inside = self.x + reach > -0.5 and self.x - reach < width - 0.5
         inside &= self.y + reach > -0.5 and self.y - reach < height - 0.5
-        if not inside or self.side > LARGEST_WINDOW / 2:
+        if not inside or self.side > max(LARGEST_SIDE, 2 * MARGIN * max(width, height)):
             why = "is outside the image" if not inside else "is too large"
             raise UserError(
                 f"{path} is {width} x {height} px, and the box of {self.source} {why}: it is {self.side:g} px about "
                 f"({self.x:g}, {self.y:g}); boxes are in image px, the first of which is 0"
             )
+
+    def shrunk(self, factor: int) -> "Box":
+        """The same one in a picture of which every `factor` by `factor` px became one."""
+        x, y = ((place + 0.5) / factor - 0.5 for place in (self.x, self.y))
+        return replace(self, x=x, y=y, side=self.side / factor)
 
 
 def whole(width: int, height: int) -> Box:
@@ -89,7 +93,7 @@ def _floats(values: Sequence[Any], names: Sequence[str], said: str, form: str) -
     """Finite numbers, of which w, h and s are above 0."""
     try:
         found = [float(value) for value in values]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = []
     if len(found) != len(names) or not all(map(math.isfinite, found)):
         raise UserError(f"{said}: wanted {form}, numbers in image px")
@@ -99,7 +103,7 @@ def _floats(values: Sequence[Any], names: Sequence[str], said: str, form: str) -
 
 
 def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
-    """Boxes by the image's or video's name.
+    """Boxes by the image's or video's name; an empty list is of nobody.
 
     JSON {"NAME": [[x, y, w, h], ...]}, or CSV with the columns image,x,y,w,h; of a video's single frames, from 0, JSON
     {"NAME": {"0": [[x, y, w, h], ...], ...}}, or CSV with one more column, frame.
@@ -110,23 +114,23 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
     if not path.is_file():
         raise UserError(f"--boxes {path}: there is no such file")
     try:
-        rows = list(_json_rows(path) if path.suffix == ".json" else _csv_rows(path))
-    except (UnicodeDecodeError, ValueError, csv.Error) as error:
+        names, rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
+    except (OSError, ValueError, csv.Error) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"--boxes {path} cannot be read: {error}") from error
-    boxes: dict[str, list[Box]] = {}
+    boxes: dict[str, list[Box]] = {name: [] for name in names}
     for said, name, frame, values in rows:
         x, y, w, h = _floats(values, COLUMNS[1:], f"{path}, {said}", "x,y,w,h")
         box = Box.around(x, y, w, h, f"{path.name}, {said}", _frame(frame, f"{path}, {said}"))
-        boxes.setdefault(name, []).append(box)
+        boxes[name].append(box)
     return {name: tuple(listed) for name, listed in boxes.items()}
 
 
 def _frame(text: str | None, said: str) -> int | None:
     if not text:
         return None
-    if not (text.isascii() and text.isdigit()):
+    if not re.fullmatch(r"[0-9]{1,15}", text):
         raise UserError(f"{said}: frame {text} is no whole number from 0")
     return int(text)
 
@@ -135,19 +139,20 @@ Row = tuple[str, str, str | None, list[Any]]
 """Where it stands, the image, the frame, and the numbers."""
 
 
-def _csv_rows(path: Path) -> list[Row]:
-    with path.open(newline="", encoding="utf-8") as file:
+def _csv_rows(path: Path) -> tuple[list[str], list[Row]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write that
         table = csv.DictReader(file)
         if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
             raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
-        return [
+        rows: list[Row] = [
             (f"line {table.line_num}", row["image"], row.get(FRAME), [row[name] for name in COLUMNS[1:]])
             for row in table
         ]
+    return [name for _, name, _, _ in rows], rows
 
 
-def _json_rows(path: Path) -> list[Row]:
-    found = json.loads(path.read_text(encoding="utf-8"))
+def _json_rows(path: Path) -> tuple[list[str], list[Row]]:
+    found = json.loads(path.read_text(encoding="utf-8-sig"))
     form = '{"NAME": [[x, y, w, h], ...], ...}'
     if not isinstance(found, dict) or not all(isinstance(boxes, list | dict) for boxes in found.values()):
         raise UserError(f"--boxes {path}: wanted {form}")
@@ -159,7 +164,7 @@ def _json_rows(path: Path) -> list[Row]:
                 if not isinstance(box, list):
                     raise UserError(f"--boxes {path}, {where}: wanted {form}")
                 rows.append((f"{where}, box {number}", name, frame, box))
-    return rows
+    return list(found), rows
 
 
 def boxes_of(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> tuple[Box, ...]:
@@ -168,8 +173,8 @@ def boxes_of(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> 
     Raises:
         UserError: If the file has none.
     """
-    found = boxes.get(str(path)) or boxes.get(path.name)
-    if not found:
+    found = boxes.get(str(path), boxes.get(path.name))
+    if found is None:
         raise UserError(f"--boxes {source} has no box for {path}; add one, or leave that image out")
     return found
 

@@ -32,6 +32,7 @@ class Classifier:
     def __init__(self, built: PoseCLI, checkpoint: Path, step: int) -> None:
         self.checkpoint, self.step = checkpoint, step
         self.model = built.model.eval()
+        self.flip_test = bool(self.model.flip_test)
         self.experiment = str(built.config.experiment)
         self._data: Any = built.datamodule
         self.target, self.synthetic = self._data.target, bool(self._data.synthetic)

@@ -1,7 +1,9 @@
 """`python -m pose_lightning.predict RUN_DIR INPUT...`: what a trained network says of pictures, videos and clips."""
 
 import argparse
-import math
+import io
+import re
+import sys
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +13,7 @@ from pose_lightning import manner
 from pose_lightning.errors import UserError, door
 from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
+from pose_lightning.predict.films import LARGEST_DENOMINATOR, FrameFolder, StoredClip
 from pose_lightning.predict.inputs import Inputs, gather
 from pose_lightning.predict.motion import AnimationName, predict_clips
 from pose_lightning.predict.people import predict_poses
@@ -20,6 +23,9 @@ from pose_lightning.predict.rankings import predict_classes
 BATCH_SIZE: Final = 16
 
 INTERRUPTED: Final = 130
+
+TELEVISION: Final = tuple(Fraction(1000 * rate, 1001) for rate in (24, 30, 48, 60, 120))
+"""Frames per second that are said with two or three decimals."""
 
 DESCRIPTION: Final = """What a trained network says of pictures, videos and clips.
 
@@ -66,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--box", metavar="X,Y,W,H", help="the person's tight box, image px from 0; a margin is added")
-    where.add_argument("--center", metavar="X,Y", help="the person's centre, with --scale, as MPII annotates them")
+    where.add_argument(
+        "--center", metavar="X,Y", help="the person's centre, with --scale, as MPII annotates them, px from 1"
+    )
     where.add_argument(
         "--boxes", type=Path, metavar="FILE", help="boxes by name: CSV of image,x,y,w,h, with frame for videos, or JSON"
     )
@@ -88,6 +96,8 @@ def _check(options: argparse.Namespace) -> None:
     for name, given in (("--weights", options.weights), ("--onnx", options.onnx)):
         if given is not None and options.out is None:
             raise UserError(f"{name} needs --out DIR: there is no run's directory to write into")
+    if options.input_size is not None and options.input_size < 1:
+        raise UserError(f"--input-size {options.input_size}: wanted at least 1 px")
     if options.batch_size < 1:
         raise UserError(f"--batch-size {options.batch_size}: wanted at least 1")
 
@@ -98,17 +108,45 @@ def _check_single(options: argparse.Namespace, inputs: Inputs) -> None:
         raise UserError(f"{single} is of one image, but {len(inputs)} are given; take --boxes FILE")
 
 
+def _check_effect(options: argparse.Namespace, inputs: Inputs) -> None:
+    """Refuse options of which no input takes notice."""
+    if options.rate is not None and not any(isinstance(film, FrameFolder) for film in inputs.films):
+        raise UserError(f"--rate {options.rate} is of folders of pictures, and no input is one")
+    if options.clips is not None and not any(isinstance(film, StoredClip) for film in inputs.films):
+        raise UserError(f"--clips {options.clips} is of stores and arrays of clips, and no input is one")
+
+
+def _check_outputs(options: argparse.Namespace, inputs: Inputs, folder: Path) -> None:
+    """Refuse to write over what is read, or where the next call would take it for an input."""
+    files = inputs.files
+    if beside := [path for path in files if path.resolve().parent == folder.resolve()]:
+        raise UserError(
+            f"--out {folder} is the folder of {beside[0]}, an input: what is drawn there could replace it, or be an "
+            "input the next time; name another folder"
+        )
+    if options.json is None:
+        return
+    if options.json.is_dir():
+        raise UserError(f"--json {options.json} is a folder; name a file")
+    read = [*files, *filter(None, (options.boxes, options.onnx, options.weights))]
+    written = [folder / "joints.csv", folder / "classes.csv"]
+    for kind, paths in (("is read", read), ("is written", written)):
+        if options.json.resolve() in [path.resolve() for path in paths]:
+            raise UserError(f"--json {options.json} {kind} too; name another file")
+
+
 def _rate(text: str | None) -> Fraction | None:
     """Frames per second."""
     if text is None:
         return None
     try:
-        rate = float(text)
-    except ValueError:
-        rate = math.nan
-    if not 0.01 <= rate <= 1000:
-        raise UserError(f"--rate {text}: wanted frames per second, 0.01 to 1000")
-    return Fraction(text).limit_denominator(1001)
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not Fraction(1, 100) <= rate <= 1000:
+        raise UserError(f"--rate {text}: wanted frames per second, 0.01 to 1000, as 25, 29.97 or 30000/1001")
+    meant = [each for each in TELEVISION if abs(rate - each) < Fraction(1, 200)]
+    return meant[0] if meant else rate.limit_denominator(LARGEST_DENOMINATOR)
 
 
 def _numbers(text: str | None) -> list[int] | None:
@@ -139,15 +177,31 @@ def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *
         raise UserError(f"--out {folder} is an input too: what is drawn there would be an input the next time")
     inputs = gather(places, rate=rate, folders=films or rate is not None, pictures=films, clips=clips)
     _check_single(options, inputs)
+    _check_effect(options, inputs)
+    _check_outputs(options, inputs, folder)
     for line in inputs.skipped:
         print(line)
     return inputs
 
 
+def _joined(args: Sequence[str]) -> list[str]:
+    """With `--box -10,...` as `--box=-10,...`: argparse takes what begins with a minus for an option."""
+    joined: list[str] = []
+    for each in args:
+        if joined and joined[-1] in ("--box", "--center") and re.match(r"-[\d.]", each):
+            joined[-1] += f"={each}"
+        else:
+            joined.append(each)
+    return joined
+
+
 @door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
-    options = _parser().parse_intermixed_args(args)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    options = _parser().parse_intermixed_args(_joined(sys.argv[1:] if args is None else args))
     no_run = options.weights is not None or options.onnx is not None
     run, places = (None, options.places) if no_run else (options.places[0], options.places[1:])
     if not places:
@@ -196,6 +250,7 @@ def _pictures(options: argparse.Namespace, places: Sequence[Path], folder: Path,
     given = {"--clips": options.clips, "--animation": options.animation}
     if names := [name for name, value in given.items() if value is not None]:
         raise UserError(f"{', '.join(names)} cannot go with {network}: only runs of ClipRegression know clips")
-    if clips := [place for place in places if place.suffix.lower() in (".npy", ".h5")]:
+    inputs = _inputs(options, places, folder, films=False)
+    if clips := [film.path for film in inputs.films if isinstance(film, StoredClip)]:
         raise UserError(f"{clips[0]} holds clips, which only runs of ClipRegression know, and {network} is none")
-    return _inputs(options, places, folder, films=False)
+    return inputs

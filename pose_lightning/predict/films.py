@@ -1,11 +1,14 @@
 """Frames one after the other: of a video, of a folder of pictures, or of a stored clip."""
 
+import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import cv2
 import numpy as np
 
 from pose_lightning import draw
@@ -20,6 +23,13 @@ STILLS: Final = Fraction(25)
 
 PENDING: Final = 1 << 26
 """Px that wait to be predicted at once: 200 MB."""
+
+
+SHORT: Final = 0.5
+"""Seconds by which a file may end before its header says."""
+
+LASTING: Final = frozenset(("matroska", "webm", "flv"))
+"""Containers that say how long they are, and not of how many frames."""
 
 
 class FilmError(Exception):
@@ -101,7 +111,7 @@ class VideoFile:
         """
         av = pyav()
         try:
-            with av.open(str(path)) as container:
+            with av.open(f"file:{path}") as container:
                 if not container.streams.video:
                     raise FilmError("has no video stream")
                 stream = container.streams.video[0]
@@ -109,23 +119,25 @@ class VideoFile:
                 if not rate:
                     raise FilmError("does not tell the rate of its frames")
                 seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
-                count = stream.frames or round(seconds * float(rate)) or None
+                count = _promised(container, stream) or round(seconds * float(rate)) or None
                 return cls(path, Fraction(rate).limit_denominator(LARGEST_DENOMINATOR), count)
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, UnicodeError) as error:
             raise FilmError(f"cannot be opened: {_said(error)}") from error
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the beginning.
 
         A decoder fills what it cannot decode with what was there before, and so does it with all frames that refer to
-        such a one: here they are unreadable until the next frame that stands by itself.
+        such a one: here they are unreadable until the next frame that stands by itself and is shown later. Frames come
+        out of the decoder in another order than packets go in, so that an intact one may come after the damage.
         """
         av = pyav()
-        with av.open(str(self.path)) as container:
+        with av.open(f"file:{self.path}") as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
             stream.codec_context.options = {"err_detect": "explode"}
-            number, packets, broken = 0, 0, False
+            number, packets, end = 0, 0, 0.0
+            since: float | None = None  # the pts from which nothing is to be trusted
             for packet in _packets(container.demux(stream), av.error.FFmpegError):
                 if isinstance(packet, Exception):
                     yield Frame(number, None, f"the file cannot be read from here on: {_said(packet)}")
@@ -134,16 +146,25 @@ class VideoFile:
                 try:
                     frames = packet.decode()
                 except (av.error.FFmpegError, OSError) as error:
-                    broken = True
+                    since = _later(since, packet.pts)
                     yield Frame(number, None, f"cannot be decoded: {_said(error)}")
                     number += 1
                     continue
                 for frame in frames:
-                    broken = (broken and not frame.key_frame) or frame.is_corrupt or packet.is_corrupt
-                    yield _decoded(number, frame, broken=broken)
+                    if frame.is_corrupt or packet.is_corrupt:
+                        since = _later(_later(since, frame.pts), packet.pts if packet.is_corrupt else frame.pts)
+                    elif since is not None and frame.key_frame and frame.pts is not None and frame.pts > since:
+                        since = None
+                    end = max(end, frame.time or 0.0)
+                    yield _decoded(number, frame, stream.sample_aspect_ratio, broken=since is not None)
                     number += 1
-            if packets < stream.frames:
-                yield Frame(number, None, f"the file ends after {packets} frames, and its header says {stream.frames}")
+            if number == 0:
+                yield Frame(0, None, "the file has no frame")
+            promised, seconds = _promised(container, stream), _seconds(container, stream)
+            if packets < promised:
+                yield Frame(number, None, f"the file ends after {packets} frames, and its header says {promised}")
+            elif seconds is not None and end + SHORT < seconds:
+                yield Frame(number, None, f"the file ends after {end:.1f} s, and its header says {seconds:.1f}")
 
 
 def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
@@ -154,14 +175,47 @@ def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
         yield found
 
 
+def _promised(container: Any, stream: Any) -> int:
+    """How many frames the header says there are; 0 where it does not.
+
+    A trimmed MP4 file counts those, too, that its edit list leaves out; the index is of what is shown.
+    """
+    if "mp4" in container.format.name and len(stream.index_entries):
+        return min(stream.frames, len(stream.index_entries))
+    return stream.frames
+
+
+def _seconds(container: Any, stream: Any) -> float | None:
+    """When the video ends, by a header that counts no frames; None where it does not say, or is an estimate."""
+    if stream.frames or not LASTING & set(container.format.name.split(",")):
+        return None
+    tag = stream.metadata.get("DURATION", "")  # Matroska's, which is of this stream; the container's is of the longest
+    if found := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", tag):
+        hours, minutes, seconds = map(float, found.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    if len(container.streams) > 1 or not container.duration:
+        return None
+    return (container.duration + (container.start_time or 0)) / 1e6
+
+
+def _later(since: float | None, pts: int | None) -> float:
+    """The later of the two; a packet or frame whose time nobody knows is never behind."""
+    return max(-math.inf if since is None else since, math.inf if pts is None else pts)
+
+
 def _said(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _decoded(number: int, frame: Any, *, broken: bool) -> Frame:
+def _decoded(number: int, frame: Any, aspect: Fraction | None, *, broken: bool) -> Frame:
+    """A frame, upright and of square px; `aspect` is a px's width by its height."""
     if broken:
         return Frame(number, None, "is damaged, or refers to a frame that is")
-    upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+    pixels = frame.to_ndarray(format="rgb24")
+    if aspect and aspect != 1:
+        width = max(1, round(pixels.shape[1] * aspect))
+        pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
+    upright = np.rot90(pixels, round(frame.rotation / 90))
     try:
         return Frame(number, checked(np.ascontiguousarray(upright)), time=frame.time)
     except ValueError as error:
@@ -207,6 +261,7 @@ class StoredClip:
         pixels: Gives uint8 (t, h, w, 3).
         rate: Frames per second, where it is known.
         count: How many frames it has.
+        synthetic: Whether it is drawn; None where nobody knows.
     """
 
     path: Path
@@ -215,6 +270,7 @@ class StoredClip:
     pixels: Callable[[], np.ndarray]
     rate: Fraction | None
     count: int
+    synthetic: bool | None
 
     def __iter__(self) -> Iterator[Frame]:
         for number, picture in enumerate(self.pixels()):

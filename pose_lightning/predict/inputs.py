@@ -15,13 +15,36 @@ from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, F
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(
-    (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif")
+    (".jpg", ".jpeg", ".png", ".gif", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jfif", ".jpe")
 )
-VIDEOS: Final = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".flv", ".ts"))
+VIDEOS: Final = frozenset(
+    (
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".avi",
+        ".mkv",
+        ".webm",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".ts",
+        ".mts",
+        ".m2ts",
+        ".3gp",
+        ".vob",
+        ".ogv",
+    )
+)
+UNREAD: Final = frozenset((".heic", ".heif"))
+"""Pictures that phones take, and nothing here decodes."""
 CLIPS: Final = frozenset((".npy", ".h5"))
 
 MOST_CLIPS: Final = 16
 """Clips of one file that are taken without being named."""
+
+PATTERNS: Final = "patterns are as in '*.jpg' or 'photos/**/*.png'"
 
 NAMED: Final = 5
 """Skipped files that a message names."""
@@ -42,6 +65,12 @@ class Inputs:
     films: list[Film] = field(default_factory=list)
     unopened: dict[Path, str] = field(default_factory=dict)
     skipped: list[str] = field(default_factory=list)
+
+    @property
+    def files(self) -> list[Path]:
+        """All of them, with the pictures that are frames."""
+        films = [file for film in self.films for file in (film.files if isinstance(film, FrameFolder) else [film.path])]
+        return [*self.photographs, *films, *self.unopened]
 
     def __len__(self) -> int:
         return len(self.photographs) + len(self.films) + len(self.unopened)
@@ -77,7 +106,11 @@ def gather(
     for place in places:
         for path in _expanded(place):
             if path.is_dir():
-                _add_folder(found, path, rate, frames=folders)
+                _add_folder(found, path, rate, frames=folders, named=path == place)
+            elif not path.exists():
+                found.unopened[path] = "cannot be read: there is no such file"
+            elif path.suffix.lower() in UNREAD:
+                found.unopened[path] = f"cannot be read: {path.suffix} is not known; convert it to JPEG"
             elif path.suffix.lower() in CLIPS:
                 found.films += _clips(path, clips)
             elif path.suffix.lower() in VIDEOS:
@@ -86,6 +119,8 @@ def gather(
                 found.films.append(FrameFolder(path, [path], rate))
             else:
                 found.photographs.append(path)
+    if not len(found):
+        raise UserError(f"{', '.join(map(str, places))} fits no picture or video; {PATTERNS}")
     return found
 
 
@@ -93,14 +128,17 @@ def _expanded(place: Path) -> list[Path]:
     text = str(place)
     if place.exists() or not re.search(r"[*?\[]", text):
         return [place]
-    found = sorted(Path(place.anchor).glob(text[len(place.anchor) :]), key=natural)
+    try:
+        found = sorted(Path(place.anchor).glob(text[len(place.anchor) :]), key=natural)
+    except (ValueError, NotImplementedError) as error:
+        raise UserError(f"{text} is no pattern ({error}); {PATTERNS}") from error
     found = [path for path in found if not path.name.startswith(".")]
     if not found:
-        raise UserError(f"{text} fits no file; patterns are as in '*.jpg' or 'photos/**/*.png'")
+        raise UserError(f"{text} fits no file; {PATTERNS}")
     return found
 
 
-def _add_folder(found: Inputs, folder: Path, rate: Fraction | None, *, frames: bool) -> None:
+def _add_folder(found: Inputs, folder: Path, rate: Fraction | None, *, frames: bool, named: bool) -> None:
     pictures: list[Path] = []
     videos: list[Path] = []
     others: list[Path] = []
@@ -109,10 +147,15 @@ def _add_folder(found: Inputs, folder: Path, rate: Fraction | None, *, frames: b
             continue
         suffix = path.suffix.lower() if path.is_file() else ""
         (pictures if suffix in PICTURES else videos if suffix in VIDEOS else others).append(path)
-    if not pictures and not videos:
+    if not pictures and not videos and named:
         what = f"; it has {_listed(others)}" if others else ", it is empty"
-        raise UserError(f"{folder} has no picture or video{what}; folders below a folder need a pattern, '{folder}/**'")
-    if others:
+        raise UserError(
+            f"{folder} has no picture or video{what}; folders below a folder need a pattern, '{folder}/**/*.jpg'"
+        )
+    if unread := [path for path in others if path.suffix.lower() in UNREAD]:
+        found.skipped.append(f"skipped in {folder}: {_listed(unread)}, which must be converted to JPEG")
+        others = [path for path in others if path not in unread]
+    if others and (pictures or videos):
         found.skipped.append(f"skipped in {folder}: {_listed(others)}, neither pictures nor videos")
     if frames and pictures:
         found.films.append(FrameFolder(folder, pictures, rate))
@@ -154,10 +197,11 @@ def _store_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
         if kind != "clips" or shape is None:
             raise UserError(f"{path} is a store of {kind}{'' if shape else ' without pixels'}; wanted one of clips")
         rate = store.attrs.get("frame_rate")
-        numbers = _numbers(path, len(store), chosen)
+        numbers, drawn = _numbers(path, len(store), chosen), bool(store.attrs["synthetic"])
         stored = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
     for number in numbers:
-        yield StoredClip(path, number, f"{path.stem}-{number}", partial(_stored, path, number), stored, shape[0])
+        pixels = partial(_stored, path, number)
+        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, stored, shape[0], drawn)
 
 
 def _stored(path: Path, number: int) -> np.ndarray:
@@ -177,4 +221,4 @@ def _array_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
     several = array if array.ndim == 5 else array[None]
     for number in _numbers(path, len(several), chosen):
         pixels = partial(np.array, several[number])
-        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, None, int(several.shape[1]))
+        yield StoredClip(path, number, f"{path.stem}-{number}", pixels, None, int(several.shape[1]), None)

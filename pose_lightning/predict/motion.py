@@ -10,12 +10,12 @@ from typing import Any, Final, Literal, Protocol
 import numpy as np
 
 from pose_lightning import draw
-from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
+from pose_lightning.predict.answers import check_numbers, marked, say_data
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
@@ -48,7 +48,7 @@ class Estimator(Protocol):
     checkpoint: Path
     step: int
     experiment: str
-    synthetic: bool
+    synthetic: bool | None
     flip_test: bool
     frames: int
     rate: Fraction | None
@@ -85,14 +85,13 @@ def predict_clips(
         animation: Its format.
 
     Raises:
-        UserError: If a box is outside its frame, or a frame has two; and, when all others are done, if something
-            cannot be read.
+        UserError: When all others are done, if something cannot be read, a box is outside its frame, or a frame has
+            two.
     """
-    photographs = Photographs([], folder)
+    photographs = Photographs([], folder, [json] if json else [])
     troubles, names = Troubles(inputs), photographs.names
     print(f"predicting joints with {estimator.checkpoint} (step {estimator.step})", flush=True)
-    if estimator.synthetic:
-        print("trained on SYNTHETIC (demo) clips: films are nothing that it knows", flush=True)
+    say_data(estimator.synthetic, "clips", "films")
     target = folder / "joints.json" if json is None else json
     table = names.new("joints", ".csv")
     with ExitStack() as stack:
@@ -110,6 +109,10 @@ def predict_clips(
     troubles.check(photographs)
 
 
+class _TooManyError(Exception):
+    """A frame with several people."""
+
+
 class _Run:
     """One film."""
 
@@ -119,10 +122,13 @@ class _Run:
         self.estimator, self.film, self.boxes = estimator, film, boxes
         self.troubles, self.batch_size = troubles, batch_size
         self.title = f"{film.path}#{film.number}" if isinstance(film, StoredClip) else str(film.path)
+        self.drawn = film.synthetic if isinstance(film, StoredClip) else None
         self.stride = estimator.stride(film.rate)
         rate = film.rate or estimator.rate
         self.rate = None if rate is None else rate / self.stride
-        self.posed = self.overlapped = self.repeated = self.without_box = 0
+        self.posed = self.without_box = 0
+        self.overlapped: list[int] = []
+        self.repeated: list[int] = []
         self._listed: Sequence[Box] | None = None
 
     def write(self, numbers: JsonFile, rows: CsvFile, names: Names, animation: AnimationName) -> None:
@@ -134,15 +140,17 @@ class _Run:
         numbers.item(self.title, "file")
         numbers.item(None if self.rate is None else float(self.rate), "frames_per_second")
         numbers.item(self.stride, "every")
+        numbers.item(self.drawn, "synthetic")
         numbers.begin("[", "frames")
-        synthetic = " (synthetic data)" if self.estimator.synthetic else ""
+        title = marked(f"{self.film.name}   {self.estimator.experiment}", self.estimator.synthetic, self.drawn)
         with recording, Progress(self.film) as progress:
-            playback = Playback(recording, shown, f"{self.film.name}   {self.estimator.experiment}{synthetic}")
+            playback = Playback(recording, shown, title)
             for scene in self._scenes(progress):
                 playback.add(scene)
                 if scene.pose is not None:
                     self.posed += 1
-                    numbers.item({"frame": scene.number, "joints": np.round(scene.pose, 3).tolist()})
+                    joints = np.round(scene.pose, 3).tolist()
+                    numbers.item({"frame": scene.number, "time": scene.time, "joints": joints})
                     rows.rows(_rows(self.title, scene.number, scene.pose))
             if self.posed:
                 playback.finish()
@@ -169,14 +177,16 @@ class _Run:
 
     def _predicted(self, waiting: Sequence[_Clip | Scene]) -> Iterator[Scene]:
         clips = [each.pixels for each in waiting if isinstance(each, _Clip)]
-        found = iter(self.estimator.poses(clips) if clips else ())
+        poses = self.estimator.poses(clips) if clips else np.empty(0)
+        check_numbers(poses, f"{self.estimator.checkpoint} (step {self.estimator.step})")
+        found = iter(poses)
         for each in waiting:
             if isinstance(each, Scene):
                 yield each
                 continue
-            poses = next(found)
+            clip = next(found)
             for place, scene in zip(each.fresh, each.scenes, strict=True):
-                yield replace(scene, pose=poses[place])
+                yield replace(scene, pose=clip[place])
 
     def _shots(self, progress: Progress) -> Iterator[Shot | Gap]:
         """The frames at training's rate, and where the person is in them."""
@@ -186,7 +196,12 @@ class _Run:
                 self.troubles.add(self.film, frame)
             if frame.number % self.stride:
                 continue
-            box = None if frame.picture is None else self._box(frame.number, frame.picture)
+            try:
+                box = None if frame.picture is None else self._box(frame.number, frame.picture)
+            except _TooManyError as error:
+                self.troubles.add(self.film, replace(frame, reason=str(error)))
+                yield Gap(frame, "has several boxes")
+                continue
             if box is not None:
                 yield Shot(frame, box)
                 continue
@@ -198,21 +213,23 @@ class _Run:
         if self.boxes is None:
             return Box((width - 1) / 2, (height - 1) / 2, max(width, height), "the whole frame")
         if self._listed is None:
-            self._listed = self.boxes.of_film(self.film.path, width, height)
-            for box in self._listed:
-                box.check(width, height, self.film.path)
+            self._listed = usable(
+                self.boxes.of_film(self.film.path, width, height), width, height, self.film.path, self.troubles
+            )
         here = in_frame(self._listed, number)
         if len(here) > 1:
-            raise UserError(
-                f"{self.film.path}, frame {number} has {len(here)} boxes, such as that of {here[1].source}; clips are "
-                "of one person: give one box for every frame"
+            raise _TooManyError(
+                f"has {len(here)} boxes, such as that of {here[1].source}; clips are of one person: give one box for "
+                "every frame"
             )
         return here[0] if here else None
 
     def _clip(self, window: Window) -> _Clip:
         square, pixels = self.estimator.cut(window)
-        self.repeated += window.repeated
-        self.overlapped += 0 if window.repeated else len(window.shots) - len(window.fresh)
+        if window.repeated:
+            self.repeated.append(window.repeated)
+        elif len(window.fresh) < len(window.shots):
+            self.overlapped.append(len(window.shots) - len(window.fresh))
         return _Clip(pixels, window.fresh, [scene_of(window.shots[place].frame, square) for place in window.fresh])
 
     def _said(self) -> list[str]:
@@ -221,16 +238,28 @@ class _Run:
         which = "every frame" if self.stride == 1 else f"one frame of {self.stride}"
         pace = "at an unknown rate" if self.film.rate is None else f"{float(self.film.rate / self.stride):g} a second"
         known = "" if trained is None else f", and training had {float(trained):g} a second"
-        said = [f"{self.posed} poses, of {which}, {pace}{known}"]
+        said = [f"{_count(self.posed, 'pose')}, of {which}, {pace}{known}"]
         if trained is not None and self.rate is not None and self.rate < SLOW * trained:
             said.append("its frames are further apart than those of training: people move faster than it knows")
         if self.overlapped:
-            said.append(f"the last clip overlaps the one before it by {self.overlapped} of {length} frames")
+            several = f"{len(self.overlapped)} clips overlap the one before them, by up to"
+            which = "a clip overlaps the one before it by" if len(self.overlapped) == 1 else several
+            said.append(f"{which} {max(self.overlapped)} of {length} frames")
         if self.repeated:
-            said.append(f"too few frames for a clip of {length}: the last one is repeated {self.repeated} times")
+            where = "" if len(self.repeated) == 1 else f" at {len(self.repeated)} places"
+            times = f"{'' if len(self.repeated) == 1 else 'up to '}{_times(max(self.repeated))}"
+            said.append(f"too few frames for a clip of {length}{where}: the last one is repeated {times}")
         if self.without_box:
-            said.append(f"{self.without_box} frames have no box, and so no pose")
+            said.append(f"{_count(self.without_box, 'frame')} without a box, and so without a pose")
         return said
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _without_pose(gap: Gap) -> Scene:

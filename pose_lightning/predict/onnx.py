@@ -106,7 +106,7 @@ class OnnxClassifier:
         about = network.facts
         self._activities = OnnxActivities(network, flip_test=flip_test)
         self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
-        self.synthetic = bool(about.synthetic)
+        self.synthetic, self.flip_test = about.synthetic, flip_test
         self.classes, self.target = self._activities.classes, self._activities.target
 
     def probabilities(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " k"]:
@@ -143,7 +143,7 @@ class OnnxClipEstimator:
         about = network.facts
         self._poses = OnnxPoses(network, flip_test=flip_test)
         self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
-        self.synthetic, self.flip_test = bool(about.synthetic), flip_test
+        self.synthetic, self.flip_test = about.synthetic, flip_test
         self.frames = self._poses.frames
         rate = self._poses.frame_rate
         self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None

@@ -1,18 +1,21 @@
 """The joints of people in photographs and videos: pictures with skeletons, `joints.json` and `joints.csv`."""
 
+import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+import cv2
 import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.joints import MPII
-from pose_lightning.predict.answers import Asked, Pose
-from pose_lightning.predict.boxes import Box, in_frame
+from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
+from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.recording import Annotated
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
@@ -47,20 +50,20 @@ def predict_poses(
         batch_size: People in the network at once, and frames in memory.
 
     Raises:
-        UserError: If a box is outside its picture; and, when all others are done, if something cannot be read.
+        UserError: When all others are done, if something cannot be read, or a box is outside its picture.
     """
-    photographs = Photographs(inputs.photographs, folder)
+    photographs = Photographs(inputs.photographs, folder, [json] if json else [])
     troubles = Troubles(inputs)
+    asking = _Asking(estimator, boxes, troubles, batch_size)
     print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
-    if estimator.synthetic:
-        print("trained on SYNTHETIC (demo) people: photographs are nothing that it knows", flush=True)
+    say_data(estimator.synthetic, "people", "photographs")
     target = folder / "joints.json" if json is None else json
     table = photographs.names.new("joints", ".csv")
     with JsonFile(target) as numbers, CsvFile(table, COLUMNS) as rows:
         for key, value in _facts(estimator).items():
             numbers.item(value, key)
         numbers.begin("[", "pictures")
-        for path, picture, poses in _in_pictures(estimator, photographs, boxes, batch_size):
+        for path, picture, poses in asking.in_pictures(photographs):
             drawn = photographs.write(path, _drawn(estimator, path, picture, poses))
             _say(path, poses, estimator)
             height, width = picture.shape[:2]
@@ -71,8 +74,7 @@ def predict_poses(
         numbers.end()
         numbers.begin("[", "videos")
         for film in inputs.films:
-            found = _in_film(estimator, film, boxes, batch_size)
-            _predict_film(film, found, estimator, photographs.names, troubles, (numbers, rows))
+            _predict_film(film, asking.in_film(film), estimator, photographs.names, troubles, (numbers, rows))
         numbers.end()
         numbers.item(photographs.to_json() + troubles.to_json(), "unreadable")
     for place in [*photographs.names.given, target]:
@@ -80,37 +82,73 @@ def predict_poses(
     troubles.check(photographs)
 
 
-def _in_pictures(
-    estimator: Estimator, photographs: Photographs, boxes: Places, batch_size: int
-) -> Iterator[tuple[Path, draw.Picture, list[Pose]]]:
-    for paths, pictures in in_batches(photographs, batch_size):
-        asked: list[Asked] = []
-        for path, picture in zip(paths, pictures, strict=True):
-            height, width = picture.shape[:2]
-            listed = boxes.of_picture(path, width, height)
-            for box in listed:
-                box.check(width, height, path)
-            asked.append((picture, listed))
-        yield from zip(paths, pictures, estimator.poses_in(asked, batch_size), strict=True)
+@dataclass(frozen=True)
+class _Asking:
+    """Shows pictures to the network."""
+
+    estimator: Estimator
+    boxes: Places
+    troubles: Troubles
+    batch_size: int
+
+    def in_pictures(self, photographs: Photographs) -> Iterator[tuple[Path, draw.Picture, list[Pose]]]:
+        """Every readable photograph and its people; those whose boxes all make no sense are troubles."""
+        for paths, pictures in in_batches(photographs, self.batch_size):
+            found: list[tuple[Path, draw.Picture, list[Box]]] = []
+            for path, picture in zip(paths, pictures, strict=True):
+                height, width = picture.shape[:2]
+                listed = self.boxes.of_picture(path, width, height)
+                shown = usable(listed, width, height, path, self.troubles)
+                if shown or not listed:
+                    found.append((path, picture, shown))
+            poses = self._poses([(picture, shown) for _, picture, shown in found])
+            for (path, picture, _), each in zip(found, poses, strict=True):
+                yield path, picture, each
+
+    def in_film(self, film: Film) -> Iterator[tuple[Frame, list[Pose]]]:
+        """Every frame and its people; nobody where it cannot be read."""
+        listed: Sequence[Box] | None = None
+        for batch in batches(of_one_size(film), self.batch_size):
+            asked: list[Asked] = []
+            for frame in batch:
+                if frame.picture is None:
+                    continue
+                if listed is None:
+                    height, width = frame.picture.shape[:2]
+                    listed = usable(
+                        self.boxes.of_film(film.path, width, height), width, height, film.path, self.troubles
+                    )
+                asked.append((frame.picture, in_frame(listed, frame.number)))
+            found = iter(self._poses(asked))
+            for frame in batch:
+                yield frame, [] if frame.picture is None else next(found)
+
+    def _poses(self, asked: Sequence[Asked]) -> list[list[Pose]]:
+        """Of the people in each of these pictures, the large ones of which are made smaller first."""
+        factors = [math.ceil(max((box.side for box in listed), default=0) / LARGEST_SIDE) or 1 for _, listed in asked]
+        small = [_shrunk(*each, factor) for each, factor in zip(asked, factors, strict=True)]
+        found = self.estimator.poses_in(small, self.batch_size)
+        for pose in (pose for poses in found for pose in poses):
+            numbers = np.column_stack([pose.joints, pose.confidence])[self.estimator.taught]
+            check_numbers(numbers, f"{self.estimator.name} ({_said(self.estimator.facts)})")
+        return [
+            [
+                Pose(box, (pose.joints + 0.5) * factor - 0.5, pose.confidence)
+                for box, pose in zip(listed, poses, strict=True)
+            ]
+            for (_, listed), poses, factor in zip(asked, found, factors, strict=True)
+        ]
 
 
-def _in_film(estimator: Estimator, film: Film, boxes: Places, batch_size: int) -> Iterator[tuple[Frame, list[Pose]]]:
-    """Every frame and its people; nobody where it cannot be read."""
-    listed: Sequence[Box] | None = None
-    for batch in batches(of_one_size(film), batch_size):
-        asked: list[Asked] = []
-        for frame in batch:
-            if frame.picture is None:
-                continue
-            if listed is None:
-                height, width = frame.picture.shape[:2]
-                listed = boxes.of_film(film.path, width, height)
-                for box in listed:
-                    box.check(width, height, film.path)
-            asked.append((frame.picture, in_frame(listed, frame.number)))
-        found = iter(estimator.poses_in(asked, batch_size))
-        for frame in batch:
-            yield frame, [] if frame.picture is None else next(found)
+def _shrunk(picture: draw.Picture, listed: Sequence[Box], factor: int) -> Asked:
+    """Every `factor` by `factor` px as one; black outside the picture, as it is when people are cut out."""
+    if factor == 1:
+        return picture, listed
+    below, beside = (-length % factor for length in picture.shape[:2])
+    whole = cv2.copyMakeBorder(picture, 0, below, 0, beside, cv2.BORDER_CONSTANT)
+    size = (whole.shape[1] // factor, whole.shape[0] // factor)
+    smaller = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    return smaller, [box.shrunk(factor) for box in listed]
 
 
 def _predict_film(
@@ -124,7 +162,7 @@ def _predict_film(
     """One annotated video, as large and as fast as the film."""
     numbers, rows = files
     target, rate = names.new(film.name, "-joints.mp4"), film.rate or STILLS
-    title = f"{estimator.name}{' (synthetic data)' if estimator.synthetic else ''}"
+    title = marked(estimator.name, estimator.synthetic)
     numbers.begin("{")
     numbers.item(str(film.path), "file")
     numbers.item(float(rate), "frames_per_second")
@@ -154,7 +192,8 @@ def _predict_film(
 
 def _say(path: Path, poses: Sequence[Pose], estimator: Estimator) -> None:
     people = f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
-    print(f"{path}: {people}, mean confidence {_sure(poses, estimator):.3g}", flush=True)
+    sure = f", mean confidence {_sure(poses, estimator):.3g}" if poses else ""
+    print(f"{path}: {people}{sure}", flush=True)
 
 
 def _sure(poses: Sequence[Pose], estimator: Estimator) -> float:
@@ -167,7 +206,7 @@ def _said(facts: dict[str, Any]) -> str:
 
 def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Sequence[Pose]) -> draw.Picture:
     lines = [
-        f"{path.name}   {estimator.name}{' (synthetic data)' if estimator.synthetic else ''}",
+        marked(f"{path.name}   {estimator.name}", estimator.synthetic),
         "pink: the person's right, blue: left; the box is what the network was shown",
     ]
     return draw.people(picture, *_places(poses), lines)

@@ -1,7 +1,7 @@
 """Pictures named on the command line, read one by one; what could not be read, and how far things are."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -16,12 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from pose_lightning import draw
 from pose_lightning.convert.pictures import read_picture
 from pose_lightning.errors import UserError
+from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.films import Film, Frame, batches
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.results import Names, make_folder
 
 NAMED: Final = 5
-"""Unreadable frames of a film that a message names."""
+"""Of unreadable pictures, of a film's frames and of boxes: those that a message names; JSON has all."""
 
 
 class Progress:
@@ -59,9 +60,9 @@ class Photographs:
         UserError: If the folder cannot be made.
     """
 
-    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
+    def __init__(self, paths: Sequence[Path], folder: Path, taken: Iterable[Path] = ()) -> None:
         make_folder(folder)
-        self.paths, self.names = paths, Names(folder)
+        self.paths, self.names = paths, Names(folder, taken)
         self.unreadable: dict[Path, str] = {}
 
     def __iter__(self) -> Iterator[tuple[Path, UInt8[np.ndarray, "h w 3"]]]:
@@ -95,19 +96,25 @@ class Photographs:
 
 
 class Troubles:
-    """What is unreadable in films."""
+    """What is unreadable in films, and what else of the inputs has no answer."""
 
     def __init__(self, inputs: Inputs) -> None:
         self._unopened = inputs.unopened
         self._frames: dict[Path, list[tuple[int, str]]] = {}
+        self._refused: list[tuple[Path, str]] = []
 
     def add(self, film: Film, frame: Frame) -> None:
         """A frame that cannot be read."""
         self._frames.setdefault(film.path, []).append((frame.number, frame.reason))
 
+    def refuse(self, path: Path, message: str) -> None:
+        """An input, or a box of it, that makes no sense; the message names both."""
+        self._refused.append((path, message))
+
     def to_json(self) -> list[dict[str, Any]]:
         """All of them."""
-        whole = [{"file": str(path), "reason": reason} for path, reason in self._unopened.items()]
+        refused = [*self._unopened.items(), *self._refused]
+        whole = [{"file": str(path), "reason": reason} for path, reason in refused]
         single = [
             {"file": str(path), "frame": number, "reason": reason}
             for path, frames in self._frames.items()
@@ -123,16 +130,36 @@ class Troubles:
         """
         said: list[str] = []
         if photographs.unreadable:
-            listed = "; ".join(f"{path}: {reason}" for path, reason in photographs.unreadable.items())
+            items = list(photographs.unreadable.items())
+            listed = "; ".join(f"{path}: {reason}" for path, reason in items[:NAMED])
+            listed += f"; and {len(items) - NAMED} more" if len(items) > NAMED else ""
             count = f"{len(photographs.unreadable)} of {len(photographs.paths)}"
             said.append(f"{count} pictures cannot be read: {listed}")
         said += [f"{path} {reason}" for path, reason in self._unopened.items()]
+        messages = [message for _, message in self._refused]
+        said += messages[:NAMED]
+        if len(messages) > NAMED:
+            said.append(f"and {len(messages) - NAMED} more such boxes")
         for path, frames in self._frames.items():
             listed = "; ".join(f"frame {number}: {reason}" for number, reason in frames[:NAMED])
             more = f"; and {len(frames) - NAMED} more" if len(frames) > NAMED else ""
-            said.append(f"{path}: {len(frames)} frames cannot be read: {listed}{more}")
+            count = f"{len(frames)} frame{'' if len(frames) == 1 else 's'}"
+            said.append(f"{path}: {count} without an answer: {listed}{more}")
         if said:
             raise UserError("\n".join(said))
+
+
+def usable(boxes: Sequence[Box], width: int, height: int, path: Path, troubles: Troubles) -> list[Box]:
+    """Those that show something of a picture of this size; the others are troubles."""
+    found: list[Box] = []
+    for box in boxes:
+        try:
+            box.check(width, height, path)
+        except UserError as error:
+            troubles.refuse(path, str(error))
+        else:
+            found.append(box)
+    return found
 
 
 def in_batches(photographs: Photographs, size: int) -> Iterator[tuple[list[Path], list[draw.Picture]]]:

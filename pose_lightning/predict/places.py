@@ -1,13 +1,13 @@
 """Where people are in the inputs of a call: in one box, in those of a file, or in all of the picture."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box, boxes_of, read_boxes, whole
-from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.inputs import NAMED, Inputs
 
 
 class Places(Protocol):
@@ -38,7 +38,7 @@ class OneBox:
 
     @classmethod
     def tight(cls, x: float, y: float, w: float, h: float) -> "OneBox":
-        """A tight one."""
+        """Of a person's px, without a margin."""
         return cls(Box.around(x, y, w, h, source="--box"))
 
     @classmethod
@@ -53,17 +53,31 @@ class OneBox:
     of_film = of_picture
 
 
+def _by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in paths:
+        found.setdefault(path.name, []).append(path)
+    return found
+
+
 class BoxesOfFile:
     """What a file lists.
 
     Raises:
-        UserError: If it has none for one of the inputs, or single frames of a picture.
+        UserError: If it has none for one of the inputs, one bare name for two of them, or single frames of a picture.
     """
 
     def __init__(self, path: Path, inputs: Inputs) -> None:
         listed = read_boxes(path)
-        films = [film.path for film in inputs.films]
-        self._found = {name: boxes_of(listed, name, path) for name in [*inputs.photographs, *films]}
+        named = list(dict.fromkeys([*inputs.photographs, *(film.path for film in inputs.films)]))
+        self._found = {name: boxes_of(listed, name, path) for name in named}
+        for bare, several in _by_name(each for each in named if str(each) not in listed).items():
+            if len(several) > 1:
+                raise UserError(f"--boxes {path}: {bare} could be {several[0]} or {several[1]}; name them as given")
+        known = {name for each in [*named, *inputs.unopened] for name in (str(each), each.name)}
+        if unknown := [name for name in listed if name not in known]:
+            more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
+            print(f"--boxes {path}: no input is called {', '.join(unknown[:NAMED])}{more}", flush=True)
         for name in inputs.photographs:
             if numbered := [box for box in self._found[name] if box.frame is not None]:
                 raise UserError(

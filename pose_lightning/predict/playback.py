@@ -29,6 +29,7 @@ class Scene:
         square: What the network was shown, as left edge, top edge and side in px of the picture.
         pose: Mm (17, 3); None where it has none, or not yet.
         note: Why it has none.
+        time: When the film shows it, s; None where nobody says.
     """
 
     number: int
@@ -36,13 +37,15 @@ class Scene:
     square: tuple[float, float, float]
     pose: np.ndarray | None = None
     note: str = ""
+    time: float | None = None
 
 
 def scene_of(frame: Frame, square: tuple[int, int, int]) -> Scene:
     """A frame of which the network sees a square, x0, y0 and side in px."""
     picture, factor, above = turntable.small(np.asarray(frame.picture))
     x0, y0, side = square
-    return Scene(frame.number, picture, ((x0 - 0.5) * factor, (y0 - 0.5) * factor + above, side * factor))
+    shown = (x0 * factor - 0.5, y0 * factor - 0.5 + above, side * factor)
+    return Scene(frame.number, picture, shown, time=frame.time)
 
 
 class Playback:
@@ -60,6 +63,7 @@ class Playback:
         self._first: list[Scene] | None = []
         self._shown = 0
         self._before: draw.Picture | None = None
+        self._waiting: list[Scene] = []
 
     def add(self, scene: Scene) -> None:
         """The next one."""
@@ -85,11 +89,15 @@ class Playback:
     def _show(self, scene: Scene) -> None:
         picture = scene.picture
         if picture is None:
-            if self._before is None:  # nobody knows how large it is
+            if self._before is None:  # nobody knows yet how large it is
+                self._waiting.append(scene)
                 return
             picture = draw.label((self._before * DIMMED).astype(np.uint8), [scene.note])
         else:
             self._before = picture
+            waiting, self._waiting = self._waiting, []
+            for each in waiting:
+                self._show(each)
         angle = 2 * math.pi * self._shown / self._turn
         caption = f"{self.title}   frame {scene.number}"
         self.recording.add(turntable.beside(picture, scene.square, scene.pose, angle, caption))

@@ -61,8 +61,8 @@ class PoseEstimator:
         facts: Where its weights are from.
 
     Attributes:
-        taught: Which joints its training store has.
-        synthetic: Whether that is of drawn people; None where there is none.
+        taught: Which joints its training store has; all where there is no store.
+        synthetic: Whether that is of drawn people; None where nobody knows.
         manner: How it is asked.
     """
 
@@ -75,19 +75,23 @@ class PoseEstimator:
         self.taught: np.ndarray = np.ones(len(MPII), dtype=bool)
         self.synthetic: bool | None = None
         self._crop, self._box_in_crop = CROP.crop, CROP.box_in_crop
-        if not data.store_path("train").is_file():
-            return
-        with data.store("train") as store:
-            self.taught = np.any(store.labels["labelled"], axis=0)
-            self.synthetic = bool(store.attrs["synthetic"])
-            if store.shape is not None:
-                self._crop, self._box_in_crop = store.shape[0], int(store.attrs["box_in_crop"])
 
     @classmethod
     def of_run(cls, built: PoseCLI, checkpoint: Path, step: int) -> "PoseEstimator":
-        """A run with the weights of its checkpoint, from `trained.load`."""
-        name = str(built.config.experiment)
-        return cls(built.model, built.datamodule, name, {"checkpoint": str(checkpoint), "step": step})
+        """A run with the weights of its checkpoint, from `trained.load`.
+
+        Raises:
+            UserError: If its training store is missing: nothing else knows which joints it was taught.
+        """
+        data: Any = built.datamodule
+        facts = {"checkpoint": str(checkpoint), "step": step}
+        made = cls(built.model, data, str(built.config.experiment), facts)
+        with data.store("train") as store:
+            made.taught = np.any(store.labels["labelled"], axis=0)
+            made.synthetic = bool(store.attrs["synthetic"])
+            if store.shape is not None:
+                made._crop, made._box_in_crop = store.shape[0], int(store.attrs["box_in_crop"])
+        return made
 
     @classmethod
     def of_weights(cls, path: Path, *, input_size: int, manner: Manner = PLAIN) -> "PoseEstimator":

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning import draw
-from pose_lightning.predict.answers import Ranking
+from pose_lightning.predict.answers import Ranking, check_numbers, marked, say_data
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
@@ -30,7 +30,8 @@ class Ranker(Protocol):
     checkpoint: Path
     step: int
     experiment: str
-    synthetic: bool
+    synthetic: bool | None
+    flip_test: bool
     target: str
     classes: tuple[str, ...]
 
@@ -56,11 +57,10 @@ def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: P
     Raises:
         UserError: When all others are done, if something cannot be read.
     """
-    photographs = Photographs(inputs.photographs, folder)
+    photographs = Photographs(inputs.photographs, folder, [json] if json else [])
     troubles = Troubles(inputs)
     print(f"predicting {classifier.target} with {classifier.checkpoint} (step {classifier.step})", flush=True)
-    if classifier.synthetic:
-        print("trained on SYNTHETIC (demo) pictures: photographs are nothing that it knows", flush=True)
+    say_data(classifier.synthetic, "pictures", "photographs")
     table = photographs.names.new("classes", ".csv")
     with ExitStack() as stack:
         rows = stack.enter_context(CsvFile(table, COLUMNS))
@@ -91,7 +91,7 @@ def _list(numbers: JsonFile, key: str, values: list[dict[str, Any]]) -> None:
 def _pictures(classifier: Ranker, photographs: Photographs, rows: CsvFile, batch_size: int) -> list[dict[str, Any]]:
     said: list[dict[str, Any]] = []
     for paths, pictures in in_batches(photographs, batch_size):
-        for path, picture, shares in zip(paths, pictures, classifier.probabilities_of(pictures), strict=True):
+        for path, picture, shares in zip(paths, pictures, _shares(classifier, pictures), strict=True):
             found = classifier.ranking(path, shares)
             _show(found)
             note = f"{path.name}   {_title(classifier)}"
@@ -101,10 +101,16 @@ def _pictures(classifier: Ranker, photographs: Photographs, rows: CsvFile, batch
     return said
 
 
+def _shares(classifier: Ranker, pictures: Sequence[draw.Picture]) -> np.ndarray:
+    found = classifier.probabilities_of(pictures)
+    check_numbers(found, f"{classifier.checkpoint} (step {classifier.step})")
+    return found
+
+
 def _in_film(classifier: Ranker, film: Film, batch_size: int) -> Iterator[tuple[Frame, np.ndarray | None]]:
     """Every frame and the probabilities of its classes; none where it cannot be read."""
     for batch in batches(of_one_size(film), batch_size):
-        found = iter(classifier.probabilities_of([each.picture for each in batch if each.picture is not None]))
+        found = iter(_shares(classifier, [each.picture for each in batch if each.picture is not None]))
         for frame in batch:
             yield frame, None if frame.picture is None else next(found)
 
@@ -142,7 +148,7 @@ def _predict_film(
 
 
 def _title(classifier: Ranker) -> str:
-    return f"{classifier.experiment}{' (synthetic data)' if classifier.synthetic else ''}"
+    return marked(classifier.experiment, classifier.synthetic)
 
 
 def _rows(found: Ranking, frame: int | str) -> list[list[Any]]:
@@ -171,5 +177,6 @@ def _facts(classifier: Ranker) -> dict[str, Any]:
         "checkpoint": classifier.checkpoint.name,
         "step": classifier.step,
         "target": classifier.target,
+        "flip_test": classifier.flip_test,
         "synthetic": classifier.synthetic,
     }

@@ -1,6 +1,7 @@
 """Moving pictures, written frame by frame, whole or not at all."""
 
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Protocol, Self
@@ -68,7 +69,7 @@ class VideoRecording:
         self._file.mux(self._stream.encode(frame))
 
     def _open(self, av: Any, height: int, width: int) -> None:
-        self._file = av.open(str(self._partial), "w", format="mp4", options={"movflags": "faststart"})
+        self._file = av.open(f"file:{self._partial}", "w", format="mp4", options={"movflags": "faststart"})
         if "libx264" in av.codecs_available:
             self._stream = self._file.add_stream("libx264", rate=self.rate, options={"crf": "20", "preset": "veryfast"})
         else:
@@ -156,9 +157,17 @@ class GifRecording:
             return
         partial = self.path.with_name(self.path.name + ".partial")
         first, *rest = self._frames
-        duration = max(20, round(1000 / float(self.rate) / 10) * 10)  # GIF counts hundredths; below 20 ms players balk
+        duration = _durations(self.rate, len(self._frames))
         try:
             first.save(partial, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
             partial.replace(self.path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _durations(rate: Fraction, count: int) -> list[int]:
+    """Ms of every frame of a GIF, which counts hundredths of a second; together they are as long as the film."""
+    if rate >= 50:  # players balk at less than 20 ms
+        return [20] * count
+    ends = [round(100 * number / rate) for number in range(count + 1)]
+    return [10 * (end - start) for start, end in pairwise(ends)]

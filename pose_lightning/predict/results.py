@@ -2,12 +2,16 @@
 
 import csv
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from pose_lightning.errors import UserError
+
+LONGEST_NAME: Final = 255 - len(".partial") - len("-99999")
+"""Bytes of a file's name, of the 255 that file systems take."""
 
 
 def make_folder(folder: Path) -> None:
@@ -23,18 +27,22 @@ def make_folder(folder: Path) -> None:
 
 
 class Names:
-    """Names of files in a folder, none of which this call has given before."""
+    """Names of files in a folder, none of which this call has given before, or is taken otherwise."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, taken: Iterable[Path] = ()) -> None:
         self.folder = folder
         self.given: list[Path] = []
+        self._taken = set(taken)
 
     def new(self, stem: str, suffix: str) -> Path:
         """`FOLDER/STEM+SUFFIX`, or with a number between the two; with neither an end nor a path of its own."""
+        while len(os.fsencode(stem)) + len(suffix) > LONGEST_NAME:
+            stem = stem[:-1]
         number, target = 2, self.folder / f"{stem}{suffix}"
-        while target in self.given:
+        while target in self._taken:
             target = self.folder / f"{stem}-{number}{suffix}"
             number += 1
+        self._taken.add(target)
         self.given.append(target)
         return target
 
@@ -47,7 +55,7 @@ class _Growing:
         self._partial = path.with_name(path.name + ".partial")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._partial.open("w", encoding="utf-8", newline="")
+            self._file = self._partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error.strerror}") from error
 

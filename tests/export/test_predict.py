@@ -12,6 +12,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from pose_lightning.predict import main
+from pose_lightning.predict.onnx import read
 from pose_lightning.runs import RunDirectory
 
 WITHOUT_PYTORCH = """
@@ -53,6 +54,18 @@ def test_joints_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirec
     said = json.loads((tmp_path / "onnx" / "joints.json").read_text())
     assert (said["checkpoint"], said["step"], said["synthetic"]) == ("best.ckpt", 7, True)
     assert (tmp_path / "onnx" / "1.png.png").is_file()
+
+
+@pytest.mark.parametrize("task", ["heatmap", "activity", "regression"])
+def test_a_file_that_does_not_know_its_data_does_not_say_it_is_real(
+    task: str, files: dict[str, Path], tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(str(files[task]))
+    for each in model.metadata_props:
+        each.value = "null" if each.key == "synthetic" else each.value
+    onnx.save(model, str(tmp_path / "a.onnx"))
+    assert read(tmp_path / "a.onnx", flip_test=False, decoding=None).synthetic is None
 
 
 def test_classes_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirectory], tmp_path: Path) -> None:

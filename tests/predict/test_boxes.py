@@ -7,6 +7,8 @@ import pytest
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box, boxes_of, in_frame, numbers, read_boxes, whole
+from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.places import BoxesOfFile
 
 
 def test_a_box_is_about_the_middle_of_its_pixels_with_a_margin() -> None:
@@ -18,7 +20,7 @@ def test_the_whole_image_is_the_person() -> None:
 
 
 def test_mpiis_centre_and_scale_are_adjusted_once() -> None:
-    assert Box.of_mpii(100, 200, 2.0, "x") == Box(100, 230, 500.0, "x")
+    assert Box.of_mpii(100, 200, 2.0, "x") == Box(99, 229, 500.0, "x")  # MPII counts from 1
 
 
 def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
@@ -41,9 +43,10 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
         ("a.json", "[[1, 2, 3, 4]]", "wanted {"),
         ("a.json", '{"a": [1, 2, 3, 4]}', "a: wanted {"),
         ("a.json", '{"a": [[1, 2, 3]]}', "box 1: wanted x,y,w,h"),
+        ("a.JSON", '{"a": [[1, 2, 3, 1%s]]}' % ("0" * 400), "box 1: wanted x,y,w,h"),
         ("absent.csv", None, "there is no such file"),
     ],
-    ids=["column", "short", "nan", "zero", "no json", "list", "flat", "three", "absent"],
+    ids=["column", "short", "nan", "zero", "no json", "list", "flat", "three", "huge", "absent"],
 )
 def test_files_that_say_something_else_are_refused(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
@@ -72,7 +75,7 @@ def test_options_that_are_no_box_are_refused(text: str, message: str) -> None:
     [
         (Box(-51, 20, 100, "--box"), "is outside"),
         (Box(20, 131, 100, "--box"), "is outside"),
-        (Box(5, 5, 9e3, ""), "large"),
+        (Box(5, 5, 9e3, ""), "too large"),
     ],
     ids=["left", "below", "large"],
 )
@@ -94,10 +97,42 @@ def test_boxes_of_single_frames_are_of_these_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "text"),
-    [("a.csv", "image,frame,x,y,w,h\na,-1,1,2,3,4\n"), ("a.json", '{"a": {"1.5": [[1, 2, 3, 4]]}}')],
-    ids=["csv", "json"],
+    [
+        ("a.csv", "image,frame,x,y,w,h\na,-1,1,2,3,4\n"),
+        ("a.json", '{"a": {"1.5": [[1, 2, 3, 4]]}}'),
+        ("a.json", '{"a": {"%s": [[1, 2, 3, 4]]}}' % ("9" * 5000)),
+    ],
+    ids=["csv", "json", "huge"],
 )
 def test_frames_that_are_no_numbers_are_refused(name: str, text: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match="is no whole number from 0"):
         read_boxes(tmp_path / name)
+
+
+def test_a_spreadsheets_mark_and_nobody_are_understood(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("image,x,y,w,h\na.jpg,1,2,3,4\n", encoding="utf-8-sig")
+    assert [box.side for box in read_boxes(tmp_path / "a.csv")["a.jpg"]] == [5]
+    (tmp_path / "a.json").write_text('{"a.jpg": []}')
+    assert boxes_of(read_boxes(tmp_path / "a.json"), Path("x/a.jpg"), Path("f")) == ()
+
+
+def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (tmp_path / "a.csv").write_text("image,x,y,w,h\n")
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(UserError, match=r"a\.csv cannot be read: .*Permission denied"):
+        read_boxes(tmp_path / "a.csv")
+
+
+def test_a_name_that_fits_two_inputs_is_refused_and_one_that_fits_none_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.csv").write_text("image,x,y,w,h\na.jpg,1,2,3,4\nabsent.jpg,1,2,3,4\n")
+    found = BoxesOfFile(tmp_path / "a.csv", Inputs([Path("x/a.jpg"), Path("x/a.jpg")]))
+    assert len(found.of_picture(Path("x/a.jpg"), 9, 9)) == 1
+    assert "no input is called absent.jpg" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"a\.jpg could be x/a\.jpg or y/a\.jpg"):
+        BoxesOfFile(tmp_path / "a.csv", Inputs([Path("x/a.jpg"), Path("y/a.jpg")]))

@@ -111,6 +111,7 @@ def test_a_stored_clip_goes_the_way_of_the_validation_split(
         np.testing.assert_allclose(poses_of(film)[:LENGTH], expected[clip], atol=2e-3)
     assert np.abs(expected[0] - expected[1]).max() > 0.01
     assert (found["synthetic"], found["step"], found["joints"]) == (True, 3, list(H36M.names))
+    assert [film["synthetic"] for film in found["films"]] == [True, True]
     rows = list(csv.DictReader((tmp_path / "joints.csv").read_text().splitlines()))
     assert [row["joint"] for row in rows[:17]] == list(H36M.names)
     table = np.array([[float(row[axis]) for axis in "xyz"] for row in rows]).reshape(2, 8, 17, 3)
@@ -142,12 +143,13 @@ def test_a_film_is_shown_at_the_rate_of_training(
     (film,) = read(out)["films"]
     assert (film["every"], film["frames_per_second"]) == (3, 10)
     assert [frame["frame"] for frame in film["frames"]] == [0, 3, 6, 9, 12, 15]
+    assert [frame["time"] for frame in film["frames"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.5])
     estimator = ClipEstimator(*trained.load(run))
     first, last = estimator.poses([clip[:4], clip[2:6]])
     np.testing.assert_allclose(poses_of(film), [*first, *last[2:]], atol=2e-3)
-    assert "the last clip overlaps the one before it by 2 of 4 frames" in capsys.readouterr().out
-    with Image.open(out / "walk-poses.gif") as picture:
-        assert picture.info["duration"] == 100
+    assert "a clip overlaps the one before it by 2 of 4 frames" in capsys.readouterr().out
+    with Image.open(out / "walk-poses.gif") as animation:
+        assert animation.info["duration"] == 100
 
 
 def test_an_array_of_clips_and_single_pictures_are_films_too(
@@ -166,6 +168,7 @@ def test_an_array_of_clips_and_single_pictures_are_films_too(
     assert "too few frames for a clip of 4: the last one is repeated 3 times" in printed.out
     assert "b.png: no picture" in printed.err
     films = read(tmp_path / "out")["films"]
+    assert [film["synthetic"] for film in films] == [None] * 3
     estimator = ClipEstimator(*trained.load(run, manner=trained.Manner(flip_test=True)))
     np.testing.assert_allclose(poses_of(films[0]), estimator.poses([clip[:4]])[0], atol=2e-3)
     np.testing.assert_allclose(poses_of(films[1]), estimator.poses([np.stack([clip[0]] * 4)])[0, :1], atol=2e-3)
@@ -178,9 +181,8 @@ def test_an_array_of_clips_and_single_pictures_are_films_too(
         (["val.h5", "--clips", "0,99999"], "--clips 99999: "),
         (["val.h5", "--clips", "x"], "--clips x: wanted whole numbers"),
         (["wrong.npy"], "wanted uint8 (clips, frames, height, width, 3)"),
-        (["two.csv"], "frame 0 has 2 boxes"),
     ],
-    ids=["absent", "letters", "array", "people"],
+    ids=["absent", "letters", "array"],
 )
 def test_clips_that_are_not_there_are_refused(
     arguments: list[str],
@@ -191,16 +193,34 @@ def test_clips_that_are_not_there_are_refused(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     np.save(tmp_path / "wrong.npy", np.zeros((2, 4, 8, 8, 3), np.float32))
-    (tmp_path / "two.csv").write_text("image,x,y,w,h\na.png,0,0,9,9\na.png,0,0,8,8\n")
-    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     paths = {"val.h5": [str(demo_clip_stores / "val.h5")], "wrong.npy": [str(tmp_path / "wrong.npy")]}
-    paths["two.csv"] = [str(tmp_path / "a.png"), "--boxes", str(tmp_path / "two.csv")]
     given = [part for each in arguments for part in paths.get(each, [each])]
     with pytest.raises(SystemExit) as stop:
         main([str(run.path), *given, "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.glob("out/*"))
+
+
+def test_boxes_that_cannot_be_used_leave_the_other_films(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two in one frame, which clips of one person cannot have, and one that is outside."""
+    lines = ["image,x,y,w,h", "a.png,0,0,9,9", "a.png,0,0,8,8", "b.png,0,0,30,30", "c.png,900,900,5,5"]
+    (tmp_path / "boxes.csv").write_text("\n".join(lines))
+    names = ["a.png", "b.png", "c.png"]
+    for name in names:
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 40, 3), np.uint8))
+    inputs = [str(tmp_path / name) for name in names]
+    with pytest.raises(SystemExit) as stop:
+        main([str(run.path), *inputs, "--boxes", str(tmp_path / "boxes.csv"), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "frame 0: has 2 boxes" in error
+    assert "c.png is 40 x 40 px, and the box of boxes.csv, line 5 is outside the image" in error
+    found = read(tmp_path / "out")
+    assert [len(film["frames"]) for film in found["films"]] == [0, 1, 0]
+    assert sorted(Path(each["file"]).name for each in found["unreadable"]) == ["a.png", "c.png"]
 
 
 def test_a_view_turns_about_the_vertical() -> None:

@@ -18,7 +18,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.predict import films
 from pose_lightning.predict.films import FilmError, Frame, FrameFolder, VideoFile, batches, of_one_size
 from pose_lightning.predict.inputs import gather, natural
-from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording
+from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording, _durations
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 
 RATE = Fraction(30000, 1001)
@@ -39,11 +39,11 @@ def write_video(path: Path, levels: list[int]) -> None:
             video.add(grey(level))
 
 
-def write_noise(path: Path, **options: str) -> None:
-    """Twelve frames, of which every fourth stands by itself."""
+def write_noise(path: Path, bf: int = 0, **options: str) -> None:
+    """Twelve frames, of which every fourth stands by itself, with up to `bf` in a row that refer to later ones."""
     noise = np.random.default_rng(1).integers(256, size=(12, 48, 64, 3), dtype=np.uint8)
     with av.open(str(path), "w", options=options) as file:
-        settings = {"g": "4", "bf": "0", "crf": "20", "sc_threshold": "0"}
+        settings = {"g": "4", "bf": str(bf), "b_strategy": "0", "crf": "20", "sc_threshold": "0"}
         stream = file.add_stream("libx264", rate=10, options=settings)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for picture in noise:
@@ -94,20 +94,47 @@ def test_a_video_that_was_filmed_on_its_side_is_shown_upright(tmp_path: Path) ->
     assert frame.picture[:10, :8].mean() < 100
 
 
-def test_a_damaged_frame_and_those_that_refer_to_it_are_unreadable(tmp_path: Path) -> None:
+def test_a_video_of_oblong_pixels_is_as_wide_as_it_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        file.mux(stream.encode(av.VideoFrame.from_ndarray(grey(90), format="rgb24")))
+        file.mux(stream.encode())
+    (frame,) = VideoFile.open(path)
+    assert frame.picture is not None
+    assert frame.picture.shape == (48, 85, 3)
+    assert frame.picture[:8, :18].mean() > 200
+    assert frame.picture[:8, 25:].mean() < 130
+
+
+@pytest.mark.parametrize("damaged", [5, 8, 9], ids=["inside", "key", "behind a key"])
+@pytest.mark.parametrize("bf", [0, 2])
+def test_a_damaged_frame_and_those_that_refer_to_it_are_unreadable(bf: int, damaged: int, tmp_path: Path) -> None:
     """Until the next frame that stands by itself; none of them becomes a picture of something else."""
-    path = tmp_path / "a.avi"
-    write_noise(path)
+    path = tmp_path / f"a.{'mp4' if bf else 'avi'}"
+    write_noise(path, bf)
+    whole = list(VideoFile.open(path))
     with av.open(str(path)) as file:
-        fifth = [packet for packet in file.demux(video=0) if packet.size][5]
-        place, size = path.read_bytes().index(bytes(fifth)), fifth.size
+        packet = [packet for packet in file.demux(video=0) if packet.size][damaged]
+        assert packet.is_keyframe == (damaged == 8)
+        place, size = path.read_bytes().index(bytes(packet)), packet.size
     data = bytearray(path.read_bytes())
     data[place + size // 4 : place + size] = bytes(size - size // 4)
     path.write_bytes(data)
     frames = list(VideoFile.open(path))
     assert [frame.number for frame in frames] == list(range(12))
-    assert [frame.number for frame in frames if frame.picture is None] == [5, 6, 7]
     assert all(frame.reason for frame in frames if frame.picture is None)
+    pictures = {frame.time: frame.picture for frame in whole}
+    for frame in frames:
+        if frame.picture is not None:
+            np.testing.assert_array_equal(frame.picture, np.asarray(pictures[frame.time]))
+    assert frames[0].picture is not None
+    if bf == 0:
+        assert [frame.number for frame in frames if frame.picture is None] == list(
+            range(damaged, 8 if damaged < 8 else 12)
+        )
 
 
 def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
@@ -120,6 +147,49 @@ def test_a_video_that_was_cut_off_says_so(tmp_path: Path) -> None:
     assert 4 <= sum(readable) <= 7
     assert readable == sorted(readable, reverse=True)
     assert "its header says 12" in frames[-1].reason
+
+
+@pytest.mark.parametrize("kind", ["mkv", "flv"])
+@pytest.mark.parametrize("share", [1.0, 0.4], ids=["whole", "cut off"])
+def test_a_video_whose_header_counts_no_frames_is_measured_by_its_time(kind: str, share: float, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{kind}"
+    write_noise(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: round(share * len(data))])
+    frames = list(VideoFile.open(path))
+    if share == 1:
+        assert [frame.reason for frame in frames] == [""] * 12
+    else:
+        assert "its header says 1.2" in frames[-1].reason
+        assert 3 <= sum(frame.picture is not None for frame in frames) <= 6
+
+
+def test_a_trimmed_video_is_whole(tmp_path: Path) -> None:
+    """Of 12 frames an edit list leaves the last four, as phones write it when a video is cut."""
+    path = tmp_path / "a.mp4"
+    write_noise(path)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"elst") + 12
+    length, start = (int.from_bytes(data[each : each + 4]) for each in (place, place + 4))
+    with av.open(str(path)) as file:
+        base = file.streams.video[0].time_base
+        assert base is not None
+    moved = start + round(Fraction(8, 10) / base)
+    data[place : place + 8] = (length // 3).to_bytes(4) + moved.to_bytes(4)
+    path.write_bytes(data)
+    video = VideoFile.open(path)
+    assert video.count == 4
+    assert [frame.picture is not None for frame in video] == [True] * 4
+
+
+def test_a_video_without_a_frame_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    write_noise(path)
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"movi") + 4])
+    frames = list(VideoFile.open(path))
+    assert frames[0].reason == "the file has no frame"
+    assert all(frame.picture is None for frame in frames)
 
 
 def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path) -> None:
@@ -147,6 +217,7 @@ def test_what_is_no_video_cannot_be_opened(data: bytes, tmp_path: Path) -> None:
 
 def test_without_pyav_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "av", None)
+    (tmp_path / "a.mp4").touch()
     with pytest.raises(UserError, match=r"pose_lightning\[convert\]"):
         gather([tmp_path / "a.mp4"])
 
@@ -223,6 +294,13 @@ def test_a_gif_repeats_and_has_the_rate_of_its_frames(tmp_path: Path, monkeypatc
     assert "first 3 frames" in recording.note
 
 
+@pytest.mark.parametrize("rate", [Fraction(30), Fraction(24), RATE, Fraction(8)], ids=str)
+def test_a_gif_lasts_as_long_as_its_film(rate: Fraction) -> None:
+    durations = _durations(rate, 240)
+    assert min(durations) >= 20
+    assert sum(durations) == pytest.approx(float(240_000 / rate), abs=5)
+
+
 def test_json_that_grows_is_json(tmp_path: Path) -> None:
     with JsonFile(tmp_path / "a.json") as numbers:
         numbers.item("x", "name")
@@ -241,6 +319,27 @@ def test_json_that_grows_is_json(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "a.json").read_text()) == {"name": "x", "rows": rows, "c": None}
 
 
+def test_names_need_not_be_text(tmp_path: Path) -> None:
+    name = "a\udcff.jpg"
+    with CsvFile(tmp_path / "a.csv", ["file"]) as table:
+        table.rows([[name]])
+    assert (tmp_path / "a.csv").read_bytes() == b"file\na\xff.jpg\n"
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "a\udcff.mp4"], ids=["colon", "no text"])
+def test_a_video_may_be_called_anything(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(Path("plain.mp4"), LEVELS[:2])
+    Path("plain.mp4").rename(name)
+    found = gather([Path(name)])
+    if name.isascii():
+        assert [len(list(film)) for film in found.films] == [2]
+        write_video(Path("12:31.mp4"), LEVELS[:2])
+        assert len(list(VideoFile.open(Path("12:31.mp4")))) == 2
+    else:
+        assert len(found) == 1
+
+
 def test_a_table_quotes_what_it_must(tmp_path: Path) -> None:
     with CsvFile(tmp_path / "a.csv", ["file", "x"]) as table:
         table.rows([['a,"b".jpg', 1]])
@@ -248,6 +347,12 @@ def test_a_table_quotes_what_it_must(tmp_path: Path) -> None:
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:
+    names = Names(tmp_path, [tmp_path / "b.png"])
+    assert names.new("b", ".png").name == "b-2.png"
+    long = [names.new("ä" * 200, "-joints.mp4") for _ in range(2)]
+    for path in long:
+        path.with_name(path.name + ".partial").write_text("x")
+    assert len(set(long)) == 2
     names = Names(tmp_path)
     assert [names.new("a", ".png").name for _ in range(3)] == ["a.png", "a-2.png", "a-3.png"]
 
@@ -264,13 +369,26 @@ def test_folders_patterns_and_files_are_gathered_in_order(tmp_path: Path) -> Non
     (folder / "below").mkdir()
     write_video(folder / "walk.mp4", LEVELS[:2])
     found = gather([tmp_path / "absent.jpg", folder, folder / "*.png"])
-    assert [path.name for path in found.photographs] == ["absent.jpg", "9.PNG", "10.png", "10.png"]
+    assert [path.name for path in found.photographs] == ["9.PNG", "10.png", "10.png"]
+    assert found.unopened == {tmp_path / "absent.jpg": "cannot be read: there is no such file"}
     assert [film.path.name for film in found.films] == ["walk.mp4"]
     assert found.skipped == [f"skipped in {folder}: below, notes.txt, neither pictures nor videos"]
     assert len(found) == 5
     frames = gather([folder], rate=RATE, folders=True)
     assert frames.photographs == []
     assert [(film.name, film.rate, film.count) for film in frames.films] == [("photos", RATE, 2), ("walk", RATE, 2)]
+
+
+def test_folders_that_a_pattern_finds_may_have_nothing(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "a" / "b", ["1.png", "2.JFIF.jpg"])
+    (tmp_path / "a" / "b" / "3.heic").write_text("x")
+    found = gather([tmp_path / "**"])
+    assert [path.name for path in found.photographs] == ["1.png", "2.JFIF.jpg"]
+    assert found.skipped == [f"skipped in {tmp_path / 'a' / 'b'}: 3.heic, which must be converted to JPEG"]
+    assert "convert it to JPEG" in gather([tmp_path / "a" / "b" / "3.heic"]).unopened[tmp_path / "a" / "b" / "3.heic"]
+    (tmp_path / "c").mkdir()
+    with pytest.raises(UserError, match="fits no picture or video"):
+        gather([tmp_path / "c*"])
 
 
 def test_folders_and_patterns_without_anything_are_refused(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from pose_lightning import cli, trained
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
-from pose_lightning.predict import PoseEstimator, main
+from pose_lightning.predict import PoseEstimator, main, people
+from pose_lightning.predict.answers import Pose
 from pose_lightning.predict.boxes import Box, whole
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import StoreWriter
@@ -141,10 +143,18 @@ def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys
     assert (read["pictures"][0]["width"], read["pictures"][0]["height"]) == (170, 140)
     drawn = cv2.imread(str(out / "photo.png.png"))
     assert drawn is not None
-    assert (drawn[..., ::-1] == (255, 105, 205)).all(axis=-1).any()  # the person's right
     printed = capsys.readouterr().out
     assert "1 person" in printed
     assert "SYNTHETIC" in printed
+
+
+def test_the_persons_right_is_pink_and_left_is_blue() -> None:
+    joints = np.stack([np.arange(16.0) % 4, np.arange(16) // 4], axis=1) * 40 + 20
+    pose = Pose(Box(80.0, 80.0, 150.0, ""), joints, np.ones(16))
+    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], "")
+    found = {MPII.names[joint]: tuple(picture[int(y), int(x)].tolist()) for joint, (x, y) in enumerate(joints)}
+    assert (found["right wrist"], found["right ankle"]) == ((255, 105, 205),) * 2
+    assert (found["left wrist"], found["left ankle"]) == ((80, 190, 255),) * 2
 
 
 def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
@@ -152,13 +162,54 @@ def test_ways_to_say_the_same_box_agree(place: Path, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("image,x,y,w,h\nphoto.png,0,0,170,140\n")
     scale = 1.25 * 170 / 250  # of which the box is 250 px
     ways = [[], ["--box", "0,0,170,140"], ["--boxes", str(tmp_path / "boxes.csv")]]
-    ways.append(["--center", f"84.5,{69.5 - 15 * scale}", "--scale", str(scale)])
+    ways.append(["--center", f"85.5,{70.5 - 15 * scale}", "--scale", str(scale)])
     found = []
     for number, way in enumerate(ways):
         main([str(place / "run"), picture, *way, "--out", str(tmp_path / str(number))])
         found.append(numbers_of(tmp_path / str(number) / "joints.json")[0])
     for other in found[1:]:
         np.testing.assert_allclose(other, found[0], atol=1e-6)
+
+
+def test_a_picture_too_large_to_be_cut_is_made_smaller_first(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A third as large: its joints are those of that, in px of the picture as it was."""
+    small = photograph()
+    large = np.repeat(np.repeat(small, 3, axis=0), 3, axis=1)
+    cv2.imwrite(str(tmp_path / "large.png"), np.ascontiguousarray(large[:, :-1, ::-1]))  # 509 px, no multiple of 3
+    black = small.copy()
+    black[:, -1] = np.round(2 / 3 * black[:, -1])
+    monkeypatch.setattr("pose_lightning.predict.people.LARGEST_SIDE", 100)
+    main([str(place / "run"), str(tmp_path / "large.png"), "--box", "60,90,150,240", "--out", str(tmp_path / "out")])
+    found, read = numbers_of(tmp_path / "out" / "joints.json")
+    (pose,) = PoseEstimator.of_run(*trained.load(run_of(place))).poses(black, [Box(44.5, 69.5, 100.0, "")])
+    expected = 3 * pose.joints[np.arange(16) != PELVIS] + 1
+    np.testing.assert_allclose(found[0, :, :2], expected, atol=1e-3)
+    assert read["pictures"][0]["people"][0]["box"] == {"center": [134.5, 209.5], "side": 300.0, "from": "--box"}
+
+
+def test_a_wide_photograph_is_as_good_as_any(place: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "wide.png"), np.full((200, 7000, 3), 90, np.uint8))
+    main([str(place / "run"), str(tmp_path / "wide.png"), "--out", str(tmp_path / "out")])
+    assert numbers_of(tmp_path / "out" / "joints.json")[0].shape == (1, 15, 3)
+
+
+def test_a_box_outside_its_picture_leaves_the_others(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_frames(tmp_path / "walk")
+    boxes = {"8.png": [[20, 30, 50, 80]], "9.png": [[900, 900, 5, 5]], "10.png": [[900, 0, 5, 5], [20, 30, 50, 80]]}
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    out = tmp_path / "out"
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), str(tmp_path / "walk"), "--boxes", str(tmp_path / "boxes.json"), "--out", str(out)])
+    assert stop.value.code == 2
+    assert "9.png is 170 x 140 px, and the box of boxes.json, 9.png, box 1 is outside" in capsys.readouterr().err
+    read = json.loads((out / "joints.json").read_text())
+    people = [(Path(each["file"]).name, len(each["people"])) for each in read["pictures"]]
+    assert people == [("8.png", 1), ("10.png", 1)]
+    assert [Path(each["file"]).name for each in read["unreadable"]] == ["9.png", "10.png"]
 
 
 def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path) -> None:
@@ -168,15 +219,27 @@ def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path
     found, read = numbers_of(tmp_path / "joints.json")
     assert found.shape == (1, 16, 3)
     assert read["weights"] == weights
-    moved = place.with_name("moved")
-    run = RunDirectory(place / "run")
-    (place / "train.h5").rename(moved)
-    try:
-        (pose,) = PoseEstimator.of_run(*trained.load(run)).poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
-    finally:
-        moved.rename(place / "train.h5")
+    built = trained.load(run_of(place))[0]
+    storeless = PoseEstimator(built.model, built.datamodule, "tiny", {})
+    (pose,) = storeless.poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
     np.testing.assert_allclose(found[0, :, :2], pose.joints, atol=1e-6)
     assert StackedHourglass.from_weights(weights).settings["features"] == NETWORK["features"]
+
+
+def test_a_run_without_its_training_store_is_refused(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It alone knows which joints the network was taught, and whether of drawn people."""
+    moved = place.with_name("moved")
+    (place / "train.h5").rename(moved)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main([str(place / "run"), str(place / "photo.png"), "--out", str(tmp_path / "out")])
+    finally:
+        moved.rename(place / "train.h5")
+    assert stop.value.code == 2
+    assert str(place / "train.h5") in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -276,8 +339,13 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
     with av.open(str(out / "walk-joints.mp4")) as container:
         stream = container.streams.video[0]
         drawn = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
-        assert (stream.average_rate, len(drawn), drawn[0].shape) == (12.5, 4, (140, 170, 3))
-    assert np.abs(drawn[2].astype(int) - frames[2]).max() > 100  # the skeleton
+        assert stream.average_rate == Fraction(25, 2)
+        assert (len(drawn), drawn[0].shape) == (4, (140, 170, 3))
+    expected = people._drawn_in_frame(frames[2], [pose], "tiny (synthetic data)").astype(int)
+    skeleton = (np.abs(expected - frames[2]).max(axis=2) > 60)[40:]  # below the title
+    assert skeleton.any()
+    shown, plain = drawn[2][40:][skeleton].astype(int), frames[2][40:][skeleton]
+    assert np.abs(shown - expected[40:][skeleton]).mean() < np.abs(shown - plain).mean() / 2
 
 
 def test_pictures_in_batches_are_as_one_by_one(place: Path, tmp_path: Path) -> None:
@@ -308,7 +376,10 @@ def test_what_is_for_clips_or_videos_is_refused(
     arguments: list[str], message: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "frames.csv").write_text("image,frame,x,y,w,h\nphoto.png,3,1,2,30,40\n")
-    paths = {"photo.png": str(place / "photo.png"), "frames.csv": str(tmp_path / "frames.csv")}
+    np.save(tmp_path / "clips.npy", np.zeros((1, 2, 20, 20, 3), np.uint8))
+    paths = {name: str(tmp_path / name) for name in ("frames.csv", "clips.npy")} | {
+        "photo.png": str(place / "photo.png")
+    }
     with pytest.raises(SystemExit) as stop:
         main([str(place / "run"), *(paths.get(each, each) for each in arguments), "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
@@ -322,9 +393,7 @@ def test_pictures_stay_pictures_beside_a_video_that_cannot_be_opened(
     (tmp_path / "walk.mp4").write_text("no video")
     out = tmp_path / "out"
     with pytest.raises(SystemExit) as stop:
-        main(
-            [str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--rate", "9", "--out", str(out)]
-        )
+        main([str(place / "run"), str(tmp_path / "walk.mp4"), str(place / "photo.png"), "--out", str(out)])
     assert stop.value.code == 2
     assert "walk.mp4 cannot be opened" in capsys.readouterr().err
     read = json.loads((out / "joints.json").read_text())
@@ -339,12 +408,29 @@ def test_a_folder_cannot_get_what_is_drawn_of_it(place: Path, capsys: pytest.Cap
 
 
 def test_an_interrupted_call_leaves_no_half_file(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
+    shown: list[object] = []
+
+    def interrupted(picture: np.ndarray, *_: object) -> np.ndarray:
+        shown.append(picture)
+        if len(shown) == 3:
+            raise KeyboardInterrupt
+        return picture
 
     write_frames(tmp_path / "walk")
     monkeypatch.setattr("pose_lightning.predict.people._drawn_in_frame", interrupted)
     with pytest.raises(SystemExit) as stop:
-        main([str(place / "run"), str(tmp_path / "walk"), "--rate", "10", "--out", str(tmp_path / "out")])
+        main(
+            [
+                str(place / "run"),
+                str(tmp_path / "walk"),
+                "--rate",
+                "10",
+                "--batch-size",
+                "2",
+                "--out",
+                str(tmp_path / "out"),
+            ]
+        )
     assert stop.value.code == 130
+    assert len(shown) == 3  # the first of the second batch
     assert list((tmp_path / "out").iterdir()) == []
