@@ -32,7 +32,7 @@ PARAMETERS = {  # that learn
     "regression_vgg16": 43_969_139,
     "regression_vgg_lstm": 20_072_947,  # about 20.08 M: report 000
     "regression_vgg_lstm_adam": 20_072_947,
-    "simplebaseline_lsp": 6_372_368,
+    "simplebaseline_lsp": 3_747_408,
     "simplebaseline_mpii": 33_999_440,  # 34.0 M: Xiao et al., table 2
     "vitpose_mpii": 89_998_096,  # 90 M: the authors' page
 }
