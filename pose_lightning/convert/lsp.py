@@ -1,4 +1,4 @@
-"""Leeds Sports Pose (LSP) and its extension (LSPET) -> stores `train.h5` and `val.h5`.
+"""Leeds Sports Pose (LSP) and its extension (LSPET) -> stores `train.h5` and `val.h5`, and `test.h5` on request.
 
 Both hold `joints.mat` and `images/`, one person in each photograph, and no official training split is used here:
 
@@ -12,6 +12,7 @@ head size is the distance from the neck to the top of the head.
 """
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -45,6 +46,9 @@ SMALLEST_HEAD: Final = 1.0  # px; three persons of LSPET have neck and head top 
 ALIKE: Final = 5
 """Of the 64 bits of a dHash. In 4,000 photographs of LSPET, 6 pairs differ in no more: 4 copies, one scene shot twice,
 and one pair unlike each other, which costs nothing; unlike pairs become common from 7 on."""
+
+OPTIONS: Final = {"val": "validation", "test": "test"}
+"""By split that is held out: the option that says how much of the persons it holds."""
 
 BITS_SET: Final = np.array([number.bit_count() for number in range(1 << 16)], dtype=np.uint8)
 """How many bits of each 16-bit number are set (numpy itself counts from 2.0 on)."""
@@ -176,43 +180,55 @@ def group_alike(hashes: UInt64[np.ndarray, " n"]) -> np.ndarray:
     return np.array([find(row) for row in range(len(hashes))], dtype=np.int64)
 
 
-def held_out(groups: np.ndarray, validation: float, seed: int) -> np.ndarray:
-    """Truth values (n,): which persons are validation; whole groups, `round(validation * n)` persons in all.
+def held_out(groups: np.ndarray, shares: Mapping[str, float], seed: int) -> dict[str, np.ndarray]:
+    """By split, truth values (n,): which persons it holds; whole groups, `round(share * n)` persons in all.
 
-    Groups are taken in the order of a hash of the seed and their number, so that the split depends on nothing else.
+    Groups are taken in the order of a hash of the seed and their number, so that a split depends on nothing else but
+    those that took before it.
 
     Raises:
-        ConvertError: If train or val would be empty.
+        ConvertError: If a split, or what is left to train on, would be empty.
     """
-    wanted = round(validation * len(groups))
-    if not 0 < wanted < len(groups):
-        raise ConvertError(f"--validation {validation} of {len(groups)} persons leaves train or val empty")
     numbers, sizes = np.unique(groups, return_counts=True)
-    order = sorted(range(len(numbers)), key=lambda item: xxhash.xxh3_64_intdigest(f"{seed}:{numbers[item]}".encode()))
-    chosen: list[int] = []
-    taken = 0
-    for item in order:
-        if taken + sizes[item] <= wanted:
-            chosen.append(int(numbers[item]))
-            taken += int(sizes[item])
-    return np.isin(groups, chosen)
+    left = sorted(range(len(numbers)), key=lambda item: xxhash.xxh3_64_intdigest(f"{seed}:{numbers[item]}".encode()))
+    splits: dict[str, np.ndarray] = {}
+    for split, share in shares.items():
+        wanted, chosen, taken = round(share * len(groups)), set[int](), 0
+        for item in left:
+            if taken + sizes[item] <= wanted:
+                chosen.add(item)
+                taken += int(sizes[item])
+        left = [item for item in left if item not in chosen]
+        if not chosen or not left:
+            others = " or ".join(["train", *shares])
+            given = " ".join(f"--{OPTIONS[name]} {value:g}" for name, value in shares.items())
+            raise ConvertError(f"{given} of {len(groups)} persons leaves {others} empty")
+        splits[split] = np.isin(groups, numbers[sorted(chosen)])
+    return splits
 
 
 def convert(
-    source: Path, target: Path, pixels: Pixels, *, validation: float = 0.1, seed: int = 0
+    source: Path, target: Path, pixels: Pixels, *, validation: float = 0.1, test: float = 0.0, seed: int = 0
 ) -> dict[Path, dict[str, int] | None]:
-    """Write `train.h5` and `val.h5`; return their counts.
+    """Write `train.h5`, `val.h5` and, where a share of the persons is to test on, `test.h5`; return their counts.
 
     Args:
         source: Folder with `joints.mat` and `images/`.
         target: Folder of the stores.
         pixels: How persons are cut and stored.
         validation: Share of the persons to hold out.
+        test: A further share, for a score of what was chosen on the others.
         seed: Of the split.
 
     Raises:
-        ConvertError: If a file cannot be read, or photographs are missing and `pixels.skip_missing` is false.
+        ConvertError: If a file cannot be read, photographs are missing and `pixels.skip_missing` is false, or there is
+            a `test.h5` of an earlier conversion, whose persons this one would train on.
     """
+    if not test and (target / "test.h5").exists():
+        raise ConvertError(
+            f"{target / 'test.h5'} is of an earlier conversion with --test, and this one would train on its persons; "
+            "give --test again, or remove it"
+        )
     joints = read_joints(source / "joints.mat")
     people, too_few = to_people(joints)
     check_people(people, source / "joints.mat")
@@ -226,11 +242,13 @@ def convert(
     leaders = group_alike(np.array([photograph.dhash for photograph in readable], dtype=np.uint64))
     left = replace(left, group=left.group[leaders])
     outside = _outside(left, np.array([photograph.size for photograph in readable]))
-    attrs = _attrs(joints, source, pixels, validation, seed)
+    shares = {"val": validation, **({"test": test} if test else {})}
+    attrs = _attrs(joints, source, pixels, shares, seed)
     attrs["left_out"] = {"without_photograph": missing, "too_few_joints": too_few}
-    val = held_out(left.group, validation, seed)
+    splits = held_out(left.group, shares, seed)
+    splits["train"] = ~np.logical_or.reduce(list(splits.values()))
     results: dict[Path, dict[str, int] | None] = {}
-    for split, rows in (("val", val), ("train", ~val)):
+    for split, rows in splits.items():
         path = target / f"{split}.h5"
         part = left.take(rows)
         counts = {
@@ -268,7 +286,8 @@ def _outside(people: People, sizes: np.ndarray) -> np.ndarray:
     return (beyond.any(axis=2) & people.labelled).sum(axis=1)
 
 
-def _attrs(joints: _Set, source: Path, pixels: Pixels, validation: float, seed: int) -> dict[str, Any]:
+def _attrs(joints: _Set, source: Path, pixels: Pixels, shares: Mapping[str, float], seed: int) -> dict[str, Any]:
+    parts = " and ".join(f"{share:g}" for share in shares.values())
     return {
         "kind": "pose",
         "dataset": joints.dataset,
@@ -286,7 +305,7 @@ def _attrs(joints: _Set, source: Path, pixels: Pixels, validation: float, seed: 
         "crop_size": pixels.crop,
         "box_in_crop": pixels.box_in_crop,
         "split_rule": (
-            f"no official split: {validation:g} of the persons, by xxh3-64 of (seed {seed}, image number); photographs "
+            f"no official split: {parts} of the persons, by xxh3-64 of (seed {seed}, image number); photographs "
             f"that differ in at most {ALIKE} of the 64 bits of a dHash are on one side"
         ),
     }
@@ -295,8 +314,9 @@ def _attrs(joints: _Set, source: Path, pixels: Pixels, validation: float, seed: 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `convert lsp`."""
     parser.add_argument("--source", type=Path, required=True, metavar="DIR", help="folder with joints.mat and images/")
-    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets train.h5 and val.h5")
+    parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets the stores")
     parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="of the persons (0.1)")
+    parser.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="and as many in test.h5 (none)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
     add_pixel_arguments(parser)
 
@@ -304,7 +324,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Convert LSP or LSPET and print what was written."""
     pixels = pixels_from(args, None)
-    results = convert(args.source, args.target, pixels, validation=args.validation, seed=args.seed)
+    results = convert(args.source, args.target, pixels, validation=args.validation, test=args.test, seed=args.seed)
     without = sum((counts or {}).get("without_head_size", 0) for counts in results.values())
     notes = [
         "the person box comes from the labelled joints: privileged, a detector would not have it",

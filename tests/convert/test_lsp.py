@@ -131,18 +131,28 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
 
 def test_the_split_is_exact_and_of_nothing_but_seed_and_numbers() -> None:
     groups = np.arange(1, 1001)
-    val = held_out(groups, 0.1, seed=0)
+    val = held_out(groups, {"val": 0.1}, seed=0)["val"]
     assert val.sum() == 100
-    assert_array_equal(held_out(groups[::-1], 0.1, seed=0)[::-1], val)
-    assert (held_out(groups, 0.1, seed=1) != val).any()
+    assert_array_equal(held_out(groups[::-1], {"val": 0.1}, seed=0)["val"][::-1], val)
+    assert (held_out(groups, {"val": 0.1}, seed=1)["val"] != val).any()
     with pytest.raises(ConvertError, match=r"--validation 0\.1 of 4 persons leaves train or val empty"):
-        held_out(groups[:4], 0.1, seed=0)
+        held_out(groups[:4], {"val": 0.1}, seed=0)
+
+
+def test_a_test_split_takes_from_training_and_leaves_validation_as_it_was() -> None:
+    groups = np.arange(1, 1001)
+    splits = held_out(groups, {"val": 0.1, "test": 0.2}, seed=0)
+    assert_array_equal(splits["val"], held_out(groups, {"val": 0.1}, seed=0)["val"])
+    assert splits["test"].sum() == 200
+    assert not (splits["val"] & splits["test"]).any()
+    with pytest.raises(ConvertError, match=r"--validation 0\.5 --test 0\.5 of 4 persons leaves train or val or test"):
+        held_out(groups[:4], {"val": 0.5, "test": 0.5}, seed=0)
 
 
 def test_similar_photographs_are_on_one_side() -> None:
     groups = np.repeat(np.arange(50), 3)
     for seed in range(5):
-        val = held_out(groups, 0.2, seed).reshape(50, 3)
+        val = held_out(groups, {"val": 0.2}, seed)["val"].reshape(50, 3)
         assert val.sum() == 30
         assert_array_equal(val.all(axis=1), val.any(axis=1))
 
@@ -177,6 +187,15 @@ def test_the_stores_hold_every_usable_person_once(lspet: Path, tmp_path: Path) -
     assert "seed 0" in val.attrs["split_rule"]
     assert list(val.attrs["sources"]) == ["joints.mat"]
     assert train.shape == (56, 56, 3)
+
+
+def test_nobody_is_trained_on_whom_an_earlier_conversion_kept_to_test(lspet: Path, tmp_path: Path) -> None:
+    convert(lspet, tmp_path, SMALL, validation=0.25, test=0.25)
+    sizes = {split: len(Store(tmp_path / f"{split}.h5")) for split in ("train", "val", "test")}
+    assert sizes == {"train": 10, "val": 4, "test": 4}
+    with pytest.raises(ConvertError, match=r"test\.h5 is of an earlier conversion with --test"):
+        convert(lspet, tmp_path, SMALL, validation=0.25)
+    assert len(Store(tmp_path / "train.h5")) == 10
 
 
 def test_converting_twice_gives_the_same_bytes(lsp: Path, tmp_path: Path) -> None:
