@@ -20,7 +20,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,18 +32,13 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
+from tuning import TUNING_SEED, best_rate, interval, next_rates, train
 
-from pose_lightning import statistics
 from pose_lightning.convert import demo
 from pose_lightning.store import Store
 
 EXPERIMENTS: Final = Path("experiments")
 DEMO: Final = Path("data/demo")
-TUNING_SEED: Final = 100
-FACTOR: Final = 3.0
-"""Between neighbouring candidate rates; the source's is the first."""
-MOST: Final = 6
-"""Candidates of a preset."""
 SIZE: Final = 64
 """Side of the frames, px, whatever the demo layers have; report 002's network takes no less."""
 FRAMES: Final = 4
@@ -88,37 +83,30 @@ def run(cell: Cell, runs: Path, samples: int) -> None:
     folder = cell.folder(runs)
     layers = [EXPERIMENTS / f"{cell.preset}.yaml", EXPERIMENTS / "demo" / f"{cell.preset}.yaml"]
     steps = math.ceil(samples / setting(cell.preset, "data", "batch_size"))
-    alone = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "POSE_LIGHTNING_RUN_ID": folder.name}
-    door = [sys.executable, "-m", "pose_lightning.fit"]
-    if (folder / "checkpoints" / "last.ckpt").is_file():
-        fit = [*door, f"--resume={folder}"]
-    else:
-        fit = [
-            *door,
-            *(f"--config={layer}" for layer in layers),
-            f"--experiment={cell.preset}",
-            f"--runs={runs}",
-            f"--seed_everything={cell.seed}",
-            f"--model.lr={cell.lr}",
-            f"--model.input_size={SIZE}",
-            f"--data.input_size={SIZE}",
-            f"--data.frames={FRAMES}",
-            f"--trainer.max_steps={steps}",
-            "--trainer.max_epochs=-1",
-            f"--trainer.val_check_interval={max(1, steps // 2)}",
-            "--trainer.check_val_every_n_epoch=null",
-            "--trainer.enable_progress_bar=false",
-            "--data.num_threads=1",
-        ]
-        (folder / "config.yaml").unlink(missing_ok=True)  # of a run that was stopped before its first checkpoint
+    fresh = [
+        *(f"--config={layer}" for layer in layers),
+        f"--experiment={cell.preset}",
+        f"--runs={runs}",
+        f"--seed_everything={cell.seed}",
+        f"--model.lr={cell.lr}",
+        f"--model.input_size={SIZE}",
+        f"--data.input_size={SIZE}",
+        f"--data.frames={FRAMES}",
+        f"--trainer.max_steps={steps}",
+        "--trainer.max_epochs=-1",
+        f"--trainer.val_check_interval={max(1, steps // 2)}",
+        "--trainer.check_val_every_n_epoch=null",
+        "--trainer.enable_progress_bar=false",
+        "--data.num_threads=1",
+    ]
     evaluate = [sys.executable, "-m", "pose_lightning.evaluate", str(folder), "--split", "test"]
+    alone = {**os.environ, "OMP_NUM_THREADS": "1"}
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.txt").open("a") as output:
-        for command, result in ((fit, "metrics.json"), (evaluate, "metrics-test.json")):
-            if result == "metrics-test.json" and cell.seed == TUNING_SEED:
-                continue
-            if not (folder / result).is_file():
-                subprocess.run(command, check=True, env=alone, stdout=output, stderr=subprocess.STDOUT)
+        if not (folder / "metrics.json").is_file():
+            train(folder, fresh, output, OMP_NUM_THREADS="1")
+        if cell.seed != TUNING_SEED and not (folder / "metrics-test.json").is_file():
+            subprocess.run(evaluate, check=True, env=alone, stdout=output, stderr=subprocess.STDOUT)
 
 
 def mpjpe(folder: Path, split: str) -> float:
@@ -147,19 +135,8 @@ def tried(preset: str, runs: Path) -> dict[float, float]:
 
 
 def upcoming(preset: str, runs: Path) -> list[Cell]:
-    """The candidates to run next: the source's rate and its neighbours, then beyond an end where that is the best."""
-    done = tried(preset, runs)
-    rates = [float(f"{source_rate(preset) * factor:.3g}") for factor in (1 / FACTOR, 1.0, FACTOR)]
-    if set(rates) <= set(done):
-        ends, best = (min(done), max(done)), best_rate(done)
-        beyond = best / FACTOR if best == ends[0] else best * FACTOR
-        rates = [float(f"{beyond:.3g}")] if best in ends and len(done) < MOST else []
-    return [Cell(preset, rate, TUNING_SEED) for rate in rates if rate not in done]
-
-
-def best_rate(done: Mapping[float, float]) -> float:
-    """The rate with the lowest error."""
-    return min(done, key=lambda rate: done[rate])
+    """The candidates to run next."""
+    return [Cell(preset, rate, TUNING_SEED) for rate in next_rates(source_rate(preset), tried(preset, runs))]
 
 
 def clip_errors(folders: Sequence[Path], store: Path) -> np.ndarray:
@@ -173,13 +150,10 @@ def clip_errors(folders: Sequence[Path], store: Path) -> np.ndarray:
     return np.mean(errors, axis=0)
 
 
-def interval(errors: np.ndarray, store: Path) -> tuple[float, float, float]:
+def over_sequences(errors: np.ndarray, store: Path) -> tuple[float, float, float]:
     """Mean over clips, and its 95 % interval over sequences."""
     with Store(store) as test:
-        groups = np.unique(test.labels["sequence"], return_inverse=True)[1]
-    columns = np.stack([errors, np.ones_like(errors)], axis=1)
-    ends = statistics.cluster_bootstrap(columns, groups, lambda totals: totals[:, :1] / totals[:, 1:])
-    return float(errors.mean()), float(ends[0, 0]), float(ends[1, 0])
+        return interval(errors, np.unique(test.labels["sequence"], return_inverse=True)[1])
 
 
 def main() -> None:
@@ -218,7 +192,7 @@ def main() -> None:
             found = clip_errors(folders, root / "test.h5")
             if lr == tuned[preset]:
                 errors[preset] = found
-            mean, low, high = interval(found, root / "test.h5")
+            mean, low, high = over_sequences(found, root / "test.h5")
             kinds = [name for name, rate in (("source", source_rate(preset)), ("tuned", tuned[preset])) if rate == lr]
             seeds = " ".join(f"{value:.1f}" for value in values)
             span = f"{low:.1f} to {high:.1f}"
@@ -238,7 +212,7 @@ def main() -> None:
     console.print(table)
     first, *others = sorted(presets, key=lambda preset: errors[preset].mean())
     for other in others:
-        mean, low, high = interval(errors[first] - errors[other], root / "test.h5")
+        mean, low, high = over_sequences(errors[first] - errors[other], root / "test.h5")
         console.print(f"{first} minus {other}, tuned: {mean:.1f} mm ({low:.1f} to {high:.1f}), paired by sequence")
 
 

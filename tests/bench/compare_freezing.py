@@ -25,8 +25,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
+from tuning import interval
 
-from pose_lightning import cli, statistics
+from pose_lightning import cli
 from pose_lightning.activity import probe
 from pose_lightning.store import Store
 
@@ -110,11 +111,9 @@ def _fits(found: dict[str, tuple[Tensor, Tensor]]) -> list[tuple[float, np.ndarr
     return fits
 
 
-def interval(right: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
+def per_cent(right: np.ndarray, groups: np.ndarray) -> tuple[float, ...]:
     """Mean, and its 95 % interval over groups of pictures, per cent."""
-    columns = np.stack([right, np.ones_like(right)], axis=1)
-    low, high = statistics.cluster_bootstrap(columns, groups, lambda totals: totals[:, :1] / totals[:, 1:])
-    return 100 * float(right.mean()), 100 * float(low[0]), 100 * float(high[0])
+    return tuple(100 * each for each in interval(right, groups))
 
 
 def main() -> None:
@@ -143,8 +142,8 @@ def main() -> None:
         table.add_column(heading, justify="left" if not heading else "right")
     baseline = rows["linear probe, frozen features"][0]
     for name, (right, seconds) in rows.items():
-        value, low, high = interval(right, groups)
-        more, less, most = interval(right - baseline, groups)
+        value, low, high = per_cent(right, groups)
+        more, less, most = per_cent(right - baseline, groups)
         spans = [f"{low:.1f} to {high:.1f}", f"{more:.1f}", f"{less:.1f} to {most:.1f}"]
         table.add_row(name, f"{value:.1f}", *spans, "" if seconds is None else f"{seconds / 60:.1f}")
     Console(width=88, highlight=False).print(table)
