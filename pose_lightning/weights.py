@@ -52,7 +52,9 @@ def read(path: Path, *, said: str = "model.weights=") -> dict[str, Tensor]:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
             found = found[key]
             break
-    if not isinstance(found, Mapping) or not all(isinstance(value, Tensor) for value in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    ):
         raise UserError(f"{said}{path} is no state dict: a mapping of names to tensors is wanted")
     return dict(found)
 
@@ -124,10 +126,15 @@ def _harmless() -> list[Any]:
 
 
 def _why_not(path: Path, said: str, error: Exception) -> str:
+    if blocked := re.search(r"GLOBAL ([\w.]+) whose module [\w.]+ is blocked", str(error)):
+        return f"{said}{path} is not read: it holds {blocked[1]}, which runs commands; no state dict needs it"
     if foreign := re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error)):
         return (
             f"{said}{path} cannot be read as a state dict of tensors alone: it holds {foreign[1]}, and to make that "
             "would run code that the file names; ask for .safetensors, or take the tensors out on a machine that has "
             f"nothing to lose: torch.save(torch.load({path.name!r}, weights_only=False)['state_dict'], 'weights.pth')"
         )
-    return f"{said}{path} cannot be read as safetensors, nor as a state dict of tensors alone: {error}"
+    reason = str(error).partition("\n")[0]
+    if isinstance(error, pickle.UnpicklingError | EOFError):  # of which PyTorch says to run what the file names
+        reason = "it is damaged, or torch.save did not write it"
+    return f"{said}{path} cannot be read as safetensors, nor as a state dict of tensors alone: {reason}"

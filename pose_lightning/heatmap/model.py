@@ -224,8 +224,14 @@ class StackedHourglass(nn.Module):
         about = {"network": NETWORK, "settings": self.settings, "joint_order": list(MPII.names), **facts}
         partial = path.with_name(f"{path.name}.partial")
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
-        save_file(state, partial, metadata={key: json.dumps(value) for key, value in about.items()})
-        partial.replace(path)
+        partial.touch()
+        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
+        try:
+            save_file(state, partial, metadata={key: json.dumps(value) for key, value in about.items()})
+            partial.chmod(mode)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
 
     def check_input_size(self, *sizes: int) -> None:
         """Refuse image sizes, in pixels, that the hourglasses cannot halve evenly.

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from pose_lightning import weights
@@ -146,14 +147,20 @@ def convert(state: Mapping[str, Tensor], name: str, *, source: str) -> StackedHo
         source: What messages call the file.
 
     Raises:
-        UserError: If a weight is missing, foreign or of another shape.
+        UserError: If a weight is missing, foreign, of another shape, or no finite number.
     """
     form = FORMATS[name]
     theirs = _unwrapped(state, name, source)
     stacks = next(number for number in range(len(theirs) + 1) if form.heatmaps.format(number) not in theirs)
     if not stacks:
         raise UserError(f"{source} has no {form.heatmaps.format(0)}, so it is no hourglass of {form.repository}")
-    joints, features = theirs[form.heatmaps.format(0)].shape[:2]
+    shape = theirs[form.heatmaps.format(0)].shape
+    if len(shape) != 4 or not shape[1] or shape[1] % 4:
+        raise UserError(
+            f"{source}: {form.heatmaps.format(0)} has the shape {list(shape)}; wanted [{len(MPII)}, width, 1, 1], with "
+            "a width that is a multiple of 4"
+        )
+    joints, features = shape[:2]
     if joints != len(MPII):
         raise UserError(f"{source} gives {joints} heatmaps; only those of MPII's {len(MPII)} joints are read")
     network = StackedHourglass(stacks, features, joints, DEPTH, **form.settings)
@@ -168,6 +175,8 @@ def convert(state: Mapping[str, Tensor], name: str, *, source: str) -> StackedHo
         f"{source} is no hourglass of {stacks} stacks and width {features} of {form.repository} that has one residual "
         "per module",
     )
+    if damaged := sorted(key for key, value in used.items() if not value.isfinite().all()):
+        raise UserError(f"{source}: {damaged[0]} is not finite (NaN or infinite), and so no heatmap would be")
     network.load_state_dict({**network.state_dict(), **{_renamed(key, names): used[key] for key in used}})
     return network.eval()
 
@@ -221,14 +230,18 @@ def write(path: Path, name: str, target: Path) -> str:
     """Convert a file, and return a line that says what became of it.
 
     Raises:
-        UserError: If the file cannot be read or does not fit, or the target is no .safetensors file.
+        UserError: If the file cannot be read or does not fit, or the target is no .safetensors file or cannot be
+            written.
     """
     if target.suffix != ".safetensors":
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
-    target.parent.mkdir(parents=True, exist_ok=True)
-    network.save_weights(target, format=name, repository=repository, file=path.name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        network.save_weights(target, format=name, repository=repository, file=path.name)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"--target {target} cannot be written: {error}") from error
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 

@@ -6,6 +6,7 @@ shapes of its parameters alone. They run on a state dict and know nothing of our
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,6 +174,8 @@ def test_what_a_trainer_wraps_around_the_weights_does_not_matter(tmp_path: Path,
     with torch.no_grad():
         assert_close(network.double()(IMAGE), heatmaps, atol=1e-9, rtol=1e-9)
     assert [path.name for path in target.parent.iterdir()] == ["psh.safetensors"]
+    (plain := tmp_path / "plain").touch()
+    assert target.stat().st_mode == plain.stat().st_mode  # whoever reads the folder's files reads this one
 
 
 def test_a_checkpoint_of_an_old_pytorch_and_an_old_numpy_is_read(tmp_path: Path) -> None:
@@ -198,6 +201,46 @@ def test_a_checkpoint_that_names_other_classes_is_refused_by_name(
     assert "Elsewhere" in (said := capsys.readouterr().err)
     assert "run code" in said
     assert not (tmp_path / "out.safetensors").exists()
+
+
+class Command:
+    """Pickled, it asks for a command to be run."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("true",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}, "args": Command()}, r"is not read: it holds \w+\.system, which runs commands"),
+        (b"<html>Virus scan warning</html>", "it is damaged, or torch.save did not write it"),
+        (b"", "it is damaged, or torch.save did not write it"),
+        ({7: torch.ones(2)}, "a mapping of names to tensors is wanted"),
+    ],
+    ids=["command", "web page", "empty", "numbers for names"],
+)
+def test_a_file_that_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
+    path = tmp_path / "checkpoint.pth.tar"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    else:
+        torch.save(content, path)
+    with pytest.raises(UserError, match=message) as refusal:
+        weights.read(path)
+    assert "weights_only" not in str(refusal.value)  # PyTorch's own words are to switch it off
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("target", ["file/out.safetensors", "folder.safetensors"])
+def test_a_target_that_cannot_be_written_is_named_and_leaves_nothing(tmp_path: Path, target: str) -> None:
+    torch.save(checkpoint("psh", 1)[0], tmp_path / "checkpoint.pth.tar")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.safetensors").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match=rf"--target .*{target} cannot be written"):
+        published.write(tmp_path / "checkpoint.pth.tar", "psh", tmp_path / target)
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_file_says_what_it_is_and_survives_a_round_trip(tmp_path: Path) -> None:
@@ -234,6 +277,13 @@ def test_the_file_says_what_it_is_and_survives_a_round_trip(tmp_path: Path) -> N
         ("psh", {"pre.0.conv.weight": None}, r"has no pre\.0\.conv\.weight, so it is no hourglass of princeton-vl"),
         ("psh", {"outs.0.conv.weight": None}, r"has no outs\.0\.conv\.weight"),
         ("psh", {"outs.0.conv.weight": torch.ones(17, WIDTH, 1, 1)}, "gives 17 heatmaps"),
+        (
+            "psh",
+            {"outs.0.conv.weight": torch.ones(16)},
+            r"checkpoint.*outs\.0\.conv\.weight has the shape \[16\]; wanted",
+        ),
+        ("psh", {"outs.0.conv.weight": torch.ones(16, 18, 1, 1)}, r"\[16, 18, 1, 1\].* multiple of 4"),
+        ("psh", {"pre.1.bn1.running_var": torch.full((4,), torch.inf)}, r"pre\.1\.bn1\.running_var is not finite"),
         ("bearpaw", {"layer1.1.bn1.weight": torch.ones(8)}, r"one residual per module: .* such as layer1\.1\.bn1"),
     ],
 )
