@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import WeightAveraging
 from torch import Tensor
@@ -50,6 +51,13 @@ class AveragedWeights(WeightAveraging):
     def should_update(self, step_idx: int | None = None, epoch_idx: int | None = None) -> bool:
         """After every so many optimizer steps, the first included."""
         return step_idx is not None and step_idx % self.every_n_steps == 0
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the average in place for whoever looks at the network when the epoch ends, such as its pictures."""
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the weights in training back, before a checkpoint is written."""
+        super().on_validation_epoch_end(trainer, pl_module)
 
     def decay_after(self, updates: int) -> float:
         """What stays of the average at the next update, after so many."""

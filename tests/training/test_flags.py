@@ -24,6 +24,7 @@ from pose_lightning.regression.model import ClipRegressor
 from pose_lightning.runs import RunDirectory
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
+from pose_lightning.training.pictures import Pictures
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.input_size=64", "--data.batch_size=6")
@@ -334,6 +335,36 @@ def test_validation_and_the_end_of_training_see_the_average_of_weights_and_stati
         for name, value in expected.items():
             assert_close(found[name], value, msg=name)
     assert any(not torch.equal(expected[name], value) for name, value in watch.seen[-1].items())
+
+
+def test_pictures_are_drawn_of_the_average_that_validation_sees(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    validated: list[dict[str, Tensor]] = []
+    drawn: list[dict[str, Tensor]] = []
+    trained_on: list[dict[str, Tensor]] = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+            trained_on.append(copied(pl_module.model))
+
+        def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+            if trained_on:
+                assert all(torch.equal(value, trained_on[-1][key]) for key, value in copied(pl_module.model).items())
+
+        def on_validation_batch_end(self, trainer: pl.Trainer, pl_module: Any, *_: Any) -> None:
+            validated.append(copied(pl_module.model))
+
+    monkeypatch.setattr(Pictures, "_draw", lambda _, trainer, module: drawn.append(copied(module.model)))
+    more = ("--ema.decay=0.5", "--trainer.max_steps=3", "--trainer.val_check_interval=2", "--pictures.every=1")
+    built = cli.build(arguments(demo_stores, *more, "--trainer.num_sanity_val_steps=0"))
+    pictures = Pictures(tmp_path, every=1, count=2)
+    built.trainer.callbacks.extend([Look(), pictures])  # type: ignore[attr-defined]
+    built.trainer.fit(built.model, datamodule=built.datamodule)
+    assert len(trained_on) == 3
+    for name, value in validated[-1].items():
+        assert torch.equal(drawn[0][name], value), name
+    assert any(not torch.equal(value, trained_on[1][name]) for name, value in drawn[0].items())
 
 
 def test_a_resumed_run_averages_as_an_undisturbed_one_and_is_scored_by_its_average(
