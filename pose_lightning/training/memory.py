@@ -25,7 +25,16 @@ class MemoryAdvice(Callback):
     def __init__(self) -> None:
         self.advice: str | None = None
         self._batch: dict[str, Any] | None = None
+        self._begun = False
         self._fitted = 0
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on it is batches that take memory."""
+        self._begun = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on it is batches that take memory."""
+        self._begun = True
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
@@ -50,19 +59,23 @@ class MemoryAdvice(Callback):
         self._batch = None
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Look for the largest batch that fits."""
+        """Look for the largest batch that fits, with the one that did not; without it, name the next smaller."""
         batch, self._batch = self._batch, None
-        if not isinstance(exception, torch.OutOfMemoryError) or batch is None or trainer.state.fn != "fit":
+        if not isinstance(exception, torch.OutOfMemoryError) or not self._begun or trainer.state.fn != "fit":
             return
         traceback.clear_frames(exception.__traceback__)  # they hold the activations
         self.advice = self._advise(trainer, pl_module, batch)
 
-    def _advise(self, trainer: pl.Trainer, module: pl.LightningModule, batch: dict[str, Any]) -> str:
-        whole, asked = trainer.datamodule.batch_size, len(batch["weight"])  # type: ignore[attr-defined]
+    def _advise(self, trainer: pl.Trainer, module: pl.LightningModule, batch: dict[str, Any] | None) -> str:
+        whole: int = trainer.datamodule.batch_size  # type: ignore[attr-defined]
+        # without a batch it was the warp on the device that did not fit, before the network had one
+        asked = len(batch["weight"]) if batch else whole // trainer.world_size // trainer.accumulate_grad_batches
         doing = "training" if module.training else "validation"
         failed = f"CUDA ran out of memory in {doing} on a batch of {asked} on one device"
         parts = _parts(whole, trainer.world_size, asked)
-        if trainer.world_size > 1:  # the other processes wait for this one, and would for every attempt
+        if (
+            batch is None or trainer.world_size > 1
+        ):  # the other processes wait for this one, and would for every attempt
             before = f"the largest batch that did fit is {self._fitted}" if self._fitted else "none did fit before"
             fitting = next(iter(parts), None)
         else:

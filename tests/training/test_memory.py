@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pose_lightning import cli, fit
+from pose_lightning.heatmap.data import PoseData
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.training.memory import MemoryAdvice
 
@@ -81,6 +82,20 @@ def test_the_message_names_the_largest_batch_that_fits_and_its_accumulation_work
     assert max(sizes[3:]) == 4  # in validation too, and where the run is scored
 
 
+def test_a_batch_that_does_not_even_fit_in_front_of_the_network_is_explained_too(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def limited(self: PoseData, batch: dict[str, Any], _: int) -> dict[str, Any]:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(PoseData, "on_after_batch_transfer", limited)
+    said = message(arguments(demo_stores, tmp_path, "--trainer.num_sanity_val_steps=0"), capsys)
+    assert said == (
+        "error: CUDA ran out of memory in training on a batch of 12 on one device; none did fit before: "
+        "--trainer.accumulate_grad_batches=2 keeps data.batch_size=12"
+    )
+
+
 def test_validation_that_does_not_fit_is_told_apart(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,6 +140,9 @@ def test_on_several_devices_nothing_is_tried(monkeypatch: pytest.MonkeyPatch) ->
         world_size=2, datamodule=SimpleNamespace(batch_size=24), state=SimpleNamespace(fn="fit")
     )
     module: Any = SimpleNamespace(training=True)
+    advice.on_exception(trainer, module, torch.OutOfMemoryError("CUDA out of memory."))
+    assert advice.advice is None  # it was no batch yet
+    advice.on_train_start(trainer, module)
     advice.on_train_batch_start(trainer, module, {"weight": torch.ones(12)}, 0)
     advice.on_exception(trainer, module, torch.OutOfMemoryError("CUDA out of memory."))
     assert advice.advice == (
