@@ -172,7 +172,7 @@ def main() -> None:
     """Tune, train, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, required=True, help="of tf_efficientnet_lite0, from ImageNet")
-    parser.add_argument("--samples", type=int, default=25600, help="that every network trains on (25600)")
+    parser.add_argument("--samples", type=int, default=16000, help="that every network trains on (16000)")
     parser.add_argument("--tuning", type=int, default=3200, help="samples of a candidate rate's run (3200)")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_networks"))
