@@ -1,9 +1,12 @@
-"""How a network is asked, on a command line; nothing here imports PyTorch."""
+"""How a network is asked, whatever runs it; nothing here imports PyTorch."""
 
 import argparse
-from typing import get_args
+from typing import Final, get_args
 
 from pose_lightning.heatmap.decoding import DecodeMethod
+
+LARGEST_BATCH: Final = 32
+"""One device predicts what several may have trained on; the batch changes nothing but the memory."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,11 +14,9 @@ from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
+from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
-
-LARGEST_BATCH: Final = 32
-"""One device predicts what several may have trained on; the batch changes nothing but the memory."""
 
 
 @dataclass(frozen=True)

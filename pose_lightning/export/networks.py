@@ -19,8 +19,8 @@ from pose_lightning.errors import UserError
 from pose_lightning.export.unrolled import unroll
 from pose_lightning.exported import facts
 from pose_lightning.exported.facts import Facts
+from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.heatmap.loss import probabilities
-from pose_lightning.heatmap.model import STRIDE
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.joints import H36M, H36M_ROOT, MPII, JointSet
 from pose_lightning.regression.task import ClipRegression

@@ -12,7 +12,7 @@ from pose_lightning.convert import crops
 from pose_lightning.errors import UserError
 from pose_lightning.exported import peaks
 from pose_lightning.exported.session import OnnxNetwork
-from pose_lightning.heatmap.decoding import DecodeMethod
+from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import MPII
 
@@ -35,7 +35,7 @@ class OnnxJoints:
     """
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
-        details = network.details("heatmap", *NEEDED, joint_order=list(MPII.names), stride=peaks.STRIDE)
+        details = network.details("heatmap", *NEEDED, joint_order=list(MPII.names), stride=STRIDE)
         self.network, self.flip_test = network, flip_test
         self.decoding: DecodeMethod = decoding or details["decoding"]
         if self.decoding not in get_args(DecodeMethod):

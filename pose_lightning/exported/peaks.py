@@ -6,10 +6,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from pose_lightning.heatmap.decoding import DecodeMethod, Grid
-
-STRIDE: Final = 4
-"""Input px per heatmap px, as `heatmap.model` has it."""
+from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
 
 _TINY: Final = np.float32(1e-10)
 

@@ -16,8 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.decoding import DecodeMethod, Grid
-from pose_lightning.heatmap.model import STRIDE
+from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
 from pose_lightning.joints import JointSet
 
 _TINY: Final = 1e-10

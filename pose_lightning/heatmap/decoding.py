@@ -1,6 +1,9 @@
-"""Names of what `codec` knows, for those who must not import PyTorch."""
+"""What `codec` and the networks agree on, for those who must not import PyTorch."""
 
-from typing import Literal
+from typing import Final, Literal
+
+STRIDE: Final = 4
+"""Input px per heatmap px, of every network."""
 
 DecodeMethod = Literal["argmax", "quarter", "dark", "soft_argmax"]
 

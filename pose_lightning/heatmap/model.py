@@ -13,11 +13,8 @@ from torch import Tensor, nn
 
 from pose_lightning import weights
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.joints import MPII
-
-STRIDE: Final = 4
-"""Input pixels per heatmap pixel: the stem halves the image twice."""
-
 
 NETWORK: Final = "hourglass"
 """What a file of weights calls the network."""

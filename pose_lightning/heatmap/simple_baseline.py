@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pose_lightning import backbones
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.model import STRIDE, check_sizes
+from pose_lightning.heatmap.decoding import STRIDE
+from pose_lightning.heatmap.model import check_sizes
 
 FEATURES: Final = 256
 """Width of every deconvolution in the paper."""

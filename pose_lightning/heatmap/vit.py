@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from pose_lightning import backbones
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.model import STRIDE, check_sizes
+from pose_lightning.heatmap.decoding import STRIDE
+from pose_lightning.heatmap.model import check_sizes
 from pose_lightning.heatmap.simple_baseline import Deconvolutions, doublings
 
 DecoderName = Literal["classic", "simple"]

@@ -14,12 +14,11 @@ from pose_lightning.exported.heatmap import OnnxJoints
 from pose_lightning.exported.regression import OnnxPoses
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap.decoding import DecodeMethod
+from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.predict.answers import Asked, Pose, Ranking
 from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.films import LARGEST_DENOMINATOR
 from pose_lightning.predict.windows import Window, cut, stride
-
-LARGEST_BATCH: Final = 32
 
 
 def read(

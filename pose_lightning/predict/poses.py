@@ -14,9 +14,10 @@ from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import UNSCALED
 from pose_lightning.joints import MPII
+from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
-from pose_lightning.trained import LARGEST_BATCH, PLAIN, Manner
+from pose_lightning.trained import PLAIN, Manner
 
 CROP: Final = crops.Pixels(images=None)
 """How the converters cut people, where there is no store that says otherwise."""

@@ -16,7 +16,8 @@ from rich.progress import track
 from rich.table import Table
 from torch.nn import functional as F
 
-from pose_lightning.heatmap.model import STRIDE, StackedHourglass
+from pose_lightning.heatmap.decoding import STRIDE
+from pose_lightning.heatmap.model import StackedHourglass
 
 FORMATS = {"NCHW": False, "channels_last": True}
 
