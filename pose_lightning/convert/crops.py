@@ -34,6 +34,9 @@ Result = TypeVar("Result")
 LARGEST_WINDOW: Final = 16384
 """px. MPII's largest person (scale 24.8) needs 10,855; more than this is a mistake in the annotation."""
 
+LARGEST_CROP: Final = 4096
+"""px; more memory than a sample is worth."""
+
 HARMLESS: Final = "extraneous bytes before marker"
 """libjpeg's warning where every pixel was decoded and rubbish follows; photographs from the web have it."""
 
@@ -64,8 +67,8 @@ class Pixels:
     skip_missing: bool = False
 
     def __post_init__(self) -> None:
-        if not 16 <= self.crop <= 4096:
-            raise ConvertError(f"--crop {self.crop}: wanted 16 to 4096 px")
+        if not 16 <= self.crop <= LARGEST_CROP:
+            raise ConvertError(f"--crop {self.crop}: wanted 16 to {LARGEST_CROP} px")
         if not 8 <= self.box_in_crop <= self.crop:
             raise ConvertError(f"--box {self.box_in_crop}: wanted 8 px to --crop, which is {self.crop}")
         if not 1 <= self.quality <= 100:

@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pose_lightning.errors import UserError
+from pose_lightning.exported import rules
+from pose_lightning.exported.rules import AGAIN, Rule
 
 LAYOUT: Final = 1
 """Of what is said; a reader refuses a newer one."""
@@ -16,7 +18,10 @@ MARK: Final = "pose_lightning"
 
 TaskName = Literal["heatmap", "regression", "activity"]
 
-AGAIN: Final = "write it with `python -m pose_lightning.export RUN_DIR`"
+MOST_AXES: Final = 8
+"""Of an input or an output."""
+
+LARGEST_AXIS: Final = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,36 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     values: str
+
+    def __str__(self) -> str:
+        """As messages show it, such as `image (batch, 3, 64, 64) float32`."""
+        return f"{self.name} ({', '.join(map(str, ('batch', *self.shape)))}) float32"
+
+    @classmethod
+    def from_json(cls, said: Any, key: str, path: Path) -> "Tensor":
+        """What `asdict` made of it.
+
+        Raises:
+            UserError: If it is something else.
+        """
+        found = {f"{key} {each}": said[each] for each in AXES if each in said}
+        rules.check(path, found, {f"{key} {each}": rule for each, rule in AXES.items()})
+        return cls(said["name"], tuple(said["shape"]), said["values"])
+
+
+AXES: Final[Mapping[str, Rule]] = {
+    "name": rules.TEXT,
+    "shape": Rule(
+        f"a list of 1 to {MOST_AXES} sizes",
+        lambda value: (
+            isinstance(value, list)
+            and 1 <= len(value) <= MOST_AXES
+            and all(map(rules.whole(1, LARGEST_AXIS).holds, value))
+        ),
+    ),
+    "values": rules.TEXT,
+}
+"""Of an input or an output, what each fact may be."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +101,11 @@ class Facts:
     model: Mapping[str, Any] = field(default_factory=dict)
     package_version: str = ""
 
+    @property
+    def stated(self) -> Mapping[str, Any]:
+        """The details, beside them `input shape` and `output shape`: what a task's rules are about."""
+        return {**self.details, "input shape": self.input.shape, "output shape": self.output.shape}
+
     def to_metadata(self) -> dict[str, str]:
         """Text by key."""
         return {key: json.dumps(value, allow_nan=False) for key, value in {MARK: LAYOUT, **asdict(self)}.items()}
@@ -75,18 +115,34 @@ class Facts:
         """What `to_metadata` wrote.
 
         Raises:
-            UserError: If it is not there, is damaged, or of a newer layout.
+            UserError: If it is not there, is damaged, of a newer layout, or no such facts.
         """
         if MARK not in metadata:
             raise UserError(f"{path} does not say what it is, as an exported run does; {AGAIN}")
         try:
-            if (layout := int(metadata[MARK])) > LAYOUT:
-                raise UserError(f"{path} has layout {layout}, which is newer than this package's {LAYOUT}; update it")
-            found = {each.name: json.loads(metadata[each.name]) for each in fields(cls)}
-            for name in ("input", "output"):
-                found[name] = Tensor(**{**found[name], "shape": tuple(found[name]["shape"])})
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, UserError):
-                raise
+            found = {key: json.loads(metadata[key]) for key in (MARK, *RULES) if key in metadata}
+        except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: what it says of itself is damaged ({error!r}); {AGAIN}") from error
+        layout = found.pop(MARK)
+        rules.check(path, {MARK: layout}, {MARK: rules.whole(1, LARGEST_AXIS)})
+        if layout > LAYOUT:
+            raise UserError(f"{path} has layout {layout}, which is newer than this package's {LAYOUT}; update it")
+        rules.check(path, found, RULES)
+        for key in ("input", "output"):
+            found[key] = Tensor.from_json(found[key], key, path)
         return cls(**found)
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "task": rules.one_of(get_args(TaskName)),
+    "experiment": rules.TEXT,
+    "checkpoint": rules.TEXT,
+    "step": rules.whole(0, 2**63 - 1),
+    "synthetic": rules.optional(rules.YES_OR_NO),
+    "input": rules.SETTINGS,
+    "output": rules.SETTINGS,
+    "details": rules.SETTINGS,
+    "model": rules.SETTINGS,
+    "package_version": rules.TEXT,
+}
+"""What each fact may be; the details are checked where they are used."""

@@ -1,25 +1,25 @@
 """Joints of people, from an exported heatmap network."""
 
-from collections.abc import Sequence
-from typing import Final, get_args
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, get_args
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from pose_lightning import geometry
 from pose_lightning.convert import crops
-from pose_lightning.errors import UserError
-from pose_lightning.exported import peaks
+from pose_lightning.exported import peaks, rules
+from pose_lightning.exported.estimator import OnnxEstimator, as_input
+from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
-from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod
+from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import MPII
 
-NEEDED: Final = ("joints_never_taught", "decoding", "sigma", "grid", "crop", "box_in_crop")
 
-
-class OnnxJoints:
+class OnnxJoints(OnnxEstimator):
     """Finds a person's joints as the run that was exported does, without PyTorch.
 
     Args:
@@ -31,18 +31,36 @@ class OnnxJoints:
         taught: Which of MPII's joints the network was ever taught.
 
     Raises:
-        UserError: If the network is of another task or joint set.
+        UserError: As `OnnxEstimator`.
     """
 
+    task: ClassVar[TaskName] = "heatmap"
+
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
-        details = network.details("heatmap", *NEEDED, joint_order=list(MPII.names), stride=STRIDE)
-        self.network, self.flip_test = network, flip_test
-        self.decoding: DecodeMethod = decoding or details["decoding"]
-        if self.decoding not in get_args(DecodeMethod):
-            raise UserError(f"{network.path}: decoding {self.decoding!r} is unknown; update this package")
-        self.taught: np.ndarray = ~np.isin(MPII.names, details["joints_never_taught"])
-        self._details = details
-        self.input_size = network.facts.input.shape[-1]
+        super().__init__(network, flip_test=flip_test)
+        self.decoding: DecodeMethod = decoding or self.details["decoding"]
+        self.taught: np.ndarray = ~np.isin(MPII.names, self.details["joints_never_taught"])
+
+    @staticmethod
+    def wanted(facts: Facts) -> Mapping[str, Rule]:
+        """As `export.networks` writes them."""
+        side, crop = facts.input.shape[-1], facts.details.get("crop")
+        return {
+            "input shape": rules.exactly((3, side, side)),
+            "output shape": rules.exactly((len(MPII), side // STRIDE, side // STRIDE)),
+            "stride": rules.exactly(STRIDE),
+            "joint_order": rules.exactly(list(MPII.names)),
+            "joints_never_taught": rules.some_of(MPII.names),
+            "decoding": rules.one_of(get_args(DecodeMethod)),
+            "sigma": rules.above(0.0, side / STRIDE),
+            "grid": rules.one_of(get_args(Grid)),
+            "crop": rules.whole(1, crops.LARGEST_CROP),
+            "box_in_crop": rules.whole(1, crop if isinstance(crop, int) else crops.LARGEST_CROP),
+        }
+
+    def mirror_back(self, mirrored: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        """Left and right change places, and so do columns."""
+        return peaks.mirror_back(mirrored, MPII.mirrored)
 
     def joints(
         self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Float64[np.ndarray, "n 3"]
@@ -54,13 +72,9 @@ class OnnxJoints:
             boxes: Centre (x, y) and side of the square that the network is shown, image px.
         """
         pairs = [self._seen(picture, box) for picture, box in zip(pictures, boxes, strict=True)]
-        images = np.stack([image for image, _ in pairs])
-        maps = self.network(images)
-        if self.flip_test:
-            mirrored = self.network(np.ascontiguousarray(images[..., ::-1]))
-            maps = (maps + peaks.mirror_back(mirrored, MPII.mirrored)) / 2
-        points, confidence = peaks.decode(maps, self.decoding, sigma=self._details["sigma"])
-        points = peaks.to_input(points, grid=self._details["grid"], size=maps.shape[-1])
+        maps = self.answers(np.stack([image for image, _ in pairs]))
+        points, confidence = peaks.decode(maps, self.decoding, sigma=self.details["sigma"])
+        points = peaks.to_input(points, grid=self.details["grid"], size=maps.shape[-1])
         matrices = np.stack([matrix for _, matrix in pairs])
         return geometry.apply_to_points(matrices, points.astype(np.float64)), confidence.astype(np.float64)
 
@@ -68,7 +82,7 @@ class OnnxJoints:
         self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float64[np.ndarray, "3"]
     ) -> tuple[np.ndarray, geometry.Matrix]:
         """The input (3, s, s), in [0, 1], and the map from its px to the image's: as `heatmap.data.PoseSource` does."""
-        crop, in_crop, size = self._details["crop"], self._details["box_in_crop"], self.input_size
+        crop, in_crop, size = self.details["crop"], self.details["box_in_crop"], self.input_size
         center, side = box[:2], float(box[2])
         x0, y0, length = crops.window(center, side, crop, in_crop)
         factor = reduction(crop, float(in_crop), size)
@@ -80,8 +94,3 @@ class OnnxJoints:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         warped = cv2.warpAffine(shown, geometry.compose(to_crop, input_to_image), (size, size), flags=flags)
         return as_input(np.asarray(warped)), input_to_image
-
-
-def as_input(pixels: UInt8[np.ndarray, "*any h w 3"]) -> np.ndarray:
-    """Pictures as a network takes them: float32 in [0, 1], the colours first."""
-    return np.moveaxis(pixels, -1, -3).astype(np.float32) * np.float32(1 / 255)

@@ -1,22 +1,30 @@
 """Poses in mm, from an exported regression network."""
 
-from typing import Final
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from pose_lightning import geometry
-from pose_lightning.exported.heatmap import as_input
+from pose_lightning.convert.crops import LARGEST_CROP
+from pose_lightning.exported import rules
+from pose_lightning.exported.estimator import OnnxEstimator, as_input
+from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.joints import H36M
 from pose_lightning.regression.framing import frame_to_input, reduction
+
+SLOWEST, FASTEST = 0.001, 100_000.0
+"""Frames per second of a clip."""
 
 MIRROR: Final = np.array([-1.0, 1.0, 1.0], np.float32)
 """What a mirrored picture does to x, y and z."""
 
 
-class OnnxPoses:
+class OnnxPoses(OnnxEstimator):
     """Regresses the poses of clips as the run that was exported does, without PyTorch.
 
     Args:
@@ -29,28 +37,43 @@ class OnnxPoses:
         frame_rate: Frames per second that it was trained at; None where nobody knows.
 
     Raises:
-        UserError: If the network is of another task or joint set.
+        UserError: As `OnnxEstimator`.
     """
 
+    task: ClassVar[TaskName] = "regression"
+
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
-        details = network.details("regression", "frames", "side", "frame_rate", joint_order=list(H36M.names), unit="mm")
-        self.network, self.flip_test = network, flip_test
-        self.frames: int = details["frames"]
-        self.side: int = details["side"]
-        self.frame_rate: float | None = details["frame_rate"]
+        super().__init__(network, flip_test=flip_test)
+        self.frames: int = self.details["frames"]
+        self.side: int = self.details["side"]
+        self.frame_rate: float | None = self.details["frame_rate"]
+
+    @staticmethod
+    def wanted(facts: Facts) -> Mapping[str, Rule]:
+        """As `export.networks` writes them."""
+        frames, side = facts.input.shape[0], facts.input.shape[-1]
+        return {
+            "input shape": rules.exactly((frames, 3, side, side)),
+            "output shape": rules.exactly((frames, len(H36M), 3)),
+            "joint_order": rules.exactly(list(H36M.names)),
+            "unit": rules.exactly("mm"),
+            "frames": rules.exactly(frames),
+            "frame_rate": rules.optional(rules.above(SLOWEST, FASTEST)),
+            "side": rules.whole(1, LARGEST_CROP),
+        }
+
+    def mirror_back(self, mirrored: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
+        """Left and right change places, and x its sign."""
+        return mirrored[:, :, list(H36M.mirrored)] * MIRROR
 
     def poses(self, clips: UInt8[np.ndarray, "n t s s 3"]) -> Float64[np.ndarray, "n t 17 3"]:
         """In mm, relative to the root on every frame, along the camera's axes, of RGB clips of square frames."""
         seen = as_input(np.stack([np.stack([self._shown(frame) for frame in clip]) for clip in clips]))
-        found = self.network(seen)
-        if self.flip_test:
-            mirrored = self.network(np.ascontiguousarray(seen[..., ::-1]))
-            found = (found + mirrored[:, :, list(H36M.mirrored)] * MIRROR) / 2
-        return found.astype(np.float64)
+        return self.answers(seen).astype(np.float64)
 
     def _shown(self, frame: UInt8[np.ndarray, "s s 3"]) -> UInt8[np.ndarray, "i i 3"]:
         """A frame as large as the input: as `regression.data.ClipSource` does."""
-        size = self.network.facts.input.shape[-1]
+        size = self.input_size
         if (factor := reduction(len(frame), size)) > 1:
             smaller = (len(frame) // factor,) * 2
             frame = np.asarray(cv2.resize(frame, smaller, interpolation=cv2.INTER_AREA))

@@ -10,6 +10,7 @@ from jaxtyping import Float64, UInt8
 
 from pose_lightning.errors import UserError
 from pose_lightning.exported.activity import OnnxActivities
+from pose_lightning.exported.estimator import OnnxEstimator
 from pose_lightning.exported.heatmap import OnnxJoints
 from pose_lightning.exported.regression import OnnxPoses
 from pose_lightning.exported.session import OnnxNetwork
@@ -40,34 +41,32 @@ def read(
         raise UserError(f"--decoding cannot go with {path}, a network of {task}, which has no heatmaps")
     match task:
         case "heatmap":
-            return OnnxPoseEstimator(network, flip_test=flip_test, decoding=decoding)
+            return OnnxPoseEstimator(OnnxJoints(network, flip_test=flip_test, decoding=decoding))
         case "activity":
-            return OnnxClassifier(network, flip_test=flip_test)
+            return OnnxClassifier(OnnxActivities(network, flip_test=flip_test))
         case "regression":
-            return OnnxClipEstimator(network, flip_test=flip_test)
-    raise UserError(f"{path} is a network of {task}, which this package does not know; update it")
+            return OnnxClipEstimator(OnnxPoses(network, flip_test=flip_test))
 
 
 class OnnxPoseEstimator:
-    """An exported network of heatmaps, for people in pictures of any kind and size.
-
-    Args:
-        network: The file.
-        flip_test: Average with what the mirrored image gives.
-        decoding: How a peak becomes a position; None is as the run says.
-
-    Raises:
-        UserError: If it is of another task.
-    """
+    """An exported network of heatmaps, for people in pictures of any kind and size."""
 
     task: Final = "heatmap"
 
-    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
-        about = network.facts
-        self._joints = OnnxJoints(network, flip_test=flip_test, decoding=decoding)
-        self.name, self.synthetic, self.taught = about.experiment, about.synthetic, self._joints.taught
-        self.facts: dict[str, Any] = {"onnx": str(network.path), "checkpoint": about.checkpoint, "step": about.step}
-        self.manner: dict[str, Any] = {"flip_test": flip_test, "scales": [1.0], "decoding": self._joints.decoding}
+    def __init__(self, joints: OnnxJoints) -> None:
+        about = joints.network.facts
+        self._joints = joints
+        self.name, self.synthetic, self.taught = about.experiment, about.synthetic, joints.taught
+        self.facts: dict[str, Any] = {
+            "onnx": str(joints.network.path),
+            "checkpoint": about.checkpoint,
+            "step": about.step,
+        }
+        self.manner: dict[str, Any] = {
+            "flip_test": joints.flip_test,
+            "scales": [1.0],
+            "decoding": joints.decoding,
+        }
 
     def poses(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Sequence[Box]) -> list[Pose]:
         """Of the people in these boxes of an RGB picture."""
@@ -88,25 +87,24 @@ class OnnxPoseEstimator:
         return [poses[end - len(listed) : end] for end, (_, listed) in zip(ends, asked, strict=True)]
 
 
-class OnnxClassifier:
-    """An exported network of activity classification, for pictures of any kind and size.
+class _OfFile:
+    """Where the answers of a file are from, as those of a run say it."""
 
-    Args:
-        network: The file.
-        flip_test: Average with what the mirrored picture gives.
+    def __init__(self, estimator: OnnxEstimator) -> None:
+        about = estimator.network.facts
+        self.checkpoint, self.step, self.experiment = estimator.network.path, about.step, about.experiment
+        self.synthetic, self.flip_test = about.synthetic, estimator.flip_test
 
-    Raises:
-        UserError: If it is of another task.
-    """
+
+class OnnxClassifier(_OfFile):
+    """An exported network of activity classification, for pictures of any kind and size."""
 
     task: Final = "activity"
 
-    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
-        about = network.facts
-        self._activities = OnnxActivities(network, flip_test=flip_test)
-        self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
-        self.synthetic, self.flip_test = about.synthetic, flip_test
-        self.classes, self.target = self._activities.classes, self._activities.target
+    def __init__(self, activities: OnnxActivities) -> None:
+        super().__init__(activities)
+        self._activities = activities
+        self.classes, self.target = activities.classes, activities.target
 
     def probabilities(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " k"]:
         """Of every class, for an RGB picture."""
@@ -121,30 +119,20 @@ class OnnxClassifier:
         return Ranking.of(path, self.classes, found)
 
 
-class OnnxClipEstimator:
+class OnnxClipEstimator(_OfFile):
     """An exported network of clip regression, for films of any size and rate.
-
-    Args:
-        network: The file.
-        flip_test: Average with what the mirrored clip gives.
 
     Attributes:
         frames: Of a clip.
         rate: Frames per second that it was trained at; None where nobody knows.
-
-    Raises:
-        UserError: If it is of another task.
     """
 
     task: Final = "regression"
 
-    def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
-        about = network.facts
-        self._poses = OnnxPoses(network, flip_test=flip_test)
-        self.checkpoint, self.step, self.experiment = network.path, about.step, about.experiment
-        self.synthetic, self.flip_test = about.synthetic, flip_test
-        self.frames = self._poses.frames
-        rate = self._poses.frame_rate
+    def __init__(self, poses: OnnxPoses) -> None:
+        super().__init__(poses)
+        self._poses = poses
+        self.frames, rate = poses.frames, poses.frame_rate
         self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
 
     def stride(self, rate: Fraction | None) -> int:

@@ -79,14 +79,6 @@ def test_a_file_of_another_task_is_refused(files: dict[str, Path]) -> None:
             kind(OnnxNetwork(files[task]))
 
 
-def test_a_file_that_says_too_little_or_something_else_is_refused(files: dict[str, Path]) -> None:
-    network = OnnxNetwork(files["heatmap"])
-    with pytest.raises(ValueError, match=r"heatmap\.onnx: what it says of itself lacks colour, head; write it"):
-        network.details("heatmap", "head", "crop", colour="red")
-    with pytest.raises(ValueError, match=r"heatmap\.onnx has stride 4; wanted 8"):
-        network.details("heatmap", stride=8)
-
-
 def test_a_file_takes_any_batch(files: dict[str, Path], exportables: dict[str, Exportable]) -> None:
     network, answer = OnnxNetwork(files["heatmap"]), exportables["heatmap"].answer
     images = torch.rand(7, 3, 64, 64, generator=torch.Generator().manual_seed(5))

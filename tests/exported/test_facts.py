@@ -34,11 +34,21 @@ def test_facts_come_back_from_text() -> None:
     [
         ({MARK: None}, "does not say what it is"),
         ({MARK: "2"}, "has layout 2, which is newer"),
+        ({MARK: '"first"'}, "says that its pose_lightning is 'first'; wanted a whole number"),
         ({"step": "{"}, "is damaged"),
-        ({"input": None}, "is damaged"),
-        ({"input": '{"name": "image"}'}, "is damaged"),
+        ({"details": "[" * 200_000}, "is damaged"),
+        ({"input": None}, "lacks input"),
+        ({"input": '{"name": "image"}'}, "lacks input shape, input values"),
+        ({"input": '{"name": 3, "shape": [3], "values": ""}'}, "says that its input name is 3; wanted text of one"),
+        ({"output": '{"name": "a", "shape": [3, -1], "values": ""}'}, r"output shape is \[3, -1\]; wanted a list of 1"),
+        ({"output": "3"}, "output is 3; wanted an object"),
+        ({"task": '"hand"'}, "says that its task is 'hand'; wanted one of heatmap, regression, activity; write it"),
+        ({"step": '"7"'}, "step is '7'; wanted a whole number from 0"),
+        ({"synthetic": "1"}, "synthetic is 1; wanted true or false, or null"),
+        ({"details": "[]"}, r"details is \[\]; wanted an object"),
+        ({"experiment": '"a\\nb"'}, "experiment is .*; wanted text of one line"),
     ],
-    ids=["nothing", "newer", "no json", "lacks input", "lacks shape"],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
 def test_facts_that_cannot_be_read_are_refused(change: dict[str, str | None], message: str) -> None:
     metadata = {key: value for key, value in {**SAID.to_metadata(), **change}.items() if value is not None}
