@@ -22,8 +22,6 @@ from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
 from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import parse
-from pose_lightning.heatmap.model import settings_of
-from pose_lightning.heatmap.networks import flags
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.regression.predictions import Unit
 from pose_lightning.regression.task import ClipRegression
@@ -32,6 +30,7 @@ from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
 from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
+from pose_lightning.weight_files import WeightFile
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,
@@ -86,9 +85,9 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
 
 
 def evaluate_weights(
-    path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: int = 256, json: Path | None = None
+    path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: int | None = None, json: Path | None = None
 ) -> Outcome:
-    """Score a file of weights, as `heatmap.published` makes them, on a pose store, and print the tables.
+    """Score a file of weights, as `heatmap.published` and `export` make them, on a pose store, and print the tables.
 
     The baselines come from `train.h5` beside the store, where there is one.
 
@@ -96,45 +95,27 @@ def evaluate_weights(
         path: The file.
         store_path: The store.
         manner: How the network is asked.
-        input_size: Side of the network's input, px.
+        input_size: Side of the network's input, px; None is the file's own.
         json: Also write the scores here.
 
     Raises:
         UserError: If the file does not say which network it is of, or the store has no pixels or is of another kind.
     """
-    built = _built_of_weights(path, store_path, input_size)
+    built = WeightFile.open(path).build(store_path.parent, input_size)
+    built.datamodule.store_path = lambda split: store_path
     manner.apply(built.model, built.datamodule)
     train_path = store_path.with_name("train.h5")
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        print(f"evaluating {path} on {store_path} at {input_size} px{manner}", flush=True)
+        print(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}", flush=True)
         found = predict(built, "val")
         outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=path.stem)
     if json is not None:
-        facts = {"weights": path.name, "input_size": input_size, **manner.facts}
+        facts = {"weights": path.name, "input_size": built.datamodule.input_size, **manner.facts}
         write_json(json, {**facts, **outcome.json})
     _print(outcome, manner.note, [json] if json else [])
     return outcome
-
-
-def _built_of_weights(path: Path, store_path: Path, input_size: int) -> PoseCLI:
-    """A file's network, and a data module that serves one store."""
-    own = {key: value for key, value in settings_of(path).items() if key != "joints"}
-    built = cli.build(
-        [
-            "--model=HeatmapEstimation",
-            *flags(own),
-            f"--model.weights={path}",
-            "--data=PoseData",
-            f"--data.root={store_path.parent}",
-            "--data.batch_size=16",
-            f"--data.input_size={input_size}",
-            "--trainer.devices=1",
-        ]
-    )
-    built.datamodule.store_path = lambda split: store_path
-    return built
 
 
 def evaluate_pair(
@@ -280,7 +261,7 @@ def main(args: Sequence[str] | None = None) -> None:
             options.weights,
             options.store,
             manner=manner_from(options),
-            input_size=options.input_size or 256,
+            input_size=options.input_size,
             json=options.json,
         )
         return

@@ -39,9 +39,12 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="score this hourglass: what pose_lightning.heatmap.published made"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="score this network of heatmaps: what pose_lightning.heatmap.published or export made (.safetensors)",
     )
-    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (256)")
+    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
     parser.add_argument("--store", type=Path, help="the store that --predictions belong to, or --weights are tried on")
     parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
     parser.add_argument(

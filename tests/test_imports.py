@@ -20,7 +20,7 @@ LAYERS = (
     {"history"},
     {"arguments", "curves", "training", "exported", "manner"},
     {"cli"},
-    {"trained"},
+    {"trained", "weight_files"},
     {"evaluate_options"},
     {"evaluate", "predict", "export"},
     {"fit"},

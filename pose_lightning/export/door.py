@@ -34,7 +34,8 @@ DESCRIPTION: Final = """Writes a run's network into one file that says what it i
 
   onnx              for onnxruntime and others; `predict --onnx FILE` needs no PyTorch (extra: export)
   exported-program  torch.export's archive, for PyTorch without this package: torch.export.load(FILE).module()
-  safetensors       the weights alone, as model.weights takes them; nothing of how the run decodes its maps
+  safetensors       the weights: of heatmaps as `predict --weights` and `evaluate --weights` take them, which then
+                    answer as the run does; of heatmaps and activities as model.weights takes them
 
 The network is the one that `evaluate` scores. The input is RGB in [0, 1] in batches of any size; normalization is
 inside. Heatmap runs give the last stack's maps, regression runs mm, activity runs probabilities."""

@@ -81,9 +81,12 @@ def _agree(network: StackedHourglass, path: Path) -> None:
 
 
 def flags(settings: Mapping[str, Any]) -> list[str]:
-    """A hourglass's settings as the doors take them."""
-    values = {key: list(value) if isinstance(value, tuple) else value for key, value in settings.items()}
-    return [f"--model.{key}={json.dumps(value, separators=(',', ':'))}" for key, value in values.items()]
+    """Settings as the doors take them."""
+    values = {
+        key: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+        for key, value in settings.items()
+    }
+    return [f"--model.{key}={value}" for key, value in values.items()]
 
 
 def _load_whole(network: nn.Module, path: Path, found: Mapping[str, torch.Tensor]) -> None:

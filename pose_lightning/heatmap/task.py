@@ -23,7 +23,6 @@ from pose_lightning.heatmap.codec import (
 )
 from pose_lightning.heatmap.decoding import DecodeMethod, Grid
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
-from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.networks import NetworkName
 from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales
 from pose_lightning.heatmap.vit import DecoderName
@@ -127,17 +126,6 @@ class HeatmapEstimation(Task):
         self.scales: Scales = UNSCALED
         self.val_loss = MeanMetric(nan_strategy=math.nan)
         self.val_pckh = PCKh()
-
-    @classmethod
-    def from_weights(cls, path: Path, **arguments: Any) -> "HeatmapEstimation":
-        """The task around the hourglass of a file, as `StackedHourglass.from_weights` reads it, to predict with.
-
-        Raises:
-            UserError: As there.
-        """
-        task = cls(stacks=1, features=4, depth=1, **arguments)  # its place is taken
-        task.model = StackedHourglass.from_weights(path)
-        return task.eval()
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""

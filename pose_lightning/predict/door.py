@@ -48,12 +48,15 @@ def _parser() -> argparse.ArgumentParser:
         "places", type=Path, nargs="+", metavar="RUN_DIR INPUT", help="pictures, folders, videos, clips"
     )
     parser.add_argument(
-        "--weights", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.heatmap.published made"
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="instead of a run: what pose_lightning.heatmap.published or export made (.safetensors)",
     )
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.export wrote; without PyTorch"
     )
-    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (256)")
+    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="gets the numbers (of joints: DIR/joints.json; of classes: none)"

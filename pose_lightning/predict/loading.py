@@ -2,7 +2,6 @@
 
 import argparse
 from pathlib import Path
-from typing import Final
 
 from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.heatmap.task import HeatmapEstimation
@@ -11,8 +10,7 @@ from pose_lightning.predict.clips import ClipEstimator
 from pose_lightning.predict.poses import PoseEstimator
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trained import load, manner_from
-
-INPUT_SIZE: Final = 256
+from pose_lightning.weight_files import WeightFile
 
 
 def of_weights(options: argparse.Namespace) -> PoseEstimator:
@@ -21,8 +19,8 @@ def of_weights(options: argparse.Namespace) -> PoseEstimator:
     Raises:
         UserError: If it cannot be had.
     """
-    size = options.input_size or INPUT_SIZE
-    return PoseEstimator.of_weights(options.weights, input_size=size, manner=manner_from(options))
+    file = WeightFile.open(options.weights)
+    return PoseEstimator.of_weights(file, input_size=options.input_size, manner=manner_from(options))
 
 
 def of_run(path: Path, options: argparse.Namespace) -> PoseEstimator | Classifier | ClipEstimator:

@@ -18,6 +18,7 @@ from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
 from pose_lightning.trained import PLAIN, Manner
+from pose_lightning.weight_files import WeightFile
 
 CROP: Final = crops.Pixels(images=None)
 """How the converters cut people, where there is no store that says otherwise."""
@@ -95,18 +96,23 @@ class PoseEstimator:
         return made
 
     @classmethod
-    def of_weights(cls, path: Path, *, input_size: int, manner: Manner = PLAIN) -> "PoseEstimator":
-        """The hourglass of a file, as `heatmap.published` writes them.
+    def of_weights(cls, file: WeightFile, *, input_size: int | None = None, manner: Manner = PLAIN) -> "PoseEstimator":
+        """The network of a file of weights, shown people as its run does; one that others published, as converters do.
 
         Raises:
-            UserError: If it is no such file, or the input has a size that the network cannot halve.
+            UserError: If the weights are not what the file says, or the network cannot take inputs of this size.
         """
-        model = HeatmapEstimation.from_weights(path)
-        network: Any = model.model
-        network.check_input_size(input_size)
-        data = PoseData(path.parent / "no store", 1, input_size=input_size)
-        manner.apply(model, data)
-        return cls(model, data, path.stem, {"weights": str(path)})
+        built = file.build(file.path.parent, input_size)
+        manner.apply(built.model, built.datamodule)
+        model: Any = built.model
+        about, facts = file.facts, {"weights": str(file.path)}
+        if about is None:
+            return cls(model, built.datamodule, file.path.stem, facts)
+        origin = {"checkpoint": about.checkpoint, "step": about.step}
+        made = cls(model, built.datamodule, about.experiment, facts | origin)
+        made.taught, made.synthetic = file.taught, about.synthetic
+        made._crop, made._box_in_crop = about.details["crop"], about.details["box_in_crop"]
+        return made
 
     def poses(self, picture: UInt8[np.ndarray, "h w 3"], boxes: Sequence[Box]) -> list[Pose]:
         """Of the people in these boxes of an RGB picture."""

@@ -1,7 +1,10 @@
 """Runs of every task that were stopped before their first step, and their files."""
 
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -58,6 +61,21 @@ def write_run(folder: Path, root: Path, arguments: tuple[str, ...]) -> RunDirect
     run.write_config(built.dump())
     torch.save({"state_dict": built.model.state_dict(), "global_step": 7}, run.best)
     return run
+
+
+@pytest.fixture(scope="session")
+def make_run() -> Callable[..., RunDirectory]:
+    """`write_run`, for runs that a test wants to itself."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
+def photograph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """140 px high and 170 wide."""
+    small = np.random.default_rng(3).integers(256, size=(14, 17, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("photographs") / "photograph.png"
+    cv2.imwrite(str(path), cv2.resize(small, (170, 140), interpolation=cv2.INTER_CUBIC))
+    return path
 
 
 @pytest.fixture(scope="session")
