@@ -100,5 +100,8 @@ def _check(options: argparse.Namespace) -> None:
         kind, foreign = "--clips", of_runs | of_files | of_weights
     else:
         kind, foreign = "a run's directory", of_files | of_weights | to_json | unit
+    read = [options.predictions, options.weights, options.store, options.published_truth, options.clips, options.joints]
+    if options.json is not None and options.json.resolve() in [path.resolve() for path in read if path is not None]:
+        raise UserError(f"--json {options.json} is read too; name another file")
     if given := [name for name, value in foreign.items() if value]:
         raise UserError(f"{', '.join(given)} cannot go with {kind}")

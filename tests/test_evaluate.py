@@ -50,6 +50,8 @@ def test_the_origin_of_foreign_predictions_must_be_said(
         (["--predictions", "preds.npy"], "--store"),
         (["runs/none/at/all"], "no run directory"),
         (["runs/none/at/all", "--json", "out.json"], "--json cannot go with a run's directory"),
+        (["--weights", "a.safetensors", "--store", "val.h5", "--json", "./a.safetensors"], "is read too"),
+        (["--predictions", "preds.h5", "--store", "val.h5", "--json", "preds.h5"], "is read too"),
         (
             ["--predictions", "preds.npy", "--store", "val.h5", "--flip-test"],
             "--flip-test cannot go with --predictions",

@@ -127,12 +127,15 @@ def _check_outputs(options: argparse.Namespace, inputs: Inputs, folder: Path) ->
             f"--out {folder} is the folder of {beside[0]}, an input: what is drawn there could replace it, or be an "
             "input the next time; name another folder"
         )
+    read = [*files, *filter(None, (options.boxes, options.onnx, options.weights))]
+    written = [folder / "joints.csv", folder / "classes.csv"]
+    numbers = written if options.json is not None else [*written, folder / "joints.json"]
+    if both := {path.resolve() for path in numbers} & {path.resolve() for path in read}:
+        raise UserError(f"--out {folder}: {both.pop().name} there is read, and would be replaced; name another folder")
     if options.json is None:
         return
     if options.json.is_dir():
         raise UserError(f"--json {options.json} is a folder; name a file")
-    read = [*files, *filter(None, (options.boxes, options.onnx, options.weights))]
-    written = [folder / "joints.csv", folder / "classes.csv"]
     for kind, paths in (("is read", read), ("is written", written)):
         if options.json.resolve() in [path.resolve() for path in paths]:
             raise UserError(f"--json {options.json} {kind} too; name another file")

@@ -34,6 +34,12 @@ def test_what_is_written_is_not_beside_what_is_read(photo: Path, tmp_path: Path)
     _inputs(options(), [photo], tmp_path, films=False)
 
 
+@pytest.mark.parametrize("name", ["joints.json", "joints.csv", "classes.csv"])
+def test_boxes_are_not_replaced_by_what_is_written(name: str, photo: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=rf"--out .*: {name} there is read, and would be replaced"):
+        _inputs(options(boxes=tmp_path / name), [photo], tmp_path, films=False)
+
+
 @pytest.mark.parametrize(
     ("json", "message"),
     [
