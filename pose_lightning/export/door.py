@@ -24,6 +24,8 @@ BATCHES: Final = (1, 3)
 
 SEED: Final = 7
 
+INTERRUPTED: Final = 130
+
 TOLERANCE: Final = 1e-4
 """Of the largest answer: by so much a file may differ from the network, because others add in another order."""
 
@@ -77,10 +79,12 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
     """Write the file, read it back, and compare; it gets its name when it agrees.
 
     Raises:
-        UserError: If the format cannot hold the network, or an extra is missing; if the folder cannot be written to; if
-            the file does not agree. Then there is no file.
+        UserError: If the format cannot hold the network, or an extra is missing; if the file cannot be written; if the
+            network gives NaN or infinity; if the file does not agree. Then there is no file, or the one of before.
     """
     how = FORMATS[form]
+    if path.is_dir():
+        raise UserError(f"--out {path} is a folder; name a file")
     how.check(network)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
@@ -123,6 +127,12 @@ def compare(network: Exportable, form: FormatName, path: Path) -> Agreement:
     for count in BATCHES:
         batch = samples(count, network.facts.input.shape)
         expected, found = network.answer(batch), ask(batch)
+        if not expected.isfinite().all():
+            about = network.facts
+            raise UserError(
+                f"{about.experiment} ({about.checkpoint}, step {about.step}) gives numbers that are none (NaN or "
+                "infinity): its training diverged, or its weights are damaged; take another checkpoint"
+            )
         if found.shape != expected.shape:
             raise AssertionError(f"{path} answers {tuple(found.shape)} and not {tuple(expected.shape)}")
         difference = max(difference, float((found - expected).abs().nan_to_num(nan=torch.inf).max()))
@@ -156,8 +166,12 @@ def main(args: Sequence[str] | None = None) -> None:
     print(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}", flush=True)
     if facts.synthetic:
         print("trained on SYNTHETIC (demo) data; the file says so", flush=True)
-    agreement = write(network, options.format, path)
+    try:
+        agreement = write(network, options.format, path)
+    except KeyboardInterrupt:
+        print(f"interrupted: {path} is as it was before")
+        raise SystemExit(INTERRUPTED) from None
     for each in (facts.input, facts.output):
-        print(f"{each.name} ({', '.join(map(str, ('batch', *each.shape)))}) float32: {each.values}")
+        print(f"{each}: {each.values}")
     print(f"read back: {agreement}")
     print(path)

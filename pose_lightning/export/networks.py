@@ -86,7 +86,7 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
     """What `trained.load` gave, as one module and what there is to say about it; the run's own network stays as it is.
 
     Raises:
-        UserError: If the stores that know the classes are missing.
+        UserError: If the training store is missing, which knows the classes, or which joints were taught.
     """
     task: Any = copy.deepcopy(built.model).eval()
     data: Any = built.datamodule
@@ -97,7 +97,7 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
         experiment=str(built.config.experiment),
         checkpoint=checkpoint.name,
         step=step,
-        synthetic=_synthetic(data),
+        synthetic=bool(data.synthetic),
         input=facts.Tensor("clip" if kind == "regression" else "image", shape, RGB),
         output=facts.Tensor(values[0], (), values[1]),
         details=details,
@@ -141,25 +141,21 @@ def _joints(joint_set: JointSet) -> dict[str, Any]:
 
 def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
     pixels = crops.Pixels(images=None)
-    details = {
+    with data.store("train") as store:
+        taught = np.any(store.labels["labelled"], axis=0)
+        crop, box_in_crop = pixels.crop, pixels.box_in_crop
+        if store.shape is not None:
+            crop, box_in_crop = int(store.shape[0]), int(store.attrs["box_in_crop"])
+    return {
         **_joints(MPII),
-        "joints_never_taught": [],
+        "joints_never_taught": [name for name, is_taught in zip(MPII.names, taught, strict=True) if not is_taught],
         "decoding": task.decoding,
         "sigma": task.sigma,
         "grid": task.grid,
         "stride": STRIDE,
-        "crop": pixels.crop,
-        "box_in_crop": pixels.box_in_crop,
+        "crop": crop,
+        "box_in_crop": box_in_crop,
     }
-    if data.store_path("train").is_file():
-        with data.store("train") as store:
-            taught = np.any(store.labels["labelled"], axis=0)
-            details["joints_never_taught"] = [
-                name for name, is_taught in zip(MPII.names, taught, strict=True) if not is_taught
-            ]
-            if store.shape is not None:
-                details |= {"crop": int(store.shape[0]), "box_in_crop": int(store.attrs["box_in_crop"])}
-    return details
 
 
 def _clip_details(data: Any) -> dict[str, Any]:
@@ -190,12 +186,6 @@ def _activity_details(data: Any) -> dict[str, Any]:
         "crop_share": framing.share,
         "shorter_side": None if shorter is None else int(shorter),
     }
-
-
-def _synthetic(data: Any) -> bool | None:
-    if not any(data.store_path(split).is_file() for split in ("train", "val", "test")):
-        return None
-    return bool(data.synthetic)
 
 
 def _plain(value: Any) -> Any:

@@ -1,8 +1,10 @@
 """What is written, read back."""
 
 import json
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,54 @@ def test_more_than_an_onnx_file_holds_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the weights are 2\.4 GB, and one ONNX file holds 2 GB"):
         write(network, "onnx", tmp_path / "double.onnx")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_network_that_diverged_is_not_exported(tmp_path: Path) -> None:
+    network = double()
+    with torch.no_grad():
+        network.answer.factor.fill_(torch.nan)
+    with pytest.raises(UserError, match=r"double \(best\.ckpt, step 3\) gives numbers that are none"):
+        write(network, "safetensors", tmp_path / "double.safetensors")
+    assert not any(tmp_path.iterdir())
+
+
+class Interrupted(Double):
+    """As when the user presses Ctrl-C."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_export_leaves_the_file_of_before(tmp_path: Path) -> None:
+    path = tmp_path / "double.safetensors"
+    path.write_text("of before")
+    network = replace(double(), answer=Interrupted(noise=0.0))
+    with pytest.raises(KeyboardInterrupt):
+        write(network, "safetensors", path)
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "of before"
+
+
+def test_a_run_without_its_training_store_is_refused(
+    runs: dict[str, RunDirectory], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It alone knows which joints the network was taught, and whether of drawn people."""
+    copy = RunDirectory.at(tmp_path / "run")
+    text = runs["heatmap"].config.read_text()
+    root = cli.build([f"--config={runs['heatmap'].config}"]).config.data.init_args.root
+    copy.write_config(text.replace(str(root), str(tmp_path / "nothing")))
+    shutil.copy(runs["heatmap"].best, copy.best)
+    with pytest.raises(SystemExit) as stop:
+        main([str(copy.path), "--format", "safetensors"])
+    assert stop.value.code == 2
+    assert str(tmp_path / "nothing" / "train.h5") in capsys.readouterr().err
+    assert not (copy.path / "exports").exists()
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    (tmp_path / "double.safetensors").mkdir()
+    with pytest.raises(UserError, match=r"double\.safetensors is a folder; name a file"):
+        write(double(), "safetensors", tmp_path / "double.safetensors")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
