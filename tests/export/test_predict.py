@@ -1,4 +1,4 @@
-"""`predict --onnx`: the same answers as from the run, in a process that never imports PyTorch."""
+"""`predict --onnx`: the same answers as from the run, in a process that cannot import PyTorch."""
 
 import csv
 import json
@@ -17,15 +17,33 @@ from pose_lightning.runs import RunDirectory
 
 WITHOUT_PYTORCH = """
 import sys
+for name in ("torch", "torchvision", "pytorch_lightning", "lightning_fabric", "timm", "torchmetrics", "safetensors"):
+    sys.modules[name] = None  # as if it were not installed
 from pose_lightning.predict import main
 main(sys.argv[1:])
-print("imported:", sorted({"torch", "pytorch_lightning", "timm", "torchmetrics"} & set(sys.modules)))
 """
 
 
 def write_photograph(path: Path, seed: int) -> Path:
     small = np.random.default_rng(seed).integers(256, size=(14, 17, 3), dtype=np.uint8)
     cv2.imwrite(str(path), cv2.resize(small, (170, 140), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten frames a second, ten of them, in which the picture moves."""
+    av = pytest.importorskip("av")
+    path = tmp_path_factory.mktemp("videos") / "walk.mp4"
+    picture = np.random.default_rng(5).integers(256, size=(12, 16, 3), dtype=np.uint8)
+    large = cv2.resize(picture, (160, 128), interpolation=cv2.INTER_CUBIC)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 160, 128, "yuv420p"
+        for frame in range(10):
+            shown = np.ascontiguousarray(np.roll(large, 3 * frame, axis=1))
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(shown, format="rgb24")))
+        file.mux(stream.encode())
     return path
 
 
@@ -42,18 +60,21 @@ def numbers(path: Path, columns: tuple[str, ...]) -> np.ndarray:
         return np.array([[float(row[name]) for name in columns] for row in csv.DictReader(file)])
 
 
-def test_joints_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirectory], tmp_path: Path) -> None:
-    photographs = [str(write_photograph(tmp_path / f"{seed}.png", seed)) for seed in (1, 2)]
-    printed = predict_apart("--onnx", str(files["heatmap"]), *photographs, "--out", str(tmp_path / "onnx"))
-    assert "imported: []" in printed
+def test_joints_need_no_pytorch(
+    files: dict[str, Path], runs: dict[str, RunDirectory], video: Path, tmp_path: Path
+) -> None:
+    inputs = [*(str(write_photograph(tmp_path / f"{seed}.png", seed)) for seed in (1, 2)), str(video)]
+    printed = predict_apart("--onnx", str(files["heatmap"]), *inputs, "--out", str(tmp_path / "onnx"))
     assert "SYNTHETIC" in printed
-    main([str(runs["heatmap"].path), *photographs, "--out", str(tmp_path / "run")])
+    main([str(runs["heatmap"].path), *inputs, "--out", str(tmp_path / "run")])
     found, expected = (numbers(tmp_path / each / "joints.csv", ("x", "y", "confidence")) for each in ("onnx", "run"))
-    assert len(found) >= 2 * 14
+    assert len(found) >= (2 + 10) * 14
     assert_allclose(found, expected, atol=2e-2)
     said = json.loads((tmp_path / "onnx" / "joints.json").read_text())
     assert (said["checkpoint"], said["step"], said["synthetic"]) == ("best.ckpt", 7, True)
-    assert (tmp_path / "onnx" / "1.png.png").is_file()
+    drawn = {each.name for each in (tmp_path / "run").iterdir()}
+    assert {each.name for each in (tmp_path / "onnx").iterdir()} == drawn
+    assert {"1.png.png", "walk-joints.mp4"} <= drawn
 
 
 @pytest.mark.parametrize("task", ["heatmap", "activity", "regression"])
@@ -68,28 +89,25 @@ def test_a_file_that_does_not_know_its_data_does_not_say_it_is_real(
     assert read(tmp_path / "a.onnx", flip_test=False, decoding=None).synthetic is None
 
 
-def test_classes_need_no_pytorch(files: dict[str, Path], runs: dict[str, RunDirectory], tmp_path: Path) -> None:
-    photograph = str(write_photograph(tmp_path / "photograph.png", 1))
-    printed = predict_apart(
-        "--onnx", str(files["activity"]), photograph, "--flip-test", "--out", str(tmp_path / "onnx")
-    )
-    assert "imported: []" in printed
-    main([str(runs["activity"].path), photograph, "--flip-test", "--out", str(tmp_path / "run")])
+def test_classes_need_no_pytorch(
+    files: dict[str, Path], runs: dict[str, RunDirectory], photograph: Path, video: Path, tmp_path: Path
+) -> None:
+    asked = [str(photograph), str(video), "--flip-test", "--out"]
+    predict_apart("--onnx", str(files["activity"]), *asked, str(tmp_path / "onnx"))
+    main([str(runs["activity"].path), *asked, str(tmp_path / "run")])
     found, expected = (numbers(tmp_path / each / "classes.csv", ("probability",)) for each in ("onnx", "run"))
-    assert found.shape == (5, 1)
+    assert found.shape == (5 * (1 + 10 + 1), 1)  # the picture, the frames, and the mean over them
     assert_allclose(found, expected, atol=2e-6)
 
 
 def test_poses_need_no_pytorch(
-    files: dict[str, Path], runs: dict[str, RunDirectory], demo_clip_stores: Path, tmp_path: Path
+    files: dict[str, Path], runs: dict[str, RunDirectory], demo_clip_stores: Path, video: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("av")
-    store = str(demo_clip_stores / "val.h5")
-    clips = [store, "--clips", "0", "--animation", "gif"]
-    assert "imported: []" in predict_apart("--onnx", str(files["regression"]), *clips, "--out", str(tmp_path / "onnx"))
+    clips = [str(demo_clip_stores / "val.h5"), str(video), "--clips", "0", "--animation", "gif"]
+    predict_apart("--onnx", str(files["regression"]), *clips, "--out", str(tmp_path / "onnx"))
     main([str(runs["regression"].path), *clips, "--out", str(tmp_path / "run")])
     found, expected = (numbers(tmp_path / each / "joints.csv", ("x", "y", "z")) for each in ("onnx", "run"))
-    assert found.shape == (8 * 17, 3)
+    assert len(found) > 8 * 17
     assert_allclose(found, expected, atol=0.05)
 
 
