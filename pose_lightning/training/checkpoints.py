@@ -86,6 +86,8 @@ class RunCheckpoints(Checkpoint):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen, where Lightning's own handlers are now: they save inside the signal, or between two steps' halves."""
         self.request.listen()
+        if trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.last:
+            self._written = trainer.global_step  # a run that has nothing left to do leaves its last checkpoint as it is
         if self._owes_validation:  # Lightning has seen by now that it has to validate first
             _count_validation(trainer, -1)
             self._owes_validation = False

@@ -219,6 +219,17 @@ def test_a_run_stopped_at_every_hook_ends_as_if_nothing_had_happened(
     check(tmp_path, budget, accumulation=accumulation, stride=1, disturb=disturb)
 
 
+@pytest.mark.filterwarnings("ignore::pytorch_lightning.utilities.warnings.PossibleUserWarning")
+@pytest.mark.filterwarnings("ignore:The ``compute`` method of metric MeanMetric")  # as `cli` does
+@pytest.mark.parametrize("budget", ["epochs", "no validation", "steps"])
+def test_a_finished_run_that_is_resumed_leaves_its_checkpoints_alone(tmp_path: Path, budget: str) -> None:
+    run(tmp_path, budget=BUDGETS[budget], accumulation=1)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert {"last.ckpt", "last.prev.ckpt"} <= before.keys()
+    run(tmp_path, budget=BUDGETS[budget], accumulation=1)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
 def test_a_failed_save_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     saver, path = AtomicCheckpointIO(), tmp_path / "checkpoints" / "last.ckpt"
     saver.save_checkpoint({"step": 1}, path)
