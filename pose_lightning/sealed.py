@@ -108,28 +108,14 @@ def verify(path: Path) -> None:
     """Read the whole file, and compare it with its seal; a file that was written without one passes.
 
     Raises:
-        SealError: If it is missing, cut short, or a bit of it differs.
+        SealError: If it is missing, cut short, a bit of it differs, or the disk does not give it back.
     """
     if not path.is_file():
         raise SealError(f"{path} is not there")
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        file.seek(max(0, size - END_BYTES - SEAL_BYTES))
-        tail = file.read()
-        record, seal = tail[:END_BYTES], tail[END_BYTES:]
-        is_sealed = record.startswith(END) and record.endswith(LENGTH) and seal.startswith(MARK)
-        if not is_sealed:
-            if tail[-END_BYTES:].startswith(END) and tail.endswith(b"\0\0"):
-                return
-            raise SealError(f"{path} is damaged: it is cut short ({size} bytes), or its end is overwritten")
-        file.seek(0)
-        found, left = xxhash.xxh3_64(), size - SEAL_BYTES - 2
-        while left and (chunk := file.read(min(_CHUNK, left))):
-            found.update(chunk)
-            left -= len(chunk)
-    found.update(b"\0\0")
-    if found.hexdigest().encode() != seal.removeprefix(MARK):
-        raise SealError(f"{path} is damaged: its checksum is {found.hexdigest()}, and {seal.decode('latin-1')} is kept")
+    try:
+        _compare(path)
+    except OSError as error:
+        raise SealError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
 def first_whole(paths: Sequence[Path]) -> Path:
@@ -153,6 +139,27 @@ def first_whole(paths: Sequence[Path]) -> Path:
             rank_zero_warn(f"{reason}; going on from the one before it, {path}")
         return path
     raise SealError("; ".join(map(str, refused)))
+
+
+def _compare(path: Path) -> None:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(max(0, size - END_BYTES - SEAL_BYTES))
+        tail = file.read()
+        record, seal = tail[:END_BYTES], tail[END_BYTES:]
+        is_sealed = record.startswith(END) and record.endswith(LENGTH) and seal.startswith(MARK)
+        if not is_sealed:
+            if tail[-END_BYTES:].startswith(END) and tail.endswith(b"\0\0"):
+                return
+            raise SealError(f"{path} is damaged: it is cut short ({size} bytes), or its end is overwritten")
+        file.seek(0)
+        found, left = xxhash.xxh3_64(), size - SEAL_BYTES - 2
+        while left and (chunk := file.read(min(_CHUNK, left))):
+            found.update(chunk)
+            left -= len(chunk)
+    found.update(b"\0\0")
+    if found.hexdigest().encode() != seal.removeprefix(MARK):
+        raise SealError(f"{path} is damaged: its checksum is {found.hexdigest()}, and {seal.decode('latin-1')} is kept")
 
 
 @rank_zero_only

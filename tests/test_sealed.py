@@ -66,6 +66,15 @@ def test_a_damaged_file_is_named_and_the_one_before_it_taken(last: Path) -> None
     assert (last.parent / "last.damaged.ckpt").is_file()
 
 
+def test_a_file_that_the_disk_does_not_give_back_is_one_that_is_damaged(last: Path) -> None:
+    last.unlink()
+    last.symlink_to("/proc/self/mem")  # whose first byte nobody can read
+    with pytest.warns(
+        UserWarning, match=r"last\.ckpt cannot be read: Input/output error; going on from the one before"
+    ):
+        assert sealed.first_whole((last, previous(last))) == previous(last)
+
+
 def test_where_none_is_whole_all_are_named(last: Path) -> None:
     last.write_bytes(b"")
     previous(last).unlink()
@@ -93,6 +102,30 @@ def test_the_temporary_directory_is_not_used(last: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("tempfile.tempdir", None)
     sealed.write(value(3), last, keep=True)
     assert step(last) == 3
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_all_is_done(
+    last: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, sync, rename = [], os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        done.append(("sync", Path(os.readlink(f"/proc/self/fd/{descriptor}")).name))  # noqa: PTH115
+        sync(descriptor)
+
+    def renamed(source: Path, target: Path) -> None:
+        done.append(("rename", Path(target).name))
+        rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
+    sealed.write(value(3), last, keep=True)
+    assert done == [
+        ("sync", "last.ckpt.partial"),
+        ("rename", "last.prev.ckpt"),
+        ("rename", "last.ckpt"),
+        ("sync", "checkpoints"),
+    ]
 
 
 @pytest.mark.parametrize("room", [0, 64, 3000])
