@@ -2,8 +2,9 @@
 
 import csv
 import io
+import math
 from argparse import Namespace
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +16,16 @@ from pose_lightning.runs import RunDirectory, write_text
 COUNTERS: Final = ("step", "samples", "epoch")
 """The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
 
+STEP_LOSS: Final = "train/loss_step"
+"""The loss of a step; of a training that has diverged, the last one is no number."""
+
 
 class MetricsFile:
     """metrics.csv: a row per logged step, with the samples seen.
 
     A resumed run replays the steps between its checkpoint and the moment it was killed. `fresh` drops what the file
-    held when it was opened, so that neither the file nor W&B gets a step twice. A row that a kill cut short is dropped.
+    held when it was opened, so that neither the file nor W&B gets a step twice. A row that a kill cut short is dropped,
+    and the loss that was no number and ended the run: the run that goes on from before has the step still to do.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,11 +37,14 @@ class MetricsFile:
 
     def _read(self) -> None:
         text, whole = self.path.read_text(), whole_rows(self.path)
-        rows = list(csv.DictReader(io.StringIO(whole)))
-        if whole != text:
+        held = list(csv.DictReader(io.StringIO(whole)))
+        rows = [row for row in held if math.isfinite(float(row.get(STEP_LOSS) or 0))]
+        if held:
+            self.columns = list(held[0])
+        if len(rows) < len(held):
+            self._write(rows)
+        elif whole != text:
             write_text(self.path, whole)
-        if rows:
-            self.columns = list(rows[0])
         for row in rows:
             self._known |= {(int(row["step"]), name) for name, value in row.items() if value and name not in COUNTERS}
 
@@ -52,15 +60,17 @@ class MetricsFile:
         """Add a row; the header grows with new names."""
         if new := [name for name in metrics if name not in self.columns]:
             self.columns += new
-            rows = list(csv.DictReader(io.StringIO(self.path.read_text()))) if self.path.is_file() else []
-            text = io.StringIO()
-            writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-            write_text(self.path, text.getvalue())
+            self._write(csv.DictReader(io.StringIO(self.path.read_text())) if self.path.is_file() else [])
         with self.path.open("a", newline="") as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
+
+    def _write(self, rows: Iterable[Mapping[str, str]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(self.path, text.getvalue())
 
 
 class Once:

@@ -53,6 +53,17 @@ def test_a_row_that_a_kill_cut_short_is_dropped(tmp_path: Path) -> None:
     assert path.read_text() == whole
 
 
+def test_the_loss_that_ended_a_run_is_dropped_when_it_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path)
+    file.append({"train/loss_step": 0.5}, step=1, samples=8, epoch=0)
+    file.append({"val/mpjpe": float("nan")}, step=1, samples=8, epoch=0)
+    whole = read(path)
+    file.append({"train/loss_step": float("nan")}, step=2, samples=16, epoch=0)
+    MetricsFile(path).append({"train/loss_step": 0.25}, step=2, samples=16, epoch=0)
+    assert read(path) == [*whole, "2,16,0,0.25,"]
+
+
 def test_a_folder_without_config_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run directory.*config\.yaml"):
         RunDirectory.open(tmp_path)
