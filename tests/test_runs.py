@@ -1,13 +1,14 @@
 """A run's directory and its record of metrics."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from pose_lightning.errors import UserError
 from pose_lightning.history import MetricsFile, MetricsLogger
-from pose_lightning.runs import RUN_ID, RunDirectory, write_json
+from pose_lightning.runs import RUN_ID, RunDirectory, write_json, write_text
 
 
 def read(path: Path) -> list[str]:
@@ -84,6 +85,19 @@ def test_every_run_has_a_directory_of_its_own_and_the_processes_of_one_share_it(
 def test_the_id_on_wandb_has_no_characters_that_it_refuses(tmp_path: Path) -> None:
     assert RunDirectory(tmp_path / "timm:resnet18, a=1").wandb_id == "timm-resnet18--a-1"
     assert RunDirectory(tmp_path / "20260101-120000-ab12").wandb_id == "20260101-120000-ab12"
+
+
+def test_a_text_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sync, found = tmp_path / "config.yaml", os.fsync, []
+
+    def synced(descriptor: int) -> None:
+        sync(descriptor)
+        found.append(((tmp_path / "config.yaml.partial").read_text(), path.exists()))
+
+    monkeypatch.setattr(os, "fsync", synced)
+    write_text(path, "seed_everything: 1\n")
+    assert found == [("seed_everything: 1\n", False)]
+    assert path.read_text() == "seed_everything: 1\n"
 
 
 def test_json_refuses_nan_and_leaves_the_old_file(tmp_path: Path) -> None:
