@@ -1,18 +1,21 @@
 """A training whose loss is no number ends, says where, and keeps the checkpoint from before."""
 
 import csv
+import math
+import socket
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import pytorch_lightning as pl
 import torch
 
-from pose_lightning import cli, divergence, fit
+from pose_lightning import divergence, fit
 from pose_lightning.divergence import DivergedError, LossWatch
 from pose_lightning.runs import RunDirectory
 from pose_lightning.sweep.results import outcome
-from tests.test_fit import arguments
+from tests.test_fit import arguments, with_callback
 
 
 @pytest.fixture(autouse=True)
@@ -31,21 +34,10 @@ class Spoil(pl.Callback):
             batch["image"].fill_(self.value)
 
 
-def spoiled(monkeypatch: pytest.MonkeyPatch, callback: pl.Callback) -> None:
-    build: Any = cli.build
-
-    def built(*args: Any, **kwargs: Any) -> cli.PoseCLI:
-        made = build(*args, **kwargs)
-        made.trainer.callbacks.append(callback)  # type: ignore[attr-defined]
-        return made
-
-    monkeypatch.setattr(cli, "build", built)
-
-
 def test_a_run_whose_loss_is_no_number_ends_with_the_step_and_the_checkpoint_before(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    spoiled(monkeypatch, Spoil(7, float("nan")))
+    with_callback(monkeypatch, Spoil(7, float("nan")))
     with pytest.raises(SystemExit) as stop:
         fit.main(arguments(demo_stores, tmp_path, "--trainer.log_every_n_steps=4"))
     assert stop.value.code == 2
@@ -62,6 +54,48 @@ def test_a_run_whose_loss_is_no_number_ends_with_the_step_and_the_checkpoint_bef
     assert outcome(run.path) == "diverged"
 
 
+def test_a_part_of_a_step_whose_loss_is_no_number_ends_the_run_before_a_save(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SpoilPart(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+            if (trainer.global_step, batch_idx % 2) == (7, 0):
+                batch["image"].fill_(torch.nan)
+
+    with_callback(monkeypatch, SpoilPart())
+    with pytest.raises(DivergedError, match=r"the loss is nan at step 8 .*, of step 7, is from before"):
+        fit.train(
+            arguments(demo_stores, tmp_path, "--trainer.accumulate_grad_batches=2", "--checkpoint.every_n_steps=1")
+        )
+    run = RunDirectory(next(tmp_path.glob("*/*")))
+    kept = torch.load(run.last, weights_only=True)
+    assert kept["global_step"] == 7
+    assert all(value.isfinite().all() for value in kept["state_dict"].values())
+
+
+def diverge(rank: int, port: int, out: str) -> None:
+    """One of two processes, of which the second has a loss that is no number."""
+    torch.distributed.init_process_group("gloo", f"tcp://127.0.0.1:{port}", world_size=2, rank=rank)
+    watch, trainer = LossWatch(), SimpleNamespace(world_size=2, loggers=[], current_epoch=0)
+    for step in (1, 2, 3):
+        watch.see(torch.tensor(math.inf if (rank, step) == (1, 2) else 0.5), step)
+    try:
+        watch.check(trainer, "")  # type: ignore[arg-type]
+    except DivergedError as error:
+        Path(out, str(rank)).write_text(str(error))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.ddp
+def test_every_process_ends_when_the_loss_of_one_is_no_number(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    torch.multiprocessing.spawn(diverge, (port, str(tmp_path)), nprocs=2)  # type: ignore[attr-defined]
+    said = [(tmp_path / str(rank)).read_text() for rank in range(2)]
+    assert all("at step 2 (epoch 0): the training has diverged" in each for each in said)
+
+
 @pytest.mark.filterwarnings("ignore::pose_lightning.training.collapse.CollapseWarning")
 def test_weights_that_are_no_numbers_are_never_saved(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -71,7 +105,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
             if trainer.global_step == 10:  # the last
                 next(module.parameters()).data.fill_(torch.inf)
 
-    spoiled(monkeypatch, Explode())
+    with_callback(monkeypatch, Explode())
     with pytest.raises(DivergedError, match=r"the last step, 10, has left weights that are no numbers.*of step 8"):
         fit.train(arguments(demo_stores, tmp_path))
     run = RunDirectory(next(tmp_path.glob("*/*")))

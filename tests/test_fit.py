@@ -5,8 +5,10 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
 
@@ -40,6 +42,18 @@ def arguments(stores: Path, runs: Path, *more: str) -> list[str]:
         "--trainer.log_every_n_steps=1",
     ]
     return [*EXPERIMENT, *SMALL, *validation, *steps, f"--data.root={stores}", f"--runs={runs}", *more]
+
+
+def with_callback(monkeypatch: pytest.MonkeyPatch, callback: pl.Callback) -> None:
+    """Have every trainer that is built call this too."""
+    build: Any = cli.build
+
+    def built(*args: Any, **kwargs: Any) -> cli.PoseCLI:
+        made = build(*args, **kwargs)
+        made.trainer.callbacks.append(callback)  # type: ignore[attr-defined]
+        return made
+
+    monkeypatch.setattr(cli, "build", built)
 
 
 @pytest.fixture(scope="module")

@@ -13,11 +13,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from pose_lightning import cli, fit
+from pose_lightning import fit
 from pose_lightning.runs import RunDirectory
 from pose_lightning.signals import SIGNALS, StopRequest
 from pose_lightning.training import slurm
-from tests.test_fit import arguments
+from tests.test_fit import arguments, with_callback
 
 
 @pytest.fixture(autouse=True)
@@ -84,17 +84,6 @@ class SignalAt(pl.Callback):
     def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
             os.kill(os.getpid(), self.number)
-
-
-def with_callback(monkeypatch: pytest.MonkeyPatch, callback: pl.Callback) -> None:
-    build: Any = cli.build
-
-    def built(*args: Any, **kwargs: Any) -> cli.PoseCLI:
-        made = build(*args, **kwargs)
-        made.trainer.callbacks.append(callback)  # type: ignore[attr-defined]
-        return made
-
-    monkeypatch.setattr(cli, "build", built)
 
 
 @pytest.mark.parametrize(
