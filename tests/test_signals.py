@@ -124,6 +124,34 @@ def test_a_signal_before_the_first_step_leaves_nothing_to_resume(
     assert "stopped by SIGTERM after step 0; there is no checkpoint yet; start anew" in capsys.readouterr().err
 
 
+class SignalIn(pl.Callback):
+    """Sends this process a signal in a hook, once."""
+
+    def __init__(self, hook: str) -> None:
+        self.number: int | None = signal.SIGTERM
+        setattr(self, hook, self.send)
+
+    def send(self, *_: Any, **__: Any) -> None:
+        number, self.number = self.number, None
+        if number is not None:
+            os.kill(os.getpid(), number)
+
+
+def test_a_signal_after_the_last_step_stops_before_the_scores(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as patch:
+        with_callback(patch, SignalIn("on_train_end"))
+        with pytest.raises(SystemExit) as stop:
+            fit.main(arguments(demo_stores, tmp_path))
+    assert stop.value.code == 143
+    assert "stopped by SIGTERM after step 10; go on with" in capsys.readouterr().err
+    run = RunDirectory(next(tmp_path.glob("*/*")))
+    assert not (run.path / "metrics.json").exists()
+    fit.fit(["--resume", str(run.path)])
+    assert (run.path / "metrics.json").is_file()
+
+
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A job of SLURM, with a `scontrol` that keeps what it was told in the file returned."""

@@ -155,7 +155,7 @@ class RunCheckpoints(Checkpoint):
         self._stop_if_asked(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Refuse a result that is no number.
+        """Refuse a result that is no number; obey a signal that came after the last save.
 
         Raises:
             DivergedError: If the last step has left a weight that is not finite.
@@ -165,6 +165,7 @@ class RunCheckpoints(Checkpoint):
             raise DivergedError(
                 f"the last step, {trainer.global_step}, has left weights that are no numbers. {self._kept}"
             )
+        self._stop_if_asked(trainer)
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if divergence.finite(trainer.lightning_module):  # where it is not, the next loss says so
