@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
 from pose_lightning import cli, evaluate
 from pose_lightning.cli import PoseCLI
@@ -47,10 +47,10 @@ GROUP: Final = (
 """Environment variables that make a process one of a group."""
 
 
-def train(
-    args: Sequence[str], run: RunDirectory | None = None, *, place: RunDirectory | None = None
-) -> tuple[RunDirectory, PoseCLI]:
-    """Fit the experiment that `args` describe, going on in `run`, or anew in `place` or a directory of its own.
+def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDirectory, PoseCLI]:
+    """Fit the experiment that `args` describe, in a directory of its own, or going on in `run`.
+
+    A run without a checkpoint goes on from its beginning, and comes by the same rows of `metrics.csv` again.
 
     Returns:
         The run and what was built for it.
@@ -61,13 +61,12 @@ def train(
         Stopped: If a signal told it to stop.
     """
     resumed = run is not None
-    built = cli.build(args, from_checkpoint=resumed)
+    from_checkpoint = run is not None and run.resumable
+    built = cli.build(args, from_checkpoint=from_checkpoint)
     built.datamodule.check()
-    run = run or _new_run(built, place)
-    if resumed and not run.resumable:
-        raise UserError(
-            f"{run.path} has no {run.last.relative_to(run.path)}: it was stopped before its first; start anew"
-        )
+    run = run or _new_run(built)
+    if resumed and not from_checkpoint:
+        rank_zero_warn(f"{run.path} has no checkpoint yet: it begins anew")
     if not resumed and getattr(rank_zero_only, "rank", 0) == 0 and run.config.exists():
         raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
     built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.wandb_id
@@ -92,7 +91,7 @@ def train(
     stopped = None
     try:
         with run.log(), run.shared(), request.listening(), explained(trainer):
-            checkpoint = run.whole_checkpoint() if resumed else None
+            checkpoint = run.whole_checkpoint() if from_checkpoint else None
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
     except (Stopped, DivergedError) as end:
         if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
@@ -108,20 +107,18 @@ def train(
     if stopped is not None:
         if stopped.number == requeue:
             slurm.requeue()
-        way = f"go on with `python -m pose_lightning.fit --resume {run.path}`"
-        stopped.add_note(way if run.resumable else "there is no checkpoint yet; start anew")
+        stopped.add_note(f"go on with `python -m pose_lightning.fit --resume {run.path}`")
         raise stopped
     return run, built
 
 
-def _new_run(built: PoseCLI, place: RunDirectory | None) -> RunDirectory:
+def _new_run(built: PoseCLI) -> RunDirectory:
     """The directory of a run that begins; of one that was stopped before its first checkpoint, the same again."""
-    if place is None and built.config.run_dir is None:
-        run = RunDirectory.create(Path(built.config.runs), built.config.experiment)
-    else:
-        run = place or RunDirectory.at(built.config.run_dir)
-        if not run.resumable:
-            rank_zero_only(run.clear)()
+    if built.config.run_dir is None:
+        return RunDirectory.create(Path(built.config.runs), built.config.experiment)
+    run = RunDirectory.at(built.config.run_dir)
+    if not run.resumable:
+        rank_zero_only(run.clear)()
     return run
 
 
@@ -232,10 +229,10 @@ def fit(args: Sequence[str]) -> Path:
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
         run = RunDirectory.open(Path("".join(words)))
         run, built = train(_budget(rest, run.config), run)
-    elif (begun := _begun(args)) is not None and begun.resumable:
+    elif (begun := _begun(args)) is not None:
         run, built = train(_budget([], begun.config), begun)
     else:
-        run, built = train(args, place=begun)
+        run, built = train(args)
     if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
         _evaluate(run, built.trainer)
     return run.path

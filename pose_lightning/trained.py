@@ -91,7 +91,7 @@ def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, i
     """
     if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
-            f"{run.path} has no checkpoint; `python -m pose_lightning.fit --resume` needs one too: start anew"
+            f"{run.path} has no checkpoint yet; `python -m pose_lightning.fit --resume {run.path}` trains it"
         )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
     built = cli.build(

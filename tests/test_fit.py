@@ -18,6 +18,7 @@ from pose_lightning.heatmap.predictions import read_predictions
 from pose_lightning.history import RunWandbLogger
 from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
+from tests.exact import differences
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = [
@@ -97,6 +98,27 @@ def test_resume_takes_only_a_larger_budget(finished: RunDirectory, capsys: pytes
             fit.main(["--resume", str(finished.path), argument])
         assert stop.value.code == 2
         assert reason in capsys.readouterr().err
+
+
+def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_when_it_is_resumed(
+    finished: RunDirectory, demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Fail(pl.Callback):
+        def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+            if trainer.global_step == 1:
+                raise RuntimeError("before the first checkpoint")
+
+    with monkeypatch.context() as patch:
+        with_callback(patch, Fail())
+        with pytest.raises(RuntimeError, match="before the first"):
+            fit.fit(arguments(demo_stores, tmp_path))
+    run = RunDirectory(next(tmp_path.glob("*/*")))
+    assert rows(run)
+    with pytest.warns(UserWarning, match=f"{run.path} has no checkpoint yet: it begins anew"):
+        fit.fit(["--resume", str(run.path)])
+    assert rows(run) == rows(finished)
+    ours, theirs = (torch.load(each.last, weights_only=True)["state_dict"] for each in (run, finished))
+    assert not list(differences(ours, theirs))
 
 
 def test_splits_that_share_an_image_are_refused(

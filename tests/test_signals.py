@@ -110,20 +110,6 @@ def test_the_door_ends_with_the_signals_code_after_the_step(
     assert not (run.path / "metrics.json").exists()
 
 
-def test_a_signal_before_the_first_step_leaves_nothing_to_resume(
-    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    class Early(pl.Callback):
-        def setup(self, *_: Any, **__: Any) -> None:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    with_callback(monkeypatch, Early())
-    with pytest.raises(SystemExit) as stop:
-        fit.main(arguments(demo_stores, tmp_path))
-    assert stop.value.code == 143
-    assert "stopped by SIGTERM after step 0; there is no checkpoint yet; start anew" in capsys.readouterr().err
-
-
 class SignalIn(pl.Callback):
     """Sends this process a signal in a hook, once."""
 
@@ -135,6 +121,20 @@ class SignalIn(pl.Callback):
         number, self.number = self.number, None
         if number is not None:
             os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("hook", ["setup", "on_sanity_check_start", "on_validation_batch_start", "on_train_start"])
+def test_a_signal_before_the_first_step_is_obeyed_before_it(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], hook: str
+) -> None:
+    with_callback(monkeypatch, SignalIn(hook))
+    with pytest.raises(SystemExit) as stop:
+        fit.main(arguments(demo_stores, tmp_path))
+    assert stop.value.code == 143
+    run = RunDirectory(next(tmp_path.glob("*/*")))
+    said = f"stopped by SIGTERM after step 0; go on with `python -m pose_lightning.fit --resume {run.path}`"
+    assert said in capsys.readouterr().err
+    assert not run.resumable
 
 
 def test_a_signal_after_the_last_step_stops_before_the_scores(
