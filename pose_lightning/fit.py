@@ -1,6 +1,7 @@
 """`python -m pose_lightning.fit --config experiments/NAME.yaml`: train, evaluate, and print the table."""
 
 import atexit
+import errno
 import os
 import subprocess
 import sys
@@ -35,6 +36,9 @@ BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """What may change when a run is resumed: it sees the same global batches wherever it runs."""
 
+FULL: Final = (errno.ENOSPC, errno.EDQUOT)
+"""How a disk says that it, or the user's share of it, is full."""
+
 GROUP: Final = (
     "GROUP_RANK",
     "LOCAL_RANK",
@@ -57,7 +61,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
 
     Raises:
         UserError: If the store is missing, or the run to go on with has no checkpoint that is whole; or if the training
-            diverges, or a checkpoint cannot be written.
+            diverges, or the disk is full.
         Stopped: If a signal told it to stop.
     """
     resumed = run is not None
@@ -99,6 +103,12 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         if isinstance(end, DivergedError):
             raise
         stopped = end
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise UserError(
+            f"{run.path} could not be written to: {error.strerror}; make room and go on with `--resume {run.path}`"
+        ) from error
     finally:
         atexit.register(_leave_group)
         for logger in trainer.loggers:

@@ -3,7 +3,9 @@
 import csv
 import json
 import os
+import resource
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,60 @@ def test_a_run_that_was_stopped_before_its_first_checkpoint_begins_anew_when_it_
     assert rows(run)
     with pytest.warns(UserWarning, match=f"{run.path} has no checkpoint yet: it begins anew"):
         fit.fit(["--resume", str(run.path)])
+    assert rows(run) == rows(finished)
+    ours, theirs = (torch.load(each.last, weights_only=True)["state_dict"] for each in (run, finished))
+    assert not list(differences(ours, theirs))
+
+
+class NoRoom(pl.Callback):
+    """Lets no file grow beyond 3 kB from a step on: a checkpoint has no room."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == 5:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (3000, resource.RLIM_INFINITY))
+
+
+class NoRoomForMetrics(pl.Callback):
+    """Puts metrics.csv on a disk that is full."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
+        if trainer.global_step == 5:
+            path = Path(trainer.default_root_dir) / "metrics.csv"
+            path.rename(path.with_suffix(".kept"))
+            path.symlink_to("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("callback", "reason"),
+    [(NoRoom, "last.ckpt could not be written: File too large"), (NoRoomForMetrics, "No space left on device")],
+)
+def test_a_full_disk_ends_a_run_that_goes_on_to_the_same_end_once_there_is_room(
+    finished: RunDirectory,
+    demo_stores: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    callback: type[pl.Callback],
+    reason: str,
+) -> None:
+    limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
+    try:
+        with monkeypatch.context() as patch:
+            with_callback(patch, callback())
+            with pytest.raises(SystemExit) as stop:
+                fit.main(arguments(demo_stores, tmp_path))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert reason in error
+    assert "make room and go on with `--resume" in error
+    run = RunDirectory(next(tmp_path.glob("*/*")))
+    if (kept := run.path / "metrics.kept").is_file():
+        kept.replace(run.path / "metrics.csv")
+    fit.fit(["--resume", str(run.path)])
     assert rows(run) == rows(finished)
     ours, theirs = (torch.load(each.last, weights_only=True)["state_dict"] for each in (run, finished))
     assert not list(differences(ours, theirs))
