@@ -17,6 +17,7 @@ from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
 from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
+from pose_lightning.sealed import SealError
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,12 @@ def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, i
     )
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
-    sealed.verify(checkpoint)
+    try:
+        sealed.verify(checkpoint)
+    except SealError as error:
+        if checkpoint == run.best and run.last.is_file():
+            error.add_note(f"remove it, and {run.last.name} is scored")
+        raise
     state = torch.load(checkpoint, weights_only=True, map_location="cpu")
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)

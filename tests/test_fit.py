@@ -177,6 +177,19 @@ def test_a_full_disk_ends_a_run_that_goes_on_to_the_same_end_once_there_is_room(
     assert not list(differences(ours, theirs))
 
 
+def test_a_best_checkpoint_that_is_damaged_is_refused_with_a_way_out(
+    finished: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(finished.path, tmp_path / "run")))
+    run.best.write_bytes(run.best.read_bytes()[:-1])
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main([str(run.path)])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "best.ckpt is damaged" in error
+    assert "remove it, and last.ckpt is scored" in error
+
+
 def test_splits_that_share_an_image_are_refused(
     demo_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
