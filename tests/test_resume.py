@@ -133,9 +133,11 @@ def undisturbed(
 
 
 def compare(run: RunDirectory, other: RunDirectory) -> None:
-    """Weights, optimizer, schedule, random states, metrics and the order of samples."""
+    """Weights and their averages, optimizer, schedule, random states, metrics and the order of samples."""
     ours, theirs = (torch.load(each.last, weights_only=True) for each in (run, other))
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "callbacks"):
+    assert ours.keys() == theirs.keys()
+    assert ours.keys() > {"state_dict", "optimizer_states", "lr_schedulers", "global_step", "callbacks"}
+    for key in ours.keys() - {"loops"}:  # which count the batches of an interrupted validation
         assert not list(differences(ours[key], theirs[key], key))
     assert (run.path / "metrics.csv").read_text() == (other.path / "metrics.csv").read_text()
     assert order(run.path / "order.txt") == order(other.path / "order.txt")
@@ -178,6 +180,34 @@ def test_a_disturbed_run_ends_like_an_undisturbed_one(
     assert stopped < 10
     assert run(["--resume", str(tmp_path)], tmp_path / "order.txt") == 0
     compare(RunDirectory(tmp_path), whole)
+
+
+@pytest.mark.slow
+def test_a_killed_run_with_averaged_weights_and_a_budget_of_samples_ends_like_an_undisturbed_one(
+    demo_stores: Path, tmp_path: Path
+) -> None:
+    limits = ("max_steps", "max_epochs", "val_check_interval", "check_val_every_n_epoch", "log_every_n_steps")
+    given = [
+        *(
+            each
+            for each in arguments(CASES["heatmap"], demo_stores, tmp_path)
+            if not any(key in each for key in limits)
+        ),
+        "--ema.decay=0.5",
+        "--ema.every_n_steps=2",
+        "--budget.max_samples=60",
+        "--budget.validations=3",
+        "--trainer.log_every_n_steps=3",
+        "--trainer.accumulate_grad_batches=2",
+    ]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+    assert run([*given, f"--run_dir={whole}"], whole / "order.txt") == 0
+    assert run([*given, f"--run_dir={killed}"], killed / "order.txt", "SIGKILL", "optimizer step") == -9
+    assert run(["--resume", str(killed)], killed / "order.txt") == 0
+    compare(RunDirectory(killed), RunDirectory(whole))
+    assert "averaging_state" in torch.load(RunDirectory(killed).last, weights_only=True)
 
 
 def samples_of_steps(*paths: Path) -> dict[tuple[str, str], set[str]]:
