@@ -14,7 +14,9 @@ import pytorch_lightning as pl
 import torch
 
 from pose_lightning import cli, fit, sealed
+from pose_lightning.history import COUNTERS, read_metrics
 from pose_lightning.runs import RunDirectory
+from pose_lightning.sweep import offline
 from tests.exact import differences
 from tests.test_tasks import CASES, Case, arguments
 
@@ -94,9 +96,11 @@ PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["pose_lightning.fit"])
 
 
-def run(given: list[str], order: Path, kind: str = "nothing more", moment: str = "never") -> int | None:
+def run(
+    given: list[str], order: Path, kind: str = "nothing more", moment: str = "never", **environment: str
+) -> int | None:
     """The exit code of the door in a process of its own."""
-    process = PROCESSES.Process(target=attempt, args=(given, str(order), kind, moment))
+    process = PROCESSES.Process(target=attempt, args=(given, str(order), kind, moment, STEP, environment))
     process.start()
     process.join()
     return process.exitcode
@@ -208,6 +212,36 @@ def test_a_killed_run_with_averaged_weights_and_a_budget_of_samples_ends_like_an
     assert run(["--resume", str(killed)], killed / "order.txt") == 0
     compare(RunDirectory(killed), RunDirectory(whole))
     assert "averaging_state" in torch.load(RunDirectory(killed).last, weights_only=True)
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_tracked_without_a_value_told_twice(demo_stores: Path, tmp_path: Path) -> None:
+    given = [
+        *arguments(CASES["heatmap"], demo_stores, tmp_path),
+        f"--run_dir={tmp_path}",
+        "--checkpoint.every_n_steps=9",
+    ]
+    order = tmp_path / "order.txt"
+    assert run(given, order, "SIGKILL", "batch", WANDB_MODE="offline") == -9
+    assert run(["--resume", str(tmp_path)], order, WANDB_MODE="offline") == 0
+    files = offline.files(tmp_path)
+    assert len(files) == 2
+    tracked = [
+        (row["trainer/global_step"], name)
+        for file in files
+        for row in offline.read(file)[1]
+        for name in row
+        if name.startswith(("train/", "val/"))
+    ]
+    recorded = [
+        (int(row["step"]), name)
+        for row in read_metrics(tmp_path / "metrics.csv")
+        for name, value in row.items()
+        if value and name not in COUNTERS
+    ]
+    assert len(set(tracked)) == len(tracked)
+    assert set(tracked) <= set(recorded)
+    assert {step for step, _ in set(recorded) - set(tracked)} <= {STEP}  # what was on its way to W&B at the kill
 
 
 def samples_of_steps(*paths: Path) -> dict[tuple[str, str], set[str]]:
