@@ -230,7 +230,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         return StreamPlan(steps * self.batch_size, self.batch_size, self.seed, shuffle=False)
 
     def _check_batch_size(self) -> None:
-        devices = self._settings["world_size"]
+        devices = 1 if self.trainer is None else self.trainer.num_devices * self.trainer.num_nodes
         parts = devices * self._accumulate
         if self.batch_size % parts:
             below = self.batch_size // parts * parts

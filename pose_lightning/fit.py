@@ -67,7 +67,7 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     resumed = run is not None
     from_checkpoint = run is not None and run.resumable
     built = cli.build(args, from_checkpoint=from_checkpoint)
-    built.datamodule.check()
+    _check(built)
     run = run or _new_run(built)
     if resumed and not from_checkpoint:
         rank_zero_warn(f"{run.path} has no checkpoint yet: it begins anew")
@@ -120,6 +120,14 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         stopped.add_note(f"go on with `python -m pose_lightning.fit --resume {run.path}`")
         raise stopped
     return run, built
+
+
+def _check(built: PoseCLI) -> None:
+    """Refuse what Lightning would find only when the run has a directory, or a new place."""
+    data = built.datamodule
+    data.check()
+    data.trainer = built.trainer
+    data.setup("fit")
 
 
 def _new_run(built: PoseCLI) -> RunDirectory:

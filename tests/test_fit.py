@@ -211,6 +211,21 @@ def test_the_name_of_a_run_is_not_used_twice(
     assert (finished.path / "metrics.csv").read_text() == before
 
 
+def test_a_place_where_the_batch_does_not_divide_changes_nothing_of_a_run(
+    finished: RunDirectory, demo_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = finished.config.read_bytes()
+    with pytest.raises(SystemExit):
+        fit.main([f"--resume={finished.path}", "--trainer.devices=4", "--trainer.strategy=ddp"])
+    assert "data.batch_size 6" in (said := capsys.readouterr().err)
+    assert "4 devices" in said
+    assert finished.config.read_bytes() == before
+    with pytest.raises(SystemExit):
+        fit.main(arguments(demo_stores, tmp_path / "runs", "--trainer.accumulate_grad_batches=4"))
+    assert "4 accumulated batches" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_settings_that_would_have_no_effect_are_refused(tmp_path: Path) -> None:
     for argument, reason in (
         ("--trainer.logger=true", "trainer.logger has no effect"),
