@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pose_lightning import cli, draw, trained
@@ -126,10 +127,10 @@ def multiply_adds(model: nn.Module, sample: torch.Tensor) -> int:
         recurrent += steps * sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
 
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing
+    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing: products instead
     handles = [each.register_forward_hook(count) for each in model.modules() if isinstance(each, nn.RNNBase)]
     try:
-        with FlopCounterMode(display=False) as counter:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(sample)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
