@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, WeightAveraging
+from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import pose_lightning.activity.data
@@ -29,6 +29,7 @@ from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.memory import MemoryAdvice
+from pose_lightning.training.progress import MetricBar
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -205,7 +206,8 @@ class PoseCLI(LightningCLI):
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
-        trainer.callbacks.extend(self._callbacks(trainer.callbacks))  # type: ignore[attr-defined]
+        given = [MetricBar() if type(each) is RichProgressBar else each for each in trainer.callbacks]  # type: ignore[attr-defined]
+        trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
         return trainer
 
     def _callbacks(self, given: Sequence[Callback]) -> list[Callback]:

@@ -72,7 +72,7 @@ def _picture(store: Store, truth: Truth, place: int, row: int, shares: np.ndarra
         bar = element("span", class_="share", style=f"--share:{float(shares[each]):.3f}", aria_hidden="true")
         text = f"{100 * shares[each]:.1f} % {truth.classes[each]}{mark}"
         items.append(element("li", bar, element("span", text), class_="true" if mark else None))
-    shown = picture(_small(store.pixels(place)), f"{name}, which is {', '.join(true)}", loading="lazy")
+    shown = picture(_small(store.pixels(place)), f"{name}, which is {', '.join(true)}")
     caption = element("figcaption", element("strong", ", ".join(true)), f" {name}", element("ol", *items, class_="top"))
     return element("figure", shown, caption)
 

@@ -28,19 +28,19 @@ def build(subject: Subject, *, with_network: bool = True) -> str:
     curves.add(page, subject)
     scores.add(page, subject)
     people.add_thresholds(page, subject)
-    best = subject.best
-    if best.task in PICTURES:
-        PICTURES[best.task](page, best)
-    if best.task == "HeatmapEstimation":
-        people.add_heatmaps(page, best, with_network=with_network)
+    for best in subject.bests:
+        if best.task in PICTURES:
+            PICTURES[best.task](page, best)
+        if best.task == "HeatmapEstimation":
+            people.add_heatmaps(page, best, with_network=with_network)
     sizes, remarks = network.sizes(subject.runs) if with_network else ({}, [])
     cost.add(page, subject, sizes, remarks)
     return page.render()
 
 
 def _subtitle(subject: Subject) -> str:
-    count = len(subject.runs)
+    count, bests = len(subject.runs), ", ".join(best.name for best in subject.bests)
     what = "A sweep of" if subject.sweep else "A report of"
-    return f"{what} {count} run{'s' * (count > 1)}" + (
-        f" in {len(subject.labels)} cells; pictures are of the best run, {subject.best.name}." if count > 1 else "."
-    )
+    pictures = f"pictures are of the best run{' of each task' * (len(subject.bests) > 1)}, {bests}"
+    cells = f" in {len(subject.labels)} cell{'s' * (len(subject.labels) > 1)}; {pictures}" if count > 1 else ""
+    return f"{what} {count} run{'s' * (count > 1)}{cells}."

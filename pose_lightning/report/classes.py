@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from pose_lightning.report.estimates import shown
-from pose_lightning.report.page import Html, details, element, interval, note, table
+from pose_lightning.report.page import Html, details, element, interval, note, scrolling, table
 from pose_lightning.report.subject import Run, suffix
 
 MOST_CLASSES: Final = 40
@@ -48,14 +48,8 @@ def confusion(run: Run) -> Html | None:
         ]
         body.append(element("tr", element("th", f"{classes[row]} ({support[row]})", scope="row"), *cells))
     caption = f"Confusion matrix of {run.name}, {run.split}: true class by row, predicted by column{left}"
-    inner = element(
-        "table",
-        element("caption", caption),
-        element("thead", element("tr", element("th", "true \\ predicted", scope="col"), *heads)),
-        element("tbody", *body),
-        class_="matrix",
-    )
-    return element("div", inner, class_="scroll", role="region", aria_label=caption, tabindex="0")
+    top = element("thead", element("tr", element("th", "true \\ predicted", scope="col"), *heads))
+    return scrolling(caption, top, element("tbody", *body), class_="matrix")
 
 
 def _share(true: str, said: str, count: int, support: int) -> Html:

@@ -11,14 +11,15 @@ from jaxtyping import Float64
 from pose_lightning import draw
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
+from pose_lightning.metrics.poses import PCK_THRESHOLD
 from pose_lightning.regression.evaluation import Truth, clip_errors
 from pose_lightning.regression.predictions import read_predictions
-from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.report.page import Content, Html, Page, element, join, keys, note, picture
 from pose_lightning.report.subject import Run
 from pose_lightning.store import Store
 
-SIDE: Final = 168
-"""Of a frame, px."""
+SIDE: Final = 224
+"""Of a frame's picture, px; the page shows it smaller."""
 
 LARGEST_RESIDUAL: Final = 2.0
 """Px, of the labels' points around a camera fitted to them; beyond, nothing is drawn on the frames."""
@@ -53,24 +54,30 @@ def add(page: Page, run: Run) -> None:
     try:
         split = read(run)
     except UserError as error:
-        page.section("pictures", "Clips", note(f"No clips: {error}."))
+        page.section("clips", "Clips", note(f"No clips: {error}."))
         return
     errors = clip_errors(split.preds, split.truth)
     order = np.argsort(errors, kind="stable")
     places = {"Best": 0, "Median": len(order) // 2, "Worst": len(order) - 1}
-    keys = (("truth", "truth"), ("predicted", "predicted; fuller: the person's right side"))
     parts: list[Content] = [
-        element(
-            "p", *(join([element("span", class_=f"key {name}"), f" {text}  "]) for name, text in keys), class_="keys"
+        note(f"{run.name}, {run.split} split, ranked by MPJPE."),
+        keys(
+            {
+                "white": "on the frames: the truth",
+                "pink": f"predicted, within {PCK_THRESHOLD:g} mm",
+                "red": "farther off",
+                "truth": "in 3-D: the truth",
+                "predicted": "predicted; fuller: the person's right side",
+            }
         ),
         note(
-            f"{run.name}, {run.split} split, ranked by MPJPE. Drag the view to turn it, or use the arrow keys; both "
-            "poses stand with their pelvis in the middle."
+            "Drag a view to turn it, or use the arrow keys. In it both poses stand with their pelvis in the middle; on "
+            "the frames the prediction is set at the true pelvis."
         ),
     ]
     for kind, place in places.items():
         parts.append(_clip(page, split, int(order[place]), kind, float(errors[order[place]])))
-    page.section("pictures", "Clips", *parts)
+    page.section("clips", "Clips", *parts)
 
 
 def _clip(page: Page, split: Split, index: int, kind: str, error: float) -> Html:
@@ -78,8 +85,9 @@ def _clip(page: Page, split: Split, index: int, kind: str, error: float) -> Html
     said = f"{kind}: {name}, {split.truth.action[index] or 'action unknown'}, MPJPE {error:.0f} mm"
     view = page.chart(
         "pose",
-        f"{said}, in 3-D",
+        "In 3-D",
         {
+            "label": said,
             "bones": H36M.bones,
             "right": RIGHT,
             "truth": np.round(truth).tolist(),
@@ -87,7 +95,7 @@ def _clip(page: Page, split: Split, index: int, kind: str, error: float) -> Html
             "errors": np.linalg.norm(preds - truth, axis=-1).mean(axis=1).tolist(),
         },
     )
-    return element("div", element("h3", said), _frames(split, index), view, class_="clip")
+    return join([element("h3", said), element("div", _frames(split, index), view, class_="clip")])
 
 
 def _frames(split: Split, index: int) -> Html | None:
@@ -96,21 +104,23 @@ def _frames(split: Split, index: int) -> Html | None:
         return note("No frames: the store holds labels only.")
     pixels = split.store.pixels(index)[: split.preds.shape[1]]
     truth, preds = _projected(split, index)
-    errors = np.linalg.norm(split.preds[index] - split.truth.joints[index], axis=-1).mean(axis=-1)
+    errors = np.linalg.norm(split.preds[index] - split.truth.joints[index], axis=-1)  # t j
     shown = []
     for frame, image in enumerate(pixels):
         factor = SIDE / max(image.shape[:2])
         small = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         if truth is not None and preds is not None:
-            for points, colour in ((truth[frame], draw.WHITE), (preds[frame], draw.PINK)):
-                moved = (points + 0.5) * factor - 0.5
-                small = draw.skeleton(small, moved, H36M.bones, [colour] * len(H36M), width=1.2)
-        said = f"frame {frame + 1}, {errors[frame]:.0f} mm off"
-        shown.append(element("figure", picture(small, said, loading="lazy"), element("figcaption", said)))
-    row = element("div", *shown, class_="frames scroll", role="region", aria_label="The clip's frames", tabindex="0")
+            colours = [draw.PINK if error <= PCK_THRESHOLD else draw.RED for error in errors[frame]]
+            for points, shades in ((truth[frame], [draw.WHITE] * len(H36M)), (preds[frame], colours)):
+                small = draw.skeleton(small, (points + 0.5) * factor - 0.5, H36M.bones, shades, width=1.2)
+        mean = errors[frame].mean()
+        said = f"frame {frame + 1}, {mean:.0f} mm off"
+        shown.append(element("figure", picture(small, said), element("figcaption", f"{frame + 1}: {mean:.0f} mm")))
+    row = element("div", *shown, class_="frames")
     if truth is None:
-        return join([row, note("No skeletons on the frames: the store does not say how the camera saw them.")])
-    return join([row, note("On the frames: white the truth, pink the prediction, set at the true pelvis.")])
+        said = note("No skeletons on the frames: the store does not say how the camera saw them.")
+        return element("div", row, said)
+    return row
 
 
 def _projected(split: Split, index: int) -> tuple[np.ndarray | None, np.ndarray | None]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pose_lightning.report.network import Size
-from pose_lightning.report.page import DASH, Content, Page, note, short, table
+from pose_lightning.report.page import DASH, Content, Page, counted, note, short, table
 from pose_lightning.report.recorded import cost
 from pose_lightning.report.subject import Run, Subject
 
@@ -21,7 +21,7 @@ def add(page: Page, subject: Subject, sizes: Mapping[str, Size], remarks: Sequen
         remarks: Why some are missing.
     """
     heads = ["cell", "runs", "time per epoch, s", "samples/s", "waiting for data", "peak memory, GiB", "whole run, s"]
-    heads += ["parameters, M", "multiply-adds, G"]
+    heads += ["parameters", "multiply-adds"]
     costs = {run.name: cost(run) for run in subject.runs}
     rows: list[list[Content]] = []
     for label in subject.labels:
@@ -37,8 +37,8 @@ def add(page: Page, subject: Subject, sizes: Mapping[str, Size], remarks: Sequen
                 DASH if waiting is None else f"{100 * waiting:.1f} %",
                 short(None if memory is None else memory / 2**30),
                 short(_mean(found, "seconds")),
-                short(None if size is None else size.parameters / 1e6, 4),
-                short(None if size is None or size.multiply_adds is None else size.multiply_adds / 1e9, 4),
+                counted(None if size is None else size.parameters),
+                counted(None if size is None else size.multiply_adds),
             ]
         )
     page.section(

@@ -1,30 +1,28 @@
-"""Joints: bars with intervals, ours beside baselines and published numbers."""
+"""Joints: bars and tables with intervals, ours beside baselines and published numbers."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pose_lightning.joints import MPII_GROUPS
+from pose_lightning.joints import MPII, MPII_GROUPS
 from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
-from pose_lightning.report.page import Content, Html, Page, details, join, note, table
+from pose_lightning.report.page import Content, Html, Page, details, interval, join, note, table
 from pose_lightning.report.published import POSES
 from pose_lightning.report.subject import Run
 
 SHOWN: Final = 6
 """Bars of so many cells are shown at first; the others wait behind their names."""
 
+MOST_COLUMNS: Final = 12
+"""Cells in a table of joints."""
+
+PCKH: Final = ("measures", "pckh@0.5")
+
 
 def groups(page: Page, runs: Sequence[Run]) -> Html:
     """PCKh@0.5 by group: ours, baselines, published."""
     groups = [*MPII_GROUPS, "mean_unweighted_14"]
-    series = []
-    for place, (label, members) in enumerate(by_cell(runs).items()):
-        estimates = [
-            over_seeds([at(shown(run)["measures"], ["pckh@0.5", group]) for run in members]) for group in groups
-        ]
-        series.append(_series(label, estimates, off=place >= SHOWN))
-    for each in shown(runs[0]).get("baselines", []):
-        values = [{"value": each["measures"]["pckh@0.5"][group]["value"]} for group in groups]
-        series.append(_series(f"baseline: {each['title']}", values, off=True, muted=True))
+    cells, baselines = _ours(runs, PCKH, groups), _baselines(runs, PCKH, groups)
+    series = _all_series(cells, baselines)
     comparable = _on_mpii(runs)
     for theirs in POSES:
         values = [{"value": value} for value in theirs.by_group.values()]
@@ -37,7 +35,43 @@ def groups(page: Page, runs: Sequence[Run]) -> Html:
         if comparable
         else f"{said}; these runs are of {_dataset(runs)}, so they are hidden at first and compare with nothing here."
     )
-    return join([page.chart("bars", f"Joints: PCKh@0.5 with {_ends(runs)}", data), note(remark)])
+    chart = page.chart("bars", f"Joints: PCKh@0.5 with {_ends(runs)}", data)
+    names = [name for name in MPII.names if any(at(shown(run), [*PCKH, name]) for run in runs)]
+    each = _table("PCKh@0.5 of every joint, %", names, _ours(runs, PCKH, names), _baselines(runs, PCKH, names))
+    return join([chart, note(remark), details(f"All {len(names)} joints as a table", each)])
+
+
+def _ours(runs: Sequence[Run], path: Sequence[str], names: Sequence[str]) -> dict[str, list[dict[str, float | None]]]:
+    """Of every cell what its runs' scores have at `path` by name."""
+    return {
+        label: [over_seeds([at(shown(run), [*path, name]) for run in members]) for name in names]
+        for label, members in by_cell(runs).items()
+    }
+
+
+def _baselines(
+    runs: Sequence[Run], path: Sequence[str], names: Sequence[str]
+) -> dict[str, list[dict[str, float | None]]]:
+    """The same of the first run's baselines."""
+    return {
+        each["title"]: [over_seeds([at(each, [*path, name])]) for name in names]
+        for each in shown(runs[0]).get("baselines", [])
+    }
+
+
+def _all_series(cells: Mapping[str, Any], baselines: Mapping[str, Any]) -> list[dict[str, Any]]:
+    ours = [_series(label, estimates, off=place >= SHOWN) for place, (label, estimates) in enumerate(cells.items())]
+    theirs = [_series(f"baseline: {title}", found, off=True, muted=True) for title, found in baselines.items()]
+    return [*ours, *theirs]
+
+
+def _table(caption: str, names: Sequence[str], cells: Mapping[str, Any], baselines: Mapping[str, Any]) -> Html:
+    """A row for each joint, a column for each cell and baseline."""
+    shown = dict(list(cells.items())[:MOST_COLUMNS])
+    left = f"; the first {MOST_COLUMNS} of {len(cells)} cells" if len(cells) > MOST_COLUMNS else ""
+    columns = [*shown.values(), *baselines.values()]
+    rows = [[name, *(interval(column[row], 1) for column in columns)] for row, name in enumerate(names)]
+    return table(f"{caption}{left}", ["joint", *shown, *baselines], rows)
 
 
 def _ends(runs: Sequence[Run]) -> str:
@@ -81,17 +115,8 @@ def published_table(runs: Sequence[Run]) -> Html:
 def errors(page: Page, runs: Sequence[Run]) -> Html:
     """MPJPE by joint."""
     names = list(shown(runs[0])["joints"])
-    series = [
-        _series(
-            label,
-            [over_seeds([shown(run)["joints"].get(name) for run in members]) for name in names],
-            off=place >= SHOWN,
-        )
-        for place, (label, members) in enumerate(by_cell(runs).items())
-    ]
-    for each in shown(runs[0]).get("baselines", []):
-        series.append(
-            _series(f"baseline: {each['title']}", [each["joints"][name] for name in names], off=True, muted=True)
-        )
-    data = {"unit": "MPJPE, mm", "categories": names, "series": series}
-    return page.chart("bars", f"Joints: MPJPE as predicted, with {_ends(runs)}", data)
+    cells, baselines = _ours(runs, ["joints"], names), _baselines(runs, ["joints"], names)
+    data = {"unit": "MPJPE, mm", "categories": names, "series": _all_series(cells, baselines)}
+    chart = page.chart("bars", f"Joints: MPJPE as predicted, with {_ends(runs)}", data)
+    each = _table("MPJPE of every joint, mm", names, cells, baselines)
+    return join([chart, details(f"All {len(names)} joints as a table", each)])

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pose_lightning import cli, draw, trained
@@ -21,7 +22,7 @@ from pose_lightning.heatmap.codec import decode, heatmap_to_input
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.joints import MPII
 from pose_lightning.metrics.points import FOUND
-from pose_lightning.report.page import Content, Html, element, join, note, picture
+from pose_lightning.report.page import Content, Html, element, join, note, picture, scrolling, short
 from pose_lightning.report.subject import Run
 from pose_lightning.runs import RunDirectory
 
@@ -41,8 +42,8 @@ TRAINING_ONLY: Final = frozenset(
 """Settings of a task that change nothing of its network's size."""
 
 MOST_NETWORKS: Final = 8
-TILE: Final = 72
-"""Side of a heatmap in the page, px."""
+TILE: Final = 96
+"""Side of a heatmap's picture, px; the page shows it smaller."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,10 @@ def multiply_adds(model: nn.Module, sample: torch.Tensor) -> int:
         recurrent += steps * sum(weight.numel() for name, weight in module.named_parameters() if "weight" in name)
 
     fused = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing
+    torch.backends.mha.set_fastpath_enabled(False)  # of fused attention the counter sees nothing: products instead
     handles = [each.register_forward_hook(count) for each in model.modules() if isinstance(each, nn.RNNBase)]
     try:
-        with FlopCounterMode(display=False) as counter:
+        with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
             model(sample)
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
@@ -191,20 +192,15 @@ def _sample(built: PoseCLI, split: str, name: str, index: int) -> Html:
     rows = []
     for stack in range(len(maps)):
         cells: list[Content] = [
-            element(
-                "th", f"{stack + 1}", element("br"), element("small", _verdict(right[stack], labelled)), scope="row"
-            )
+            element("th", f"{stack + 1}", " ", element("small", _verdict(right[stack], labelled)), scope="row")
         ]
         for joint, joint_name in zip(shown_joints, names, strict=True):
             shown = picture(_blend(tile, maps[stack, joint].numpy()), f"{joint_name}, stack {stack + 1}", class_="tile")
             mark = "" if not labelled[joint] else " ✓" if right[stack, joint] else " ✗"
-            cells.append(element("td", shown, element("small", f"{float(peaks[stack, joint]):.2f}{mark}")))
+            cells.append(element("td", shown, element("small", f"{short(float(peaks[stack, joint]), 2)}{mark}")))
         rows.append(element("tr", *cells))
-    caption = f"{name}: {source.name(index)}"
-    whole = element(
-        "table", element("caption", caption), element("thead", element("tr", *heads)), element("tbody", *rows)
-    )
-    return element("div", whole, class_="scroll heatmaps", role="region", aria_label=caption, tabindex="0")
+    caption = f"{name.capitalize()}: {source.name(index)}"
+    return scrolling(caption, element("thead", element("tr", *heads)), element("tbody", *rows), class_="heatmaps")
 
 
 def _right(points: torch.Tensor, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """What was run: experiment, data, revision, machine, settings, and the command to do it again."""
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def add(page: Page, subject: Subject) -> None:
         ("Experiment", ", ".join(dict.fromkeys(run.experiment for run in subject.runs))),
         ("Runs", _count(subject)),
         ("Data", _data(subject.runs)),
-        ("Revision", _same([recorded(run).get("revision") for run in subject.runs])),
+        ("Revision", _same([_revision(run) for run in subject.runs])),
         ("Machine", _same([recorded(run).get("machine") for run in subject.runs])),
         ("Again", _commands(subject)),
     ]
@@ -85,11 +86,17 @@ def _same(values: Sequence[Any]) -> str:
     return "; ".join(known[:4]) + (f"; and {len(known) - 4} more" if len(known) > 4 else "")
 
 
+def _revision(run: Run) -> str | None:
+    """The commit, and in words that its files had been changed."""
+    found = recorded(run).get("revision")
+    return f"{found[:-1]}, with changes that were not committed" if found and found.endswith("+") else found
+
+
 def _commands(subject: Subject) -> Html:
-    if subject.sweep is not None:
-        again = f"python -m pose_lightning.sweep {_shown(subject.sweep / 'sweep.yaml')}"
-        return join([code(again), " (trials that have ended are not run again), or any trial alone as below"])
     first = subject.runs[0]
+    if subject.sweep is not None:
+        whole = code(sweep_command(subject.sweep))
+        return join([whole, " (trials that have ended are not run again); one trial alone: ", code(command(first))])
     more = f" and so on for the other {len(subject.runs) - 1}" if len(subject.runs) > 1 else None
     return join([code(command(first)), more])
 
@@ -97,6 +104,15 @@ def _commands(subject: Subject) -> Html:
 def command(run: Run) -> str:
     """What trains a run's experiment again, in a new directory."""
     return f"python -m pose_lightning.fit --config={_shown(run.folder)}/config.yaml"
+
+
+def sweep_command(folder: Path) -> str:
+    """What goes on with a sweep, or makes it again where its directory is not there."""
+    path = folder / "study.json"
+    told = json.loads(path.read_text()) if path.is_file() else {}
+    name, demo = folder.resolve().name, bool(told.get("demo", folder.resolve().name.endswith("_demo")))
+    file = told.get("sweep_file", f"sweeps/{name.removesuffix('_demo')}.yaml")
+    return f"python -m pose_lightning.sweep {file}{' --data demo' if demo else ''}"
 
 
 def _shown(path: Path) -> str:
@@ -125,7 +141,7 @@ def _remedy(run: Run) -> str:
 
 
 def _runs(subject: Subject) -> Html:
-    heads = ["run", "cell", "seed", "state", "metric", "last value", "best step", "steps", "samples seen"]
+    heads = ["run", "cell", "seed", "state", "metric", "last value", "best value", "steps", "samples seen"]
     rows: list[list[Content]] = []
     for run in subject.runs:
         points = run.trial.history(run.metric)

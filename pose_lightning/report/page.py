@@ -67,22 +67,36 @@ def lines(tag: str, texts: Iterable[Content], **attributes: Any) -> Html:
 def table(
     caption: str, heads: Sequence[Content], rows: Sequence[Sequence[Content]], *, class_: str | None = None
 ) -> Html:
-    """A table with a caption; the first cell of a row is its heading. Wide ones scroll, with the keyboard too."""
-    top = element("thead", element("tr", *(element("th", head, scope="col") for head in heads)))
-    body = element(
-        "tbody",
-        *(
-            element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
-            for row in rows
-        ),
+    """A table with a caption; the first cell of a row is its heading. Columns of words begin at the left."""
+    words = [any(type(cell) is str and cell[:1].isalpha() for cell in column) for column in zip(*rows, strict=True)]
+    kinds = ["words" if each else None for each in words] or [None] * len(heads)
+    top = (element("th", head, scope="col", class_=kind) for head, kind in zip(heads, kinds, strict=True))
+    body = (
+        element(
+            "tr",
+            element("th", row[0], scope="row"),
+            *(element("td", cell, class_=kind) for cell, kind in zip(row[1:], kinds[1:], strict=True)),
+        )
+        for row in rows
     )
-    inner = element("table", element("caption", caption), top, body, class_=class_)
+    return scrolling(caption, element("thead", element("tr", *top)), element("tbody", *body), class_=class_)
+
+
+def scrolling(caption: str, *parts: Content, class_: str | None = None) -> Html:
+    """A table of these parts with a caption that stays in sight; a wide one scrolls, with the keyboard too."""
+    inner = element("table", element("caption", element("span", caption)), *parts, class_=class_)
     return element("div", inner, class_="scroll", role="region", aria_label=caption, tabindex="0")
 
 
 def details(summary: Content, *content: Content, opened: bool = False) -> Html:
     """Content that is folded away."""
     return element("details", element("summary", summary), *content, open=opened)
+
+
+def keys(meanings: Mapping[str, str]) -> Html:
+    """What the colours of pictures mean."""
+    each = (element("span", element("span", class_=f"key {name}"), f" {said}") for name, said in meanings.items())
+    return element("p", *each, class_="keys")
 
 
 def note(text: str) -> Html:
@@ -122,6 +136,16 @@ def short(value: Any, digits: int = 3) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}"
 
 
+def counted(value: int | None) -> str:
+    """A large whole number with three digits and k, M or G."""
+    if value is None:
+        return DASH
+    for power, letter in ((9, "G"), (6, "M"), (3, "k")):
+        if value >= 10**power:
+            return f"{float(f'{value / 10**power:.3g}'):g} {letter}"
+    return str(value)
+
+
 def interval(estimate: Mapping[str, Any] | None, digits: int = 2) -> Content:
     """A value, and its interval in small print."""
     if not estimate or estimate.get("value") is None:
@@ -148,9 +172,10 @@ class Page:
     _charts: dict[str, Any] = field(default_factory=dict)
 
     def section(self, name: str, title: str, *content: Content) -> None:
-        """Add a section, unless it has no content."""
+        """Add a section, unless it has no content; a name that is taken gets a number."""
         if body := join(content):
-            self._sections.append((name, title, body))
+            alike = sum(taken.partition(".")[0] == name for taken, _, _ in self._sections)
+            self._sections.append((f"{name}.{alike + 1}" if alike else name, title, body))
 
     def chart(self, kind: str, caption: str, data: Mapping[str, Any], **attributes: Any) -> Html:
         """A place that a script fills from `data`: NaN and infinities become null."""

@@ -17,7 +17,7 @@ from pose_lightning.heatmap.truth import Truth
 from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import network
-from pose_lightning.report.page import Content, Html, Page, element, join, note, picture
+from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
@@ -72,9 +72,11 @@ def add_thresholds(page: Page, subject: Subject) -> None:
     runs = [run for run in subject.runs if run.task == "HeatmapEstimation" and run.scores]
     if not runs:
         return
-    first = {run.label: run for run in reversed(runs)}  # one run of each cell
-    shown = [first[label] for label in subject.labels if label in first][:MOST_CURVES]
+    best = [run for run in subject.bests if run in runs]
+    one = {run.label: run for run in [*reversed(runs), *best]}  # of each cell, the best where it is of the cell
+    shown = [one[label] for label in subject.labels if label in one][:MOST_CURVES]
     series: list[dict[str, Any]] = []
+    groups: list[dict[str, Any]] = []
     remarks = []
     for run in shown:
         try:
@@ -85,13 +87,14 @@ def add_thresholds(page: Page, subject: Subject) -> None:
         mean = _curve(split, _SCORED)
         label = f"{run.label}, mean of 14 joints" if len(shown) > 1 else "mean of 14 joints"
         series.append({"label": label, "y": mean, "wide": True})
-        if run.label == subject.best.label:
-            series += [
-                {"label": group, "y": _curve(split, joints), "off": len(shown) > 3}
+        if run in best:
+            groups = [
+                {"label": group, "y": _curve(split, joints), "off": len(shown) > 1}
                 for group, joints in MPII_GROUPS.items()
             ]
+    series += groups
     data = {"x": list(metrics.THRESHOLDS), "xLabel": "threshold, head sizes", "yLabel": "PCKh, %", "series": series}
-    several = " of one run of each cell; the groups are the best run's" if len(shown) > 1 else ""
+    several = ", one run of each cell; the groups of joints are the best run's" if len(shown) > 1 else ""
     chart = page.chart("lines", f"PCKh over its threshold{several}", data) if series else None
     page.section("thresholds", "PCKh by threshold", chart, *(note(remark) for remark in remarks[:3]))
 
@@ -116,17 +119,15 @@ def add(page: Page, run: Run) -> None:
     try:
         split = read(run)
     except UserError as error:
-        page.section("pictures", "Pictures", note(f"No pictures: {error}."))
+        page.section("people", "People", note(f"No pictures: {error}."))
         return
     if split.store.shape is None:
-        page.section(
-            "pictures", "Pictures", note("No pictures: the store holds labels only; convert it with --images.")
-        )
+        page.section("people", "People", note("No pictures: the store holds labels only; convert it with --images."))
         return
     chosen = choose(ranked(split.found.preds, split.truth), COUNT)
     parts: list[Content] = [
-        _legend(),
         note(f"{run.name}, {run.split} split. Ranked by the mean error of their joints."),
+        keys({"white": "truth", "pink": "right: within half a head size", "red": "wrong"}),
     ]
     for kind, indices in chosen.items():
         parts += [element("h3", kind.capitalize()), _gallery([_person(split, int(index)) for index in indices])]
@@ -134,7 +135,7 @@ def add(page: Page, run: Run) -> None:
     if mistakes:
         parts.append(element("h3", "Most confident mistakes"))
         parts.append(_gallery([_person(split, index, mistake=joint) for index, joint in mistakes]))
-    page.section("pictures", "Pictures", *parts)
+    page.section("people", "People", *parts)
 
 
 def add_heatmaps(page: Page, run: Run, *, with_network: bool) -> None:
@@ -154,13 +155,6 @@ def add_heatmaps(page: Page, run: Run, *, with_network: bool) -> None:
     except (UserError, OSError, RuntimeError) as error:
         content = note(f"No heatmaps: {error}.")
     page.section("heatmaps", "Heatmaps by joint and stack", content)
-
-
-def _legend() -> Html:
-    keys = (("white", "truth"), ("pink", "right: within half a head size"), ("red", "wrong"))
-    return element(
-        "p", *(join([element("span", class_=f"key {name}"), f" {text}  "]) for name, text in keys), class_="keys"
-    )
 
 
 def _gallery(figures: list[Html]) -> Html:
@@ -192,9 +186,9 @@ def _person(split: Split, index: int, *, mistake: int | None = None) -> Html:
     said = f"{right} of {count} joints right, mean error {error:.2f} head sizes"
     if mistake is not None and split.found.confidence is not None:
         peak, off = split.found.confidence[index, mistake], split.errors[index, mistake]
-        said = f"{MPII.names[mistake]}: peak {peak:.2f}, {off:.1f} head sizes off; {said}"
+        said = f"{MPII.names[mistake]}: peak {peak:.2g}, {off:.1f} head sizes off; {said}"
     name = truth.names[index]
-    shown = picture(drawn, f"{name}: {said}", loading="lazy")
+    shown = picture(drawn, f"{name}: {said}")
     return element("figure", shown, element("figcaption", element("strong", name), f" {said}"))
 
 

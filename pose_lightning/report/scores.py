@@ -74,7 +74,7 @@ def add(page: Page, subject: Subject) -> None:
         elif task == "ClipRegression":
             parts += [joints.errors(page, runs), _groups(runs, "actions"), _groups(runs, "subjects")]
         else:
-            best = subject.best if subject.best in runs else runs[0]
+            best = next((run for run in subject.bests if run in runs), runs[0])
             parts += [classes.measures(best), classes.confusion(best)]
         parts.append(details("How this was measured", lines("ul", shown(runs[0])["definitions"])))
         page.section(name, title, *parts)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,12 +179,23 @@ class Subject:
 
     @property
     def best(self) -> Run:
-        """The run whose metric ended best, among those of the first run's task."""
-        first = self.runs[0]
-        alike = [run for run in self.runs if run.metric == first.metric and math.isfinite(run.last)]
-        if not alike:
-            return first
-        return (min if lower_is_better(first.metric) else max)(alike, key=lambda run: run.last)
+        """The run whose metric ended best, among those of the first run's."""
+        return self.bests[0]
+
+    @cached_property
+    def bests(self) -> list[Run]:
+        """For every task and metric of the runs, in their order, the run that ended best."""
+        by_metric: dict[tuple[str, str], list[Run]] = defaultdict(list)
+        for run in self.runs:
+            by_metric[run.task, run.metric].append(run)
+        return [_best(runs) for runs in by_metric.values()]
+
+
+def _best(runs: Sequence[Run]) -> Run:
+    ended = [run for run in runs if math.isfinite(run.last)]
+    if not ended:
+        return runs[0]
+    return (min if lower_is_better(runs[0].metric) else max)(ended, key=lambda run: run.last)
 
 
 def suffix(split: str) -> str:

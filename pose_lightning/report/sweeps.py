@@ -4,8 +4,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from pose_lightning.report.labels import level, short_name
-from pose_lightning.report.page import DASH, Content, Page, details, interval, lines, number, short, table
+from pose_lightning.report.page import DASH, Content, Page, details, interval, lines, note, number, short, table
+from pose_lightning.report.scores import NAMES
 from pose_lightning.report.subject import Subject, lower_is_better
+from pose_lightning.sweep.effects import parameter_label
 
 COSTS: Final = ("samples", "samples_to_reach", "seconds_to_reach", "seconds", "throughput")
 MOST_DIFFERENCES: Final = 40
@@ -18,19 +20,24 @@ def add(page: Page, subject: Subject) -> None:
     if found is None:
         return
     metric = str(found["metric"])
-    parts: list[Content] = [lines("ul", found["sentences"], class_="sentences"), _cells(found)]
+    parts: list[Content] = [
+        note(f"By {NAMES.get(metric.partition('/')[2], metric)}, logged as `{metric}`."),
+        lines("ul", found["sentences"], class_="sentences"),
+        _cells(found),
+    ]
     if found["levels"]:
         parts.append(_levels(page, found))
     if len(found["cells"]) > 1:
         parts.append(_parallel(page, subject, found))
     if found["differences"]:
-        parts.append(details(f"All {len(found['differences'])} differences", _differences(found)))
+        count = len(found["differences"])
+        parts.append(details(f"All {count} differences" if count > 1 else "The difference", _differences(found)))
     parts.append(details("How this was measured", lines("ul", found["definitions"])))
-    page.section("comparison", f"Comparison by {metric}", *parts)
+    page.section("comparison", "Comparison", *parts)
 
 
 def _cells(found: Mapping[str, Any]) -> Content:
-    heads = ["cell", "last, 95 % interval", "best step", "seeds", "lost", "samples", "samples to reach", "s to reach"]
+    heads = ["cell", "last, 95 % interval", "best", "seeds", "lost", "samples", "samples to reach", "s to reach"]
     heads += ["whole run, s", "samples/s", "published"]
     rows: list[list[Content]] = []
     for cell in found["cells"]:
@@ -51,8 +58,10 @@ def _cells(found: Mapping[str, Any]) -> Content:
                 theirs or DASH,
             ]
         )
-    reach = f"; to reach: {number(found['score'])}" if found.get("score") is not None else ""
-    return table(f"Cells, means over seeds{reach}", heads, rows)
+    reach = f"; to reach means a validation of {number(found['score'])}" if found.get("score") is not None else ""
+    told = [place for place in range(len(heads)) if any(row[place] != DASH for row in rows)]
+    shown = [[row[place] for place in told] for row in rows]
+    return table(f"Cells, means over seeds{reach}", [heads[place] for place in told], shown)
 
 
 def _levels(page: Page, found: Mapping[str, Any]) -> Content:
@@ -85,7 +94,7 @@ def _parallel(page: Page, subject: Subject, found: Mapping[str, Any]) -> Content
     for name in names:
         values = [cell["values"].get(name) for cell in found["cells"]]
         numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-        axes.append({"name": short_name(name), "numeric": numeric})
+        axes.append({"name": parameter_label(name, values), "numeric": numeric})
     runs = [
         {
             "label": run.label,

@@ -9,6 +9,7 @@ import pytest
 
 from pose_lightning.errors import UserError
 from pose_lightning.report.gather import gather, newest
+from pose_lightning.report.overview import sweep_command
 
 
 def test_runs_that_differ_in_their_seed_share_a_label(runs: Path) -> None:
@@ -70,6 +71,14 @@ def test_a_sweep_is_compared_where_no_result_is_newer_than_its_trials(runs: Path
     assert subject.labels == ["slow", "fast"]
     assert subject.comparison is not None
     assert subject.comparison["cells"][0]["seeds"] == [1, 2]
+
+
+def test_a_sweep_names_the_command_that_goes_on_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "rates_demo"
+    folder.mkdir()
+    assert sweep_command(folder) == "python -m pose_lightning.sweep sweeps/rates.yaml --data demo"
+    (folder / "study.json").write_text(json.dumps({"sweep_file": "mine/rates.yaml", "demo": False}))
+    assert sweep_command(folder) == "python -m pose_lightning.sweep mine/rates.yaml"
 
 
 @pytest.mark.parametrize(

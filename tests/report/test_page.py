@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from pose_lightning.report.page import POLICY, Html, Page, element, interval, marked, number, picture, table
+from pose_lightning.report.page import POLICY, Html, Page, counted, element, interval, marked, number, picture, table
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 
@@ -19,7 +19,7 @@ def test_text_and_attributes_are_escaped_and_html_is_not() -> None:
 def test_a_page_escapes_all_that_it_is_given() -> None:
     page = Page(HOSTILE, subtitle=HOSTILE)
     chart = page.chart("lines", HOSTILE, {"series": [{"label": HOSTILE}]})
-    page.section("a", HOSTILE, table(HOSTILE, [HOSTILE], [[HOSTILE, HOSTILE]]), marked(f"`{HOSTILE}`"), chart)
+    page.section("a", HOSTILE, table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]]), marked(f"`{HOSTILE}`"), chart)
     text = page.render()
     assert "<img" not in text
     assert text.count("</script>") == 2  # those of the data and of the code
@@ -49,6 +49,23 @@ def test_an_empty_section_is_left_out() -> None:
     page = Page("title")
     page.section("empty", "Empty")
     assert 'id="empty"' not in page.render()
+
+
+def test_large_numbers_have_three_digits() -> None:
+    found = [counted(count) for count in (None, 999, 5_496, 423_712, 999_900_000, 4_134_742_016)]
+    assert found == ["\N{EN DASH}", "999", "5.5 k", "424 k", "1000 M", "4.13 G"]
+
+
+def test_columns_of_words_begin_at_the_left() -> None:
+    made = table("caption", ["run", "state", "score"], [["a", "complete", "98.57"], ["b", "failed", "\N{EN DASH}"]])
+    assert '<td class="words">failed</td><td>\N{EN DASH}</td>' in made
+
+
+def test_two_sections_of_a_name_have_two_addresses() -> None:
+    page = Page("title")
+    for _ in range(2):
+        page.section("a", "A", "text")
+    assert re.findall(r'<section id="([^"]+)"', page.render()) == ["a", "a.2"]
 
 
 def test_a_demo_is_said_on_top() -> None:

@@ -1,13 +1,16 @@
 """The page of every task, as text and as a browser sees it."""
 
+import base64
 import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import simplejpeg
 import torch
 
 from pose_lightning import cli
@@ -39,7 +42,7 @@ def sections(text: str) -> list[str]:
 
 def test_a_report_of_hourglasses_has_all_sections(page: Path) -> None:
     text = page.read_text()
-    names = ["run", "comparison", "curves", "scores-heatmapestimation", "thresholds", "pictures", "heatmaps", "cost"]
+    names = ["run", "comparison", "curves", "scores-heatmapestimation", "thresholds", "people", "heatmaps", "cost"]
     assert sections(text) == names
     for said in (
         "DEMO.",
@@ -86,11 +89,45 @@ def test_the_browser_check_can_fail(tmp_path: Path, browse: Callable[..., object
 def test_a_report_of_clips_shows_frames_and_poses(runs: Path, tmp_path: Path) -> None:
     main([str(runs / "regression_conv_lstm_demo" / "a"), "--out", str(tmp_path / "r.html"), "--without-network"])
     text = (tmp_path / "r.html").read_text()
-    assert sections(text) == ["run", "curves", "scores-clipregression", "pictures", "cost"]
+    assert sections(text) == ["run", "curves", "scores-clipregression", "clips", "cost"]
     assert text.count('data-chart="pose"') == 3
     frames = gather([runs / "regression_conv_lstm_demo"]).best
-    assert text.count("mm off</figcaption>") == 3 * clips.read(frames).preds.shape[1]
-    assert "On the frames: white the truth" in text
+    assert len(re.findall(r"<figcaption>\d: \d+ mm</figcaption>", text)) == 3 * clips.read(frames).preds.shape[1]
+    assert "on the frames: the truth" in text
+
+
+def test_runs_of_several_tasks_show_pictures_of_each(runs: Path, tmp_path: Path) -> None:
+    main([str(runs), "--out", str(tmp_path / "r.html"), "--without-network"])
+    text = (tmp_path / "r.html").read_text()
+    assert {"people", "clips", "pictures"} <= set(sections(text))
+    assert len(sections(text)) == len(set(sections(text)))
+
+
+def test_every_joint_has_a_row_with_its_interval(page: Path, runs: Path) -> None:
+    run = gather([runs / "hourglass_mpii_demo" / "faster"]).runs[0]
+    wrist = run.scores["val"]["measures"]["pckh@0.5"]["left wrist"]
+    row = re.search(r'<th scope="row">left wrist</th>(.*?)</tr>', page.read_text())
+    assert row is not None
+    said = f"{wrist['value']:.1f} <small>{wrist['low']:.1f} to {wrist['high']:.1f}</small>"
+    assert f"<td>{said}</td>" in row[1]
+
+
+def test_a_joint_far_off_is_red_on_the_frames(runs: Path) -> None:
+    split = clips.read(gather([runs / "regression_conv_lstm_demo"]).best)
+    near, far = split.truth.joints.copy(), split.truth.joints.copy()
+    near[..., 0] += 149
+    far[..., 0] += 151
+    drawn = [clips._frames(replace(split, preds=preds), 0) for preds in (near, far)]
+    assert [reddest(html) for html in drawn] == [False, True]
+
+
+def reddest(html: str) -> bool:
+    """Whether a picture has pixels of the red of wrong joints."""
+    found = False
+    for encoded in re.findall(r"base64,([^\"]+)", html):
+        red, green, blue = np.moveaxis(simplejpeg.decode_jpeg(base64.b64decode(encoded)).astype(int), -1, 0)
+        found |= bool(((red > 180) & (green < 70) & (blue < 70)).any())
+    return found
 
 
 def test_poses_are_seen_where_the_store_says(runs: Path) -> None:

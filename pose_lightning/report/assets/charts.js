@@ -132,7 +132,7 @@ function drawLines(figure, spec) {
   const toX = (x) => margin.left + ((x - left) / (right - left)) * (width - margin.left - margin.right);
   const share = log ? (y) => Math.log(y / low) / Math.log(high / low || Math.E) : (y) => (y - low) / (high - low);
   const toY = (y) => height - margin.bottom - share(y) * (height - margin.top - margin.bottom);
-  for (const tick of log ? logTicks(low, high) : ticks(low, high, height / 55)) {
+  for (const tick of log ? logTicks(low, high) : ticks(low, high, height / 45)) {
     node("line", { class: "grid", x1: margin.left, x2: width - margin.right, y1: toY(tick), y2: toY(tick) }, image);
     node("text", { x: margin.left - 6, y: toY(tick) + 4, "text-anchor": "end" }, image, format(tick));
   }
@@ -237,9 +237,10 @@ function drawBars(figure, data, series) {
   const width = Math.max(plot.clientWidth, 200);
   const thick = series.length > 5 ? 8 : 12;
   const gap = 10;
-  const block = Math.max(series.length, 1) * (thick + 2) + gap;
-  const widest = Math.max(...data.categories.map((each) => each.length));
-  const margin = { left: Math.min(width * 0.34, widest * 7 + 12), right: 52, top: 8, bottom: 36 };
+  const widest = Math.max(...data.categories.map((each) => each.length)) * 7 + 12;
+  const above = widest > width * 0.34 ? 16 : 0; // room for a name over its bars, where there is none beside them
+  const block = above + Math.max(series.length, 1) * (thick + 2) + gap;
+  const margin = { left: above ? 8 : widest, right: 52, top: 8, bottom: 36 };
   const height = margin.top + margin.bottom + block * data.categories.length;
   const image = node("svg", {
     viewBox: `0 0 ${width} ${height}`, height, role: "img", tabindex: "0",
@@ -262,9 +263,9 @@ function drawBars(figure, data, series) {
   const tip = tooltip(figure);
   const marks = [];
   data.categories.forEach((category, row) => {
-    const top = margin.top + row * block + gap / 2;
-    const middle = top + (block - gap) / 2 + 4;
-    node("text", { class: "strong", x: margin.left - 8, y: middle, "text-anchor": "end" }, image, shorten(category, margin.left / 6.5));
+    const top = margin.top + row * block + gap / 2 + above;
+    const spot = above ? { x: margin.left, y: top - 4 } : { x: margin.left - 8, y: top + (block - gap) / 2 + 4, "text-anchor": "end" };
+    node("text", { class: "strong", ...spot }, image, shorten(category, (above ? width : widest) / 6.8));
     series.forEach((each, place) => {
       const value = each.values[row];
       if (!isNumber(value)) return;

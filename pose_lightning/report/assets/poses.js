@@ -12,7 +12,7 @@ DRAW.pose = (figure, data) => {
   const said = node("span", { "aria-live": "polite" }, controls);
   const canvas = node("canvas", {
     tabindex: "0", role: "img",
-    "aria-label": `${figure.querySelector("figcaption").textContent}: true and predicted skeleton. Arrow keys turn it.`,
+    "aria-label": `${data.label}: true and predicted skeleton in 3-D. Arrow keys turn it.`,
   }, plot);
   const size = Math.max(...data.truth.flat(2).map(Math.abs), 1) * 1.15;
 
@@ -68,11 +68,12 @@ DRAW.pose = (figure, data) => {
     state.timer = setInterval(() => { state.frame = (state.frame + 1) % frames; slider.value = state.frame + 1; draw(); }, 250);
   });
   slider.addEventListener("input", () => { stop(); state.frame = slider.value - 1; draw(); });
+  const tilt = (by) => { state.pitch = Math.max(-1.5, Math.min(1.5, state.pitch + by)); };
   canvas.addEventListener("pointerdown", (event) => { canvas.setPointerCapture(event.pointerId); state.from = [event.clientX, event.clientY]; });
   canvas.addEventListener("pointermove", (event) => {
     if (!state.from) return;
     state.yaw += (event.clientX - state.from[0]) * 0.01;
-    state.pitch = Math.max(-1.5, Math.min(1.5, state.pitch + (event.clientY - state.from[1]) * 0.01));
+    tilt((event.clientY - state.from[1]) * 0.01);
     state.from = [event.clientX, event.clientY];
     draw();
   });
@@ -82,7 +83,7 @@ DRAW.pose = (figure, data) => {
     if (!turn) return;
     event.preventDefault();
     state.yaw += turn[0];
-    state.pitch += turn[1];
+    tilt(turn[1]);
     draw();
   });
   const update = keepDrawn(figure, draw);

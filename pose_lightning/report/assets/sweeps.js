@@ -65,7 +65,7 @@ DRAW.parallel = (figure, data) => keepDrawn(figure, () => {
     const last = place === axes.length - 1;
     node("line", { class: "grid", x1: axis.x, x2: axis.x, y1: margin.top, y2: height - margin.bottom, "stroke-width": 2 }, image);
     const anchor = place === 0 ? "start" : last ? "end" : "middle";
-    const room = width / axes.length / 6.5;
+    const room = ((width - margin.left - margin.right) / Math.max(axes.length - 1, 1) - 20) / 7.2;
     node("text", { class: "strong", x: axis.x + (place === 0 ? -margin.left + 2 : last ? margin.right : 0), y: 14, "text-anchor": anchor }, image, shorten(axis.name, room));
     for (const mark of axis.marks) {
       node("text", { class: "halo strong", x: axis.x + 6, y: toY(axis, mark) + 4 }, image, isNumber(mark) ? format(mark) : shorten(String(mark), room));
