@@ -16,6 +16,7 @@ RULES: Final[Mapping[str, str]] = {
     "unit": "Unit or order of joints in doubt",
     "bone": "A bone's length is not the body's",
     "long limb": "A limb is too long",
+    "misfit": "Limbs do not fit one body",
     "jump": "A joint jumps",
     "root": "The root is not at the origin",
     "outside": "Joints outside the picture",
