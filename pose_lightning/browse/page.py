@@ -68,8 +68,8 @@ def _chart(chart: Chart) -> str:
         cells = []
         for place, value in enumerate(values):
             text = f"{value:.1f}" if chart.unit == "%" else f"{value:,.0f}"
-            width = 100 * value / chart.largest if chart.largest else 0.0
-            cells.append(f'<td class="s{place % 4}"><span style="width:{width:.1f}%"></span>{text}</td>')
+            bar = 100 * value / chart.full[place]
+            cells.append(f'<td class="s{place % 4}"><span><i style="width:{bar:.1f}%"></i></span>{text}</td>')
         rows.append(f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>')
     note = f"<p>{escape(chart.note)}</p>" if chart.note else ""
     return (
