@@ -12,15 +12,15 @@ from pose_lightning.predict.places import BoxesOfFile
 
 
 def test_a_box_is_about_the_middle_of_its_pixels_with_a_margin() -> None:
-    assert Box.around(10, 20, 4, 8, "x") == Box(11.5, 23.5, 10.0, "x")  # px 10 to 13 and 20 to 27; 1.25 * 8
+    assert Box.around(10, 20, 4, 8, "x") == Box(11.5, 23.5, 10.0, "x", person=(4, 8))  # px 10 to 13, 20 to 27
 
 
 def test_the_whole_image_is_the_person() -> None:
-    assert whole(640, 480) == Box(319.5, 239.5, 800.0, "the whole image")
+    assert whole(640, 480) == Box(319.5, 239.5, 800.0, "the whole image", person=(640, 480))
 
 
 def test_mpiis_centre_and_scale_are_adjusted_once() -> None:
-    assert Box.of_mpii(100, 200, 2.0, "x") == Box(99, 229, 500.0, "x")  # MPII counts from 1
+    assert Box.of_mpii(100, 200, 2.0, "x") == Box(99, 229, 500.0, "x", person=(400, 400))  # from 1
 
 
 def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
