@@ -15,7 +15,7 @@ from pose_lightning.predict.answers import check_numbers, marked, say_data
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles, usable
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, unused, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
@@ -186,8 +186,10 @@ class _Run:
 
     def _shots(self, progress: Progress) -> Iterator[Shot | Gap]:
         """The frames at training's rate, and where the person is in them."""
+        count = 0
         for frame in of_one_size(self.film):
             progress.advance()
+            count += 1
             if frame.picture is None:
                 self.troubles.add(self.film, frame)
             if not self.pace.takes(frame):
@@ -203,6 +205,7 @@ class _Run:
                 continue
             self.without_box += frame.picture is not None
             yield Gap(frame, "cannot be read" if frame.picture is None else "has no box")
+        unused(self._listed or [], count, self.film.path, self.troubles)
 
     def _box(self, number: int, picture: draw.Picture) -> Box | None:
         height, width = picture.shape[:2]

@@ -8,6 +8,7 @@ import pytest
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box, boxes_of, in_frame, numbers, read_boxes, whole
 from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.pictures import Troubles, unused
 from pose_lightning.predict.places import BoxesOfFile
 
 
@@ -136,3 +137,11 @@ def test_a_name_that_fits_two_inputs_is_refused_and_one_that_fits_none_is_said(
     assert "no input is called absent.jpg" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"a\.jpg could be x/a\.jpg or y/a\.jpg"):
         BoxesOfFile(tmp_path / "a.csv", Inputs([Path("x/a.jpg"), Path("y/a.jpg")]))
+
+
+def test_boxes_of_frames_that_a_film_does_not_have_are_named() -> None:
+    boxes = [Box(0, 0, 9, f"a.csv, line {line}", frame) for line, frame in ((2, None), (3, 22), (4, 23))]
+    troubles = Troubles(Inputs())
+    unused(boxes, 23, Path("walk.mp4"), troubles)
+    reason = "walk.mp4 has frames 0 to 22, and the box of a.csv, line 4 is of 23"
+    assert troubles.to_json() == [{"file": "walk.mp4", "reason": reason}]
