@@ -32,7 +32,11 @@ SUSPICIOUS_SHARE: Final = 2 / 3
 ANOTHER: Final = 0.2
 """Weight of the lesser of two doubts about a sample."""
 
-FACETS: Final = {"pose": ("category",), "clips": ("action", "subject", "camera"), "activity": ("category",)}
+FACETS: Final = {
+    "pose": ("category", "activity"),
+    "clips": ("action", "subject", "camera"),
+    "activity": ("category", "activity"),
+}
 """Text fields that a menu filters by."""
 
 MOST_VALUES: Final = 400
@@ -183,12 +187,11 @@ def _skeleton(splits: Splits) -> dict[str, Any]:
 
 
 def _facts(splits: Splits) -> list[str]:
-    lines = [
-        f"{name}: {len(store):,} in {store.path}"
-        + (f" ({', '.join(f'{key} {value:,}' for key, value in counts.items())})" if counts else "")
-        for name, store in zip(splits.names, splits.stores, strict=True)
-        for counts in [{key: n for key, n in (store.attrs.get("counts") or {}).items() if isinstance(n, int)}]
-    ]
+    lines = []
+    for name, store in zip(splits.names, splits.stores, strict=True):
+        counts = {key: count for key, count in (store.attrs.get("counts") or {}).items() if isinstance(count, int)}
+        said = ", ".join(f"{key.replace('_', ' ')} {count:,}" for key, count in counts.items())
+        lines.append(f"{name}: {len(store):,} in {store.path}{f' ({said})' if said else ''}")
     return [*lines, *([f"Splits: {rule}"] if (rule := splits.attr("split_rule")) else [])]
 
 

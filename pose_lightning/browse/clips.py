@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
-from pose_lightning.browse import limbs
+from pose_lightning.browse import limbs, sides
 from pose_lightning.browse.cards import Card, fitted, ground, scaled
 from pose_lightning.browse.scan import Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
@@ -24,8 +24,6 @@ BONE: Final = 0.15
 SWAP_GAIN: Final = 6.0
 """As for persons in pictures; in space nothing is foreshortened, and a swap costs more."""
 
-TWIST: Final = 110.0  # degrees between hips and shoulders
-WIDE: Final = 0.2
 JUMP: Final = (300.0, 3.0)
 """Mm between two frames, and times what 99.5 % of all steps stay below."""
 
@@ -55,7 +53,9 @@ def bones() -> tuple[tuple[int, int], ...]:
 def doubts(splits: Splits, scanned: Scanned | None) -> list[Doubt]:
     """What looks wrong; without `scanned`, by the labels alone."""
     poses = joints(splits)
-    found = [*_units(poses), *_bones(splits, poses), *_stretching(poses), *_swapped(poses), *_jumps(poses)]
+    middle = poses[:, poses.shape[1] // 2]
+    found = [*_units(poses), *_bones(splits, poses), *_stretching(poses), *_jumps(poses)]
+    found += sides.doubts(middle, H36M, bones(), SWAP_GAIN)
     found += [*_off_root(poses), *_outside(splits), *_behind(splits), *_repeated(splits, poses)]
     if scanned is not None:
         sequences = splits.labels["sequence"] if "sequence" in splits.labels else splits.labels["name"]
@@ -113,22 +113,6 @@ def _stretching(poses: Float64[np.ndarray, "n t 17 3"]) -> Iterable[Doubt]:
         start, end = (H36M.names[joint] for joint in bones()[worst])
         text = f"{start} to {end} changes by {change[index, worst]:.0f} mm within the clip"
         yield Doubt(index, "bone", text, float(min(2.5, 1 + change[index, worst] / 100)))
-
-
-def _swapped(poses: Float64[np.ndarray, "n t 17 3"]) -> Iterable[Doubt]:
-    middle = poses[:, poses.shape[1] // 2]
-    parts = limbs.parts_of(H36M.names, H36M.pairs)
-    gains = limbs.swap_gains(middle, limbs.Lengths.of(middle, bones()), parts)
-    for index in np.flatnonzero(gains.max(axis=0) >= SWAP_GAIN).tolist():
-        part, gain = list(parts)[int(gains[:, index].argmax())], float(gains[:, index].max())
-        text = f"limbs fit better with right and left {part} swapped"
-        yield Doubt(index, "sides", text, min(3.0, gain / SWAP_GAIN))
-    angle, width = limbs.twist(middle, _pair("hip"), _pair("shoulder"))
-    with np.errstate(invalid="ignore"):
-        twisted = np.flatnonzero((angle >= TWIST) & (width >= WIDE))
-    for index in twisted.tolist():
-        text = f"hips and shoulders face ways that are {angle[index]:.0f} degrees apart: arms or legs may be swapped"
-        yield Doubt(index, "sides", text, 1 + float(angle[index] - TWIST) / (180 - TWIST))
 
 
 def _jumps(poses: Float64[np.ndarray, "n t 17 3"]) -> Iterable[Doubt]:
@@ -218,7 +202,3 @@ def poses(splits: Splits) -> Float64[np.ndarray, "n 51"]:
     rest = middle - middle.mean(axis=1, keepdims=True)
     size = np.sqrt((rest**2).sum(axis=(1, 2), keepdims=True))
     return np.where(size > 0, rest / np.where(size > 0, size, 1.0), np.nan).reshape(len(middle), -1)
-
-
-def _pair(kind: str) -> tuple[int, int]:
-    return H36M.names.index(f"right {kind}"), H36M.names.index(f"left {kind}")

@@ -28,7 +28,6 @@ class Chart:
         labels: Names of the rows.
         values: (rows, columns).
         unit: `%` or empty.
-        largest: Value of a full bar.
         note: A sentence below.
     """
 
@@ -37,8 +36,13 @@ class Chart:
     labels: tuple[str, ...]
     values: np.ndarray
     unit: str
-    largest: float
     note: str = ""
+
+    @property
+    def full(self) -> list[float]:
+        """What a full bar stands for, by column: 100 %, or the column's most, because splits differ in size."""
+        most = self.values.max(axis=0, initial=0).tolist()
+        return [100.0 if self.unit == "%" else each or 1.0 for each in most]
 
 
 def charts(splits: Splits) -> list[Chart]:
@@ -69,7 +73,7 @@ def _joints(splits: Splits, what: str) -> Chart:
     """How many of the persons have each joint labelled, or labelled and visible."""
     parts = [splits.labels[what][splits.split == number] for number in range(len(splits.stores))]
     shares = np.stack([100 * part.mean(axis=0) for part in parts], axis=1)
-    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), MPII.names, shares, "%", 100.0)
+    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), MPII.names, shares, "%")
 
 
 def _missing(splits: Splits) -> Chart:
@@ -82,7 +86,7 @@ def _missing(splits: Splits) -> Chart:
     ]
     rows = tuple(str(each) for each in numbers)
     values = np.array(counts)
-    return Chart("Joints that are not labelled, persons", tuple(splits.names), rows, values, "", float(values.max()))
+    return Chart("Joints that are not labelled, persons", tuple(splits.names), rows, values, "")
 
 
 def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Chart:
@@ -91,7 +95,7 @@ def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Cha
     known = np.isfinite(values)
     note = "" if known.all() else f"Unknown for {int((~known).sum()):,} samples."
     if not known.any():
-        return Chart(title, tuple(splits.names), (), np.zeros((0, len(splits.stores))), "", 1.0)
+        return Chart(title, tuple(splits.names), (), np.zeros((0, len(splits.stores))), "")
     low, high = np.quantile(values[known], [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
     places = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
@@ -101,7 +105,7 @@ def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Cha
     )
     rows = tuple(f"{start:.3g} to {end:.3g}" for start, end in pairwise(edges))
     caption = f"{title}{f', {unit}' if unit else ''}; median {np.median(values[known]):.3g}"
-    return Chart(caption, tuple(splits.names), rows, counts, "", float(max(1, counts.max())), note)
+    return Chart(caption, tuple(splits.names), rows, counts, "", note)
 
 
 def _classes(splits: Splits, fields: tuple[str, ...]) -> list[Chart]:
@@ -127,7 +131,7 @@ def _classes(splits: Splits, fields: tuple[str, ...]) -> list[Chart]:
         note = f"{len(known) - len(names)} more have fewer." if len(known) > len(names) else ""
         note += f" {counts['']:,} samples have none." if counts.get("") else ""
         title = f"Samples of each {field} ({len(known)})"
-        found.append(Chart(title, tuple(splits.names), tuple(names), values, "", float(values.max()), note.strip()))
+        found.append(Chart(title, tuple(splits.names), tuple(names), values, "", note.strip()))
     return found
 
 

@@ -16,6 +16,7 @@ RULES: Final[Mapping[str, str]] = {
     "unit": "Unit or order of joints in doubt",
     "bone": "A bone's length is not the body's",
     "long limb": "A limb is too long",
+    "misfit": "Limbs do not fit one body",
     "jump": "A joint jumps",
     "root": "The root is not at the origin",
     "outside": "Joints outside the picture",
@@ -67,8 +68,8 @@ def _chart(chart: Chart) -> str:
         cells = []
         for place, value in enumerate(values):
             text = f"{value:.1f}" if chart.unit == "%" else f"{value:,.0f}"
-            width = 100 * value / chart.largest if chart.largest else 0.0
-            cells.append(f'<td class="s{place % 4}"><span style="width:{width:.1f}%"></span>{text}</td>')
+            bar = 100 * value / chart.full[place]
+            cells.append(f'<td class="s{place % 4}"><span><i style="width:{bar:.1f}%"></i></span>{text}</td>')
         rows.append(f'<tr><th scope="row">{escape(label)}</th>{"".join(cells)}</tr>')
     note = f"<p>{escape(chart.note)}</p>" if chart.note else ""
     return (

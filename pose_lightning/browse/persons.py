@@ -7,20 +7,14 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 
 from pose_lightning import draw
-from pose_lightning.browse import limbs
+from pose_lightning.browse import limbs, sides
 from pose_lightning.browse.cards import Card, fitted, ground, scaled
 from pose_lightning.browse.scan import SAME_CROP, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.joints import MPII
 
 SWAP_GAIN: Final = 4.0
-"""Fall of the bones' cost (`limbs.Lengths.cost`) from which sides look swapped."""
-
-TWIST: Final = 110.0
-"""Degrees between hips and shoulders that a spine does not allow in a picture, if both are seen wide enough."""
-
-WIDE: Final = 0.2
-"""Width of hips or shoulders, relative to the torso, below which their direction says nothing."""
+"""Fall of the bones' cost from which sides look swapped."""
 
 TOO_LONG: Final = 4.0
 """Spreads above its usual length at which a limb is too long."""
@@ -57,8 +51,8 @@ def bones(points: Float64[np.ndarray, "n 16 2"]) -> tuple[tuple[int, int], ...]:
 def doubts(splits: Splits, scanned: Scanned | None) -> list[Doubt]:
     """What looks wrong; without `scanned`, by the labels alone."""
     points = joints(splits)
-    found = [*_swapped(points), *_twisted(points), *_too_long(points), *_heads(splits, points), *_boxes(splits)]
-    found += _together(points)
+    found = [*sides.doubts(points, MPII, bones(points), SWAP_GAIN), *_too_long(points), *_heads(splits, points)]
+    found += [*_boxes(splits), *_together(points)]
     if scanned is not None:
         found += [*_outside(splits, points, scanned), *plain(scanned)]
         images = splits.labels["image"]
@@ -66,27 +60,6 @@ def doubts(splits: Splits, scanned: Scanned | None) -> list[Doubt]:
     else:
         found += _negative(points)
     return found
-
-
-def _swapped(points: Float64[np.ndarray, "n 16 2"]) -> Iterable[Doubt]:
-    lengths = limbs.Lengths.of(points, bones(points))
-    parts = limbs.parts_of(MPII.names, MPII.pairs)
-    gains = limbs.swap_gains(points, lengths, parts)
-    for index in np.flatnonzero(gains.max(axis=0) >= SWAP_GAIN).tolist():
-        part, gain = list(parts)[int(gains[:, index].argmax())], float(gains[:, index].max())
-        text = f"limbs fit better with right and left {part} swapped"
-        yield Doubt(index, "sides", text, min(3.0, gain / SWAP_GAIN))
-
-
-def _twisted(points: Float64[np.ndarray, "n 16 2"]) -> Iterable[Doubt]:
-    hips, shoulders = (_pair(kind) for kind in ("hip", "shoulder"))
-    angle, width = limbs.twist(points, hips, shoulders)
-    with np.errstate(invalid="ignore"):
-        found = (angle >= TWIST) & (width >= WIDE)
-    for index in np.flatnonzero(found).tolist():
-        strength = 1 + 2 * (angle[index] - TWIST) / (180 - TWIST) * min(1.0, width[index] / 0.5)
-        text = f"hips and shoulders face ways that are {angle[index]:.0f} degrees apart: arms or legs may be swapped"
-        yield Doubt(index, "sides", text, float(strength))
 
 
 def _too_long(points: Float64[np.ndarray, "n 16 2"]) -> Iterable[Doubt]:
@@ -222,7 +195,3 @@ def poses(splits: Splits) -> Float64[np.ndarray, "n 32"]:
 def _in_crop(points: Float64[np.ndarray, "n 16 2"], crops: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n 16 2"]:
     """Image px in px of the stored crop, whose label is x0, y0 and the scale."""
     return (points - crops[:, None, :2] + 0.5) * crops[:, None, 2:] - 0.5
-
-
-def _pair(kind: str) -> tuple[int, int]:
-    return MPII.names.index(f"right {kind}"), MPII.names.index(f"left {kind}")

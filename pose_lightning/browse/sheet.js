@@ -27,7 +27,7 @@
   // ---- the theme
   const root = document.documentElement;
   const dark = () => (root.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
-  const themed = () => { find("theme").setAttribute("aria-pressed", String(dark())); if (plot) plot(); };
+  const themed = () => { find("theme").textContent = dark() ? "Light" : "Dark"; if (plot) plot(); };
   find("theme").addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; themed(); });
 
   // ---- one sample
@@ -242,8 +242,10 @@
     ...Object.entries(data.rules).filter(([rule]) => counts[rule]).map(([rule, text]) => [`=${rule}`, `${text} (${counts[rule]})`])],
     (value) => { chosen.rule = value; }));
   data.facets.forEach((facet, number) => {
-    if (facet.values.length > 1) form.append(select(facet.name,
-      [["", "all"], ...facet.values.map((value, at) => [at, value || "(none)"])], (value) => { chosen.facets[number] = value; }));
+    const times = facet.values.map(() => 0);
+    for (const sample of data.samples) times[sample.facets[number]]++;
+    const shown = facet.values.map((value, at) => [at, `${value || "(none)"} (${times[at]})`]).filter(([at]) => times[at]);
+    if (shown.length > 1) form.append(select(facet.name, [["", "all"], ...shown], (value) => { chosen.facets[number] = value; }));
   });
   if (data.samples.some((sample) => missing(sample))) {
     form.append(select("Joints", [["", "any"], ["none", "all labelled"], ["some", "some missing"], ["many", "4 or more missing"],
@@ -283,7 +285,13 @@
       legend.append(swatch, name);
     });
     let picked = -1;
-    const place = (number) => [canvas.width * (0.5 + 0.47 * map.x[number] / 1000), canvas.height * (0.5 - 0.47 * map.y[number] / 1000)];
+    // Both axes have one scale, so that what is far apart looks so.
+    const ends = [map.x, map.y].map((all) => [all.reduce((a, b) => Math.min(a, b)), all.reduce((a, b) => Math.max(a, b))]);
+    const middle = ends.map(([low, high]) => (low + high) / 2);
+    const place = (number) => {
+      const fit = Math.min(...[canvas.width, canvas.height].map((side, axis) => (0.94 * side) / Math.max(1, ends[axis][1] - ends[axis][0])));
+      return [canvas.width / 2 + fit * (map.x[number] - middle[0]), canvas.height / 2 - fit * (map.y[number] - middle[1])];
+    };
     plot = () => {
       const box = canvas.getBoundingClientRect(), scale = window.devicePixelRatio || 1;
       canvas.width = Math.max(1, Math.round(box.width * scale));
@@ -311,16 +319,20 @@
       const box = canvas.getBoundingClientRect(), scale = canvas.width / box.width;
       const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
       let best = 20 * scale;
+      const before = picked;
       picked = -1;
       for (let number = 0; number < map.x.length; number++) {
         const at = place(number), far = Math.hypot(at[0] - x, at[1] - y) - (map.card[number] >= 0 ? 3 * scale : 0);
         if (far < best) { best = far; picked = number; }
       }
-      say();
+      if (picked !== before) say();
     };
     const say = () => {
       plot();
-      if (picked >= 0) find("map-name").textContent = `${map.name[picked]} (${data.splits[map.split[picked]]})${map.card[picked] >= 0 ? "; click or press Enter to see it" : "; not on this page"}`;
+      if (picked < 0) return;
+      const shown = map.card[picked];
+      find("map-name").textContent = `${map.name[picked]} (${data.splits[map.split[picked]]})${shown >= 0 ? "" : ", not on this page"}`;
+      find("map-card").replaceChildren(...(shown >= 0 ? [card(data.samples[shown])] : []));
     };
     const see = () => { if (picked >= 0 && map.card[picked] >= 0) open(data.samples[map.card[picked]]); };
     canvas.addEventListener("pointermove", pick);

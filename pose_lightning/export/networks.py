@@ -163,7 +163,7 @@ def _clip_details(data: Any) -> dict[str, Any]:
         if store.shape is None:
             raise UserError(f"{store.path} holds labels only; the frames of its clips must be known for an export")
         frames, side = int(store.shape[0]), int(store.shape[1])
-        rate = store.attrs.get("frame_rate")
+        rate, margin = store.attrs.get("frame_rate"), store.attrs.get("margin")
     return {
         **_joints(H36M),
         "root": H36M.names[H36M_ROOT],
@@ -171,6 +171,7 @@ def _clip_details(data: Any) -> dict[str, Any]:
         "frames": data.frames or frames,
         "frame_rate": None if rate is None else float(rate),
         "side": side,
+        "margin": None if margin is None else float(margin),
     }
 
 

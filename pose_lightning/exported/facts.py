@@ -84,8 +84,9 @@ class Facts:
         details: Of the task. Heatmaps: `joint_set`, `joint_order`, `bones`, `joints_never_taught`, `decoding`, `sigma`,
             `grid` and `stride` (`heatmap.codec`), and `crop` and `box_in_crop`, px, of the crop that the input is cut
             from. Regression: `joint_set`, `joint_order`, `bones`, `root`, `unit`, `frames`, `frame_rate`, `side` of the
-            stored frames that the input is resized from, px. Activity: `target`, `classes`, `fit` and `crop_share`
-            (`activity.framing.whole`), and `shorter_side`, px, that pictures are first made as small as.
+            stored frames that the input is resized from, px, and `margin` on each side of the people there, as a share
+            of the square around them. Activity: `target`, `classes`, `fit` and `crop_share` (`activity.framing.whole`),
+            and `shorter_side`, px, that pictures are first made as small as.
         model: The run's settings of the network, without the weights that it started from.
         package_version: Of this package.
     """

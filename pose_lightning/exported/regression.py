@@ -20,6 +20,9 @@ from pose_lightning.regression.framing import frame_to_input, reduction
 SLOWEST, FASTEST = 0.001, 100_000.0
 """Frames per second of a clip."""
 
+LARGEST_MARGIN: Final = 2.0
+"""As `convert.human36m_clips` takes."""
+
 MIRROR: Final = np.array([-1.0, 1.0, 1.0], np.float32)
 """What a mirrored picture does to x, y and z."""
 
@@ -35,6 +38,8 @@ class OnnxPoses(OnnxEstimator):
         frames: Of a clip.
         side: Of a stored frame, px; clips of this size go the way of the validation split's.
         frame_rate: Frames per second that it was trained at; None where nobody knows.
+        margin: On each side of the person in a stored frame, as a share of the square around all of a clip's joints;
+            None where nobody knows.
 
     Raises:
         UserError: As `OnnxEstimator`.
@@ -47,6 +52,7 @@ class OnnxPoses(OnnxEstimator):
         self.frames: int = self.details["frames"]
         self.side: int = self.details["side"]
         self.frame_rate: float | None = self.details["frame_rate"]
+        self.margin: float | None = self.details["margin"]
 
     @staticmethod
     def wanted(facts: Facts) -> Mapping[str, Rule]:
@@ -60,6 +66,7 @@ class OnnxPoses(OnnxEstimator):
             "frames": rules.exactly(frames),
             "frame_rate": rules.optional(rules.above(SLOWEST, FASTEST)),
             "side": rules.whole(1, LARGEST_CROP),
+            "margin": rules.optional(rules.between(0, LARGEST_MARGIN)),
         }
 
     def mirror_back(self, mirrored: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:

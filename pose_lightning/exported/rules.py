@@ -62,6 +62,11 @@ def above(low: float, high: float) -> Rule:
     return Rule(f"a number above {low:g} and up to {high:g}", lambda value: is_number(value) and low < value <= high)
 
 
+def between(low: float, high: float) -> Rule:
+    """A number in a range that has both its ends."""
+    return Rule(f"a number from {low:g} to {high:g}", lambda value: is_number(value) and low <= value <= high)
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -35,6 +35,7 @@ class Box:
         side: Px.
         source: What it comes from.
         frame: Of a video, from 0; None is all of them.
+        person: Width and height of the person about the same centre, without a margin; None where nobody says.
     """
 
     x: float
@@ -42,16 +43,18 @@ class Box:
     side: float
     source: str
     frame: int | None = None
+    person: tuple[float, float] | None = None
 
     @classmethod
     def around(cls, x: float, y: float, w: float, h: float, source: str, frame: int | None = None) -> "Box":
         """Of a person in the px x to x + w - 1 and y to y + h - 1, with a margin."""
-        return cls(x + (w - 1) / 2, y + (h - 1) / 2, MARGIN * max(w, h), source, frame)
+        return cls(x + (w - 1) / 2, y + (h - 1) / 2, MARGIN * max(w, h), source, frame, (w, h))
 
     @classmethod
     def of_mpii(cls, x: float, y: float, scale: float, source: str) -> "Box":
         """Of MPII's annotated centre, px from 1, and scale, adjusted as Newell's mpii.lua does (pose-hg-train)."""
-        return cls(x - 1, y - 1 + SHIFT * scale, ENLARGEMENT * REFERENCE_HEIGHT * scale, source)
+        height = REFERENCE_HEIGHT * scale
+        return cls(x - 1, y - 1 + SHIFT * scale, ENLARGEMENT * height, source, person=(height, height))
 
     def check(self, width: int, height: int, path: Path) -> None:
         """Refuse a box that shows nothing of the image, or far more than that.
@@ -72,7 +75,8 @@ class Box:
     def shrunk(self, factor: int) -> "Box":
         """The same one in a picture of which every `factor` by `factor` px became one."""
         x, y = ((place + 0.5) / factor - 0.5 for place in (self.x, self.y))
-        return replace(self, x=x, y=y, side=self.side / factor)
+        person = self.person and (self.person[0] / factor, self.person[1] / factor)
+        return replace(self, x=x, y=y, side=self.side / factor, person=person)
 
 
 def whole(width: int, height: int) -> Box:

@@ -12,7 +12,7 @@ from jaxtyping import Float64, UInt8
 from pose_lightning.cli import PoseCLI
 from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.predict.films import LARGEST_DENOMINATOR
-from pose_lightning.predict.windows import Window, cut, stride
+from pose_lightning.predict.windows import USUAL_MARGIN
 from pose_lightning.regression.data import ClipSource, finish
 from pose_lightning.regression.task import ClipRegression
 
@@ -58,6 +58,8 @@ class ClipEstimator:
     Attributes:
         frames: Of a clip.
         rate: Frames per second that it was trained at; None where its store does not know.
+        side: Of the store's frames, px.
+        margin: On each side of the people there, as a share of the square around them.
 
     Raises:
         UserError: If its training store is missing.
@@ -74,22 +76,15 @@ class ClipEstimator:
         self._input_size = data.input_size
         with data.store("train") as store:
             stored, self.side = store.shape[:2]
-            rate = store.attrs.get("frame_rate")
+            rate, margin = store.attrs.get("frame_rate"), store.attrs.get("margin")
             self.synthetic = bool(store.attrs["synthetic"])
         self.frames = stored if data.frames is None else data.frames
         self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
-
-    def stride(self, rate: Fraction | None) -> int:
-        """Frames of a film of this rate from one that is shown to the next; 1 where a rate is unknown."""
-        return stride(rate, self.rate)
-
-    def cut(self, window: Window) -> tuple[tuple[int, int, int], UInt8[np.ndarray, "t s s 3"]]:
-        """What the network is to see: the square (x0, y0, side) around the boxes of all frames, and its pixels."""
-        return cut(window, self.side)
+        self.margin = USUAL_MARGIN if margin is None else float(margin)
 
     @torch.inference_mode()
     def poses(self, clips: Sequence[UInt8[np.ndarray, "t s s 3"]]) -> Float64[np.ndarray, "n t 17 3"]:
-        """Of clips as `cut` gives them: mm, relative to the pelvis, along the camera's axes."""
+        """Of clips as large as the store's: mm, relative to the pelvis, along the camera's axes."""
         source = ClipSource(_Cuts(clips), self._input_size, None, 0, warp_on_device=False)
         buffers = source.allocate(len(clips))
         for index in range(len(clips)):

@@ -15,12 +15,12 @@ from pose_lightning.predict.answers import check_numbers, marked, say_data
 from pose_lightning.predict.boxes import Box, in_frame
 from pose_lightning.predict.films import Film, StoredClip, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles, usable
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, unused, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
-from pose_lightning.predict.windows import Gap, Shot, Window, windows
+from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
 
 AnimationName = Literal["mp4", "gif"]
 
@@ -52,15 +52,11 @@ class Estimator(Protocol):
     flip_test: bool
     frames: int
     rate: Fraction | None
-
-    def stride(self, rate: Fraction | None) -> int:
-        """Frames of a film of this rate from one that is shown to the next."""
-
-    def cut(self, window: Window) -> tuple[tuple[int, int, int], np.ndarray]:
-        """The square that the network is to see, and its pixels."""
+    side: int
+    margin: float
 
     def poses(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """Of clips as `cut` gives them (n, t, 17, 3), mm."""
+        """Of clips of `side` px (n, t, 17, 3), mm."""
 
 
 def predict_clips(
@@ -123,9 +119,9 @@ class _Run:
         self.troubles, self.batch_size = troubles, batch_size
         self.title = f"{film.path}#{film.number}" if isinstance(film, StoredClip) else str(film.path)
         self.drawn = film.synthetic if isinstance(film, StoredClip) else None
-        self.stride = estimator.stride(film.rate)
+        self.pace = Pace(film.rate, estimator.rate)
         rate = film.rate or estimator.rate
-        self.rate = None if rate is None else rate / self.stride
+        self.rate = None if rate is None else rate / self.pace.step
         self.posed = self.without_box = 0
         self.overlapped: list[int] = []
         self.repeated: list[int] = []
@@ -139,7 +135,7 @@ class _Run:
         numbers.begin("{")
         numbers.item(self.title, "file")
         numbers.item(None if self.rate is None else float(self.rate), "frames_per_second")
-        numbers.item(self.stride, "every")
+        numbers.item(float(self.pace.step), "every")
         numbers.item(self.drawn, "synthetic")
         numbers.begin("[", "frames")
         title = marked(f"{self.film.name}   {self.estimator.experiment}", self.estimator.synthetic, self.drawn)
@@ -190,11 +186,13 @@ class _Run:
 
     def _shots(self, progress: Progress) -> Iterator[Shot | Gap]:
         """The frames at training's rate, and where the person is in them."""
+        count = 0
         for frame in of_one_size(self.film):
             progress.advance()
+            count += 1
             if frame.picture is None:
                 self.troubles.add(self.film, frame)
-            if frame.number % self.stride:
+            if not self.pace.takes(frame):
                 continue
             try:
                 box = None if frame.picture is None else self._box(frame.number, frame.picture)
@@ -207,6 +205,7 @@ class _Run:
                 continue
             self.without_box += frame.picture is not None
             yield Gap(frame, "cannot be read" if frame.picture is None else "has no box")
+        unused(self._listed or [], count, self.film.path, self.troubles)
 
     def _box(self, number: int, picture: draw.Picture) -> Box | None:
         height, width = picture.shape[:2]
@@ -225,18 +224,21 @@ class _Run:
         return here[0] if here else None
 
     def _clip(self, window: Window) -> _Clip:
-        square, pixels = self.estimator.cut(window)
+        place = square(window, self.estimator.side, self.estimator.margin)
         if window.repeated:
             self.repeated.append(window.repeated)
         elif len(window.fresh) < len(window.shots):
             self.overlapped.append(len(window.shots) - len(window.fresh))
-        return _Clip(pixels, window.fresh, [scene_of(window.shots[place].frame, square) for place in window.fresh])
+        scenes = [scene_of(window.shots[each].frame, place) for each in window.fresh]
+        return _Clip(cut(window, place, self.estimator.side), window.fresh, scenes)
 
     def _said(self) -> list[str]:
         """What a reader of the numbers should know."""
         trained, length = self.estimator.rate, self.estimator.frames
-        which = "every frame" if self.stride == 1 else f"one frame of {self.stride}"
-        pace = "at an unknown rate" if self.film.rate is None else f"{float(self.film.rate / self.stride):g} a second"
+        which = "every frame" if self.pace.step == 1 else f"one frame of {float(self.pace.step):.3g}"
+        pace = (
+            "at an unknown rate" if self.film.rate is None else f"{float(self.film.rate / self.pace.step):.4g} a second"
+        )
         known = "" if trained is None else f", and training had {float(trained):g} a second"
         said = [f"{_count(self.posed, 'pose')}, of {which}, {pace}{known}"]
         if trained is not None and self.rate is not None and self.rate < SLOW * trained:

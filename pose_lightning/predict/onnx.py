@@ -19,7 +19,7 @@ from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.predict.answers import Asked, Pose, Ranking
 from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.films import LARGEST_DENOMINATOR
-from pose_lightning.predict.windows import Window, cut, stride
+from pose_lightning.predict.windows import USUAL_MARGIN
 
 
 def read(
@@ -125,6 +125,8 @@ class OnnxClipEstimator(_OfFile):
     Attributes:
         frames: Of a clip.
         rate: Frames per second that it was trained at; None where nobody knows.
+        side: Of the frames that it takes, px.
+        margin: On each side of the people there, as a share of the square around them.
     """
 
     task: Final = "regression"
@@ -132,17 +134,11 @@ class OnnxClipEstimator(_OfFile):
     def __init__(self, poses: OnnxPoses) -> None:
         super().__init__(poses)
         self._poses = poses
-        self.frames, rate = poses.frames, poses.frame_rate
+        self.frames, self.side = poses.frames, poses.side
+        rate, margin = poses.frame_rate, poses.margin
         self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
-
-    def stride(self, rate: Fraction | None) -> int:
-        """Frames of a film of this rate from one that is shown to the next; 1 where a rate is unknown."""
-        return stride(rate, self.rate)
-
-    def cut(self, window: Window) -> tuple[tuple[int, int, int], UInt8[np.ndarray, "t s s 3"]]:
-        """What the network is to see: the square (x0, y0, side) around the boxes of all frames, and its pixels."""
-        return cut(window, self._poses.side)
+        self.margin = USUAL_MARGIN if margin is None else margin
 
     def poses(self, clips: Sequence[UInt8[np.ndarray, "t s s 3"]]) -> Float64[np.ndarray, "n t 17 3"]:
-        """Of clips as `cut` gives them: mm, relative to the pelvis, along the camera's axes."""
+        """Of clips of `side` px: mm, relative to the pelvis, along the camera's axes."""
         return self._poses.poses(np.stack(clips))

@@ -15,7 +15,7 @@ from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, s
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
 from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
-from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, usable
+from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, unused, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.recording import Annotated
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
@@ -108,8 +108,10 @@ class _Asking:
     def in_film(self, film: Film) -> Iterator[tuple[Frame, list[Pose]]]:
         """Every frame and its people; nobody where it cannot be read."""
         listed: Sequence[Box] | None = None
+        count = 0
         for batch in batches(of_one_size(film), self.batch_size):
             asked: list[Asked] = []
+            count += len(batch)
             for frame in batch:
                 if frame.picture is None:
                     continue
@@ -122,6 +124,7 @@ class _Asking:
             found = iter(self._poses(asked))
             for frame in batch:
                 yield frame, [] if frame.picture is None else next(found)
+        unused(listed or [], count, film.path, self.troubles)
 
     def _poses(self, asked: Sequence[Asked]) -> list[list[Pose]]:
         """Of the people in each of these pictures, the large ones of which are made smaller first."""

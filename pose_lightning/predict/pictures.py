@@ -162,6 +162,13 @@ def usable(boxes: Sequence[Box], width: int, height: int, path: Path, troubles: 
     return found
 
 
+def unused(boxes: Sequence[Box], frames: int, path: Path, troubles: Troubles) -> None:
+    """Boxes of frames that a film of so many does not have are troubles, too, which nobody else would notice."""
+    for box in boxes:
+        if box.frame is not None and box.frame >= frames:
+            troubles.refuse(path, f"{path} has frames 0 to {frames - 1}, and the box of {box.source} is of {box.frame}")
+
+
 def in_batches(photographs: Photographs, size: int) -> Iterator[tuple[list[Path], list[draw.Picture]]]:
     """Up to `size` readable ones at once, and fewer of large ones."""
     paths: list[Path] = []

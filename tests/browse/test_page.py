@@ -129,11 +129,18 @@ def test_augmented_versions_are_what_the_loader_brings(
 
 
 def test_text_of_a_store_stays_text() -> None:
-    chart = Chart(HOSTILE, ("train",), (HOSTILE,), np.ones((1, 1)), "", 1.0, HOSTILE)
+    chart = Chart(HOSTILE, ("train",), (HOSTILE,), np.ones((1, 1)), "", HOSTILE)
     text = page.render(HOSTILE, facts=[HOSTILE], warning=HOSTILE, charts=[chart], data={"name": HOSTILE})
     assert HOSTILE not in text
     assert "<img src=x" not in text
     assert len(re.findall("<script", text)) == 2
+
+
+@pytest.mark.parametrize(("unit", "widths"), [("", [100, 50, 25, 100]), ("%", [80, 1, 20, 2])], ids=["count", "share"])
+def test_bars_are_by_the_most_of_their_own_split(unit: str, widths: list[float]) -> None:
+    chart = Chart("x", ("train", "val"), ("a", "b"), np.array([[80.0, 1.0], [20.0, 2.0]]), unit)
+    text = page.render("x", facts=[], warning="", charts=[chart], data={})
+    assert [float(width) for width in re.findall(r'<i style="width:([0-9.]+)%"></i>', text)] == widths
 
 
 @pytest.mark.parametrize(

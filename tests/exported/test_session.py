@@ -47,6 +47,7 @@ DETAILS: Mapping[str, Mapping[str, Any]] = {
         "unit": "mm",
         "frames": 2,
         "frame_rate": 12.5,
+        "margin": 0.15,
         "side": 24,
     },
 }
@@ -192,6 +193,7 @@ def test_a_detail_that_is_missing_is_named(tmp_path: Path) -> None:
         ("regression", "unit", "m", "'mm'"),
         ("regression", "frames", 8, "2"),
         ("regression", "frame_rate", 1e-300, "a number above 0.001 .*, or null"),
+        ("regression", "margin", -0.5, "a number from 0 to 2, or null"),
         ("regression", "side", -1, "a whole number from 1"),
         ("regression", "joint_order", None, r"\['pelvis'"),
     ],

@@ -8,19 +8,20 @@ import pytest
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box, boxes_of, in_frame, numbers, read_boxes, whole
 from pose_lightning.predict.inputs import Inputs
+from pose_lightning.predict.pictures import Troubles, unused
 from pose_lightning.predict.places import BoxesOfFile
 
 
 def test_a_box_is_about_the_middle_of_its_pixels_with_a_margin() -> None:
-    assert Box.around(10, 20, 4, 8, "x") == Box(11.5, 23.5, 10.0, "x")  # px 10 to 13 and 20 to 27; 1.25 * 8
+    assert Box.around(10, 20, 4, 8, "x") == Box(11.5, 23.5, 10.0, "x", person=(4, 8))  # px 10 to 13, 20 to 27
 
 
 def test_the_whole_image_is_the_person() -> None:
-    assert whole(640, 480) == Box(319.5, 239.5, 800.0, "the whole image")
+    assert whole(640, 480) == Box(319.5, 239.5, 800.0, "the whole image", person=(640, 480))
 
 
 def test_mpiis_centre_and_scale_are_adjusted_once() -> None:
-    assert Box.of_mpii(100, 200, 2.0, "x") == Box(99, 229, 500.0, "x")  # MPII counts from 1
+    assert Box.of_mpii(100, 200, 2.0, "x") == Box(99, 229, 500.0, "x", person=(400, 400))  # from 1
 
 
 def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
@@ -136,3 +137,11 @@ def test_a_name_that_fits_two_inputs_is_refused_and_one_that_fits_none_is_said(
     assert "no input is called absent.jpg" in capsys.readouterr().out
     with pytest.raises(UserError, match=r"a\.jpg could be x/a\.jpg or y/a\.jpg"):
         BoxesOfFile(tmp_path / "a.csv", Inputs([Path("x/a.jpg"), Path("y/a.jpg")]))
+
+
+def test_boxes_of_frames_that_a_film_does_not_have_are_named() -> None:
+    boxes = [Box(0, 0, 9, f"a.csv, line {line}", frame) for line, frame in ((2, None), (3, 22), (4, 23))]
+    troubles = Troubles(Inputs())
+    unused(boxes, 23, Path("walk.mp4"), troubles)
+    reason = "walk.mp4 has frames 0 to 22, and the box of a.csv, line 4 is of 23"
+    assert troubles.to_json() == [{"file": "walk.mp4", "reason": reason}]

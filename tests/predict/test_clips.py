@@ -19,7 +19,7 @@ from pose_lightning.predict import main, turntable
 from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.clips import ClipEstimator
 from pose_lightning.predict.films import Frame
-from pose_lightning.predict.windows import Gap, Shot, Window, windows
+from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 
@@ -134,7 +134,7 @@ def test_a_film_is_shown_at_the_rate_of_training(
         picture = np.zeros((300, 400, 3), np.uint8)
         picture[40:264, 80:304] = clip[number // 3]
         cv2.imwrite(str(tmp_path / "walk" / f"{number}.png"), picture[..., ::-1])
-        tight = 224 / 1.25
+        tight = 224 / 1.3
         lines.append(f"walk,{number},{80 + (224 - tight) / 2},{40 + (224 - tight) / 2},{tight},{tight}")
     (tmp_path / "boxes.csv").write_text("\n".join(lines))
     out = tmp_path / "out"
@@ -235,11 +235,69 @@ def test_a_view_turns_about_the_vertical() -> None:
     np.testing.assert_allclose(away, middle + scale * np.array([500, 0]), atol=1e-9)
 
 
-@pytest.mark.parametrize(("rate", "stride"), [(None, 1), (4, 1), (10, 1), (Fraction(30000, 1001), 3), (50, 5)], ids=str)
-def test_frames_are_as_far_apart_as_in_training(rate: Fraction | None, stride: int, run: RunDirectory) -> None:
+def taken(rate: Fraction | None, trained: Fraction | None, frames: list[Frame]) -> list[int]:
+    pace = Pace(rate, trained)
+    return [frame.number for frame in frames if pace.takes(frame)]
+
+
+@pytest.mark.parametrize(
+    ("rate", "numbers"),
+    [
+        (None, range(12)),
+        (Fraction(4), range(12)),
+        (Fraction(10), range(12)),
+        (Fraction(15), [0, 1, 3, 4, 6, 7, 9, 10]),
+        (Fraction(25), [0, 2, 5, 7, 10]),
+        (Fraction(30000, 1001), [0, 3, 6, 9]),
+        (Fraction(50), [0, 5, 10]),
+    ],
+    ids=str,
+)
+def test_frames_are_those_nearest_to_trainings_rate(rate: Fraction | None, numbers: list[int]) -> None:
+    """Training had 10 a second: every tenth of a second the frame that is nearest, the earlier one of two."""
+    timed = [Frame(n, None, time=None if rate is None else 3 + float(n / rate)) for n in range(12)]
+    for frames in (timed, [Frame(n, None) for n in range(12)]):  # unreadable frames have no time
+        assert taken(rate, Fraction(10), frames) == list(numbers)
+
+
+def test_frames_that_come_unevenly_are_taken_by_their_time() -> None:
+    """After half a second without a frame, the next one is taken once, and the film goes on from there."""
+    times = [0.0, 0.05, 0.1, 0.15, 0.65, 0.7, 0.75, 0.8]
+    frames = [Frame(n, None, time=time) for n, time in enumerate(times)]
+    assert taken(Fraction(20), Fraction(10), frames) == [0, 2, 4, 5, 7]
+
+
+def test_all_frames_are_shown_where_training_does_not_know_its_rate() -> None:
+    assert taken(Fraction(50), None, [Frame(n, None) for n in range(3)]) == [0, 1, 2]
+
+
+def shot(x: float, y: float, w: float, h: float) -> Shot:
+    return Shot(Frame(0, np.zeros((100, 200, 3), np.uint8)), Box.around(x, y, w, h, ""))
+
+
+def test_the_margin_is_that_of_training_and_is_around_where_the_person_is_in_all_frames() -> None:
+    """A person of 20 x 80 px walks 100 px: 120 x 80 px are needed, and 0.15 of 120 more on each side."""
+    window = Window([shot(10, 10, 20, 80), shot(60, 10, 20, 80), shot(110, 10, 20, 80)], range(3))
+    x0, y0, side = square(window, 64, 0.15)
+    assert (x0, y0, side) == (-8, -28, 156)
+    whole = Window([Shot(Frame(0, None), Box(99.5, 49.5, 200, "the whole frame"))], range(1))
+    assert square(whole, 64, 0.15) == (0, -50, 200)
+
+
+def test_a_person_at_the_edge_has_black_outside_the_frame_as_in_training() -> None:
+    picture = np.full((100, 200, 3), 255, np.uint8)
+    window = Window([Shot(Frame(0, picture), Box.around(160, 10, 40, 80, ""))], range(1))
+    place = square(window, 104, 0.15)
+    assert place == (128, -2, 104)
+    (pixels,) = cut(window, place, 104)
+    assert (pixels[2:102, :72] == 255).all()
+    assert not pixels[:, 72:].any()
+    assert not pixels[:2].any()
+
+
+def test_rate_and_margin_are_those_of_the_store(run: RunDirectory) -> None:
     estimator = ClipEstimator(*trained.load(run))
-    assert estimator.rate == 10
-    assert estimator.stride(None if rate is None else Fraction(rate)) == stride
+    assert (estimator.rate, estimator.margin, estimator.side) == (10, 0.15, 224)
 
 
 def test_only_the_turning_view_changes_with_the_angle() -> None:

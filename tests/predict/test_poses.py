@@ -314,6 +314,7 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
     (tmp_path / "walk" / "11.png").write_text("no picture")
     boxes = {"walk": {str(number): [[20 + 12 * number, 30, 50, 80]] for number in range(3)}}
     boxes["walk"]["1"].append([0, 0, 40, 60])
+    boxes["walk"]["4"] = [[0, 0, 40, 60]]  # of which there is none
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
     arguments = [str(place / "run"), str(tmp_path / "walk"), "--boxes", str(tmp_path / "boxes.json")]
     with pytest.raises(SystemExit) as stop:
@@ -321,7 +322,9 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
     assert stop.value.code == 2
     assert sorted(path.name for path in out.iterdir()) == ["joints.csv", "joints.json", "walk-joints.mp4"]
     read = json.loads((out / "joints.json").read_text())
-    assert [(each["frame"], "11.png" in each["reason"]) for each in read["unreadable"]] == [(3, True)]
+    refused, unread = read["unreadable"]
+    assert (unread["frame"], "11.png" in unread["reason"]) == (3, True)
+    assert "has frames 0 to 3, and the box of boxes.json, walk, frame 4, box 1 is of 4" in refused["reason"]
     (film,) = read["videos"]
     assert film["frames_per_second"] == 12.5
     assert [(each["frame"], each["time"], len(each["people"])) for each in film["frames"]] == [
