@@ -66,7 +66,7 @@ class OnnxPoses(OnnxEstimator):
             "frames": rules.exactly(frames),
             "frame_rate": rules.optional(rules.above(SLOWEST, FASTEST)),
             "side": rules.whole(1, LARGEST_CROP),
-            "margin": rules.optional(rules.between(0, LARGEST_MARGIN)),
+            "margin": rules.optional(rules.between(0.0, LARGEST_MARGIN)),
         }
 
     def mirror_back(self, mirrored: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
