@@ -2,9 +2,10 @@
 
 import argparse
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import torch
 
@@ -58,6 +59,15 @@ class Manner:
     def facts(self) -> dict[str, Any]:
         """For `metrics.json`."""
         return {"flip_test": self.flip_test, "scales": list(self.scales), "decoding": self.decoding}
+
+    @classmethod
+    def from_facts(cls, facts: Mapping[str, Any]) -> Self:
+        """What `metrics.json` says of it; a file that says nothing was asked plainly."""
+        return cls(
+            flip_test=bool(facts.get("flip_test")),
+            scales=tuple(facts.get("scales") or UNSCALED),
+            decoding=facts.get("decoding"),
+        )
 
     def apply(self, model: Any, data: Any) -> None:
         """Ask a model so.

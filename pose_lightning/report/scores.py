@@ -8,6 +8,7 @@ from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
 from pose_lightning.report.page import Content, Html, Page, details, element, interval, join, lines, note, table
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.sweep.published import published
+from pose_lightning.trained import Manner
 
 NAMES: Final[Mapping[str, str]] = {
     "loss": "loss",
@@ -106,9 +107,15 @@ def _measures(runs: Sequence[Run]) -> Html:
     several = any(len(members) > 1 for members in by_cell(runs).values())
     what = "small: 95 % interval" + (", or of several seeds the lowest and the highest" if several else "")
     made = table(f"All measures ({what})", ["", "split", *(heading for heading, _ in columns)], rows)
+    asked = {
+        label: {str(Manner.from_facts(shown(run)))[2:] for run in members} for label, members in by_cell(runs).items()
+    }
+    manners = [f"{label}: asked with {' or '.join(sorted(said))}." for label, said in asked.items() if any(said)]
+    if manners and len(set().union(*asked.values())) > 1:
+        manners.append("Runs that were asked in different ways do not compare by these numbers.")
     chosen = any(shown(run).get("chosen_on_this_split") for run in runs)
     optimistic = "best.ckpt was chosen on this split: a little optimistic." if chosen else None
-    return join([made, note(optimistic) if optimistic else None])
+    return join([made, *map(note, manners), note(optimistic) if optimistic else None])
 
 
 def _heading(name: str, measure: Mapping[str, Any]) -> str:

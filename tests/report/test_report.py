@@ -62,6 +62,20 @@ def test_every_picture_and_table_has_a_text(page: Path) -> None:
     assert text.count("<img") > 20
 
 
+def test_a_run_that_was_asked_otherwise_says_so_beside_its_scores(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs / "hourglass_mpii_demo", tmp_path / "runs")
+    plain = tmp_path / "plain.html"
+    main([str(tmp_path / "runs"), "--out", str(plain)])
+    assert "asked with" not in plain.read_text()
+    path = tmp_path / "runs" / "faster" / "metrics.json"
+    scores = json.loads(path.read_text())
+    path.write_text(json.dumps(scores | {"flip_test": True, "scales": [0.9, 1.1], "decoding": "dark"}))
+    main([str(tmp_path / "runs"), "--out", str(tmp_path / "asked.html")])
+    text = (tmp_path / "asked.html").read_text()
+    assert "asked with flip test, scales 0.9 1.1, dark." in text
+    assert "do not compare by these numbers" in text
+
+
 def test_published_numbers_are_named_as_of_other_data_beside_drawn_people(page: Path) -> None:
     assert "(OTHER DATA)" in page.read_text()
 
