@@ -21,8 +21,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -30,9 +30,8 @@ import h5py
 import numpy as np
 import yaml
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
-from tuning import TUNING_SEED, best_rate, interval, next_rates, train
+from tuning import TUNING_SEED, best_rate, interval, next_rates, run_all, train
 
 from pose_lightning.convert import demo
 from pose_lightning.store import Store
@@ -116,15 +115,6 @@ def mpjpe(folder: Path, split: str) -> float:
     return math.inf if value is None else float(value)
 
 
-def run_all(cells: Sequence[Cell], runs: Path, samples: int, jobs: int, title: str) -> None:
-    """Run the cells, some at a time."""
-    with Progress() as progress, ThreadPoolExecutor(jobs) as pool:
-        task = progress.add_task(title, total=len(cells))
-        for future in [pool.submit(run, cell, runs, samples) for cell in cells]:
-            future.result()
-            progress.advance(task)
-
-
 def tried(preset: str, runs: Path) -> dict[float, float]:
     """The candidate rates that were run, ascending, and their MPJPE on the validation subject."""
     found: dict[float, float] = {}
@@ -170,15 +160,16 @@ def main() -> None:
     if not (root / "test.h5").is_file():
         demo.write_clips(DEMO)
     presets = options.presets
+    one = partial(run, runs=options.runs, samples=options.samples)
     while options.rates_from is None:
         cells = [cell for preset in presets for cell in upcoming(preset, options.runs)]
         if not cells:
             break
-        run_all(cells, options.runs, options.samples, options.jobs, "tuning")
+        run_all(one, cells, jobs=options.jobs, title="tuning")
     tuned = {preset: best_rate(tried(preset, options.rates_from or options.runs)) for preset in presets}
     rates = {preset: sorted({source_rate(preset), tuned[preset]}) for preset in presets}
     cells = [Cell(preset, lr, seed) for preset in presets for lr in rates[preset] for seed in options.seeds]
-    run_all(cells, options.runs, options.samples, options.jobs, "comparing")
+    run_all(one, cells, jobs=options.jobs, title="comparing")
     title = f"MPJPE, mm, test subjects, SYNTHETIC clips; {options.samples} clips seen"
     table = Table(title=title, box=None, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("preset")

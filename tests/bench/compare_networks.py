@@ -18,17 +18,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import yaml
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
-from tuning import TUNING_SEED, best_rate, next_rates, processor_seconds, train
+from tuning import TUNING_SEED, best_rate, next_rates, processor_seconds, run_all, train
 
 from pose_lightning import statistics
 from pose_lightning.scoring import SampleScores
@@ -93,15 +92,6 @@ def run(trial: Trial, runs: Path, weights: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "output.txt").open("a") as output:
         train(folder, fresh, output, OMP_NUM_THREADS="1")
-
-
-def run_all(trials: Sequence[Trial], runs: Path, weights: Path, jobs: int, title: str) -> None:
-    """Run the trials, some at a time."""
-    with Progress() as progress, ThreadPoolExecutor(jobs) as pool:
-        task = progress.add_task(title, total=len(trials))
-        for future in [pool.submit(run, trial, runs, weights) for trial in trials]:
-            future.result()
-            progress.advance(task)
 
 
 def tried(network: str, runs: Path) -> dict[float, float]:
@@ -177,6 +167,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--runs", type=Path, default=Path("runs/compare_networks"))
     options = parser.parse_args()
+    one = partial(run, runs=options.runs, weights=options.weights)
     while True:
         trials = [
             Trial(network, rate, options.tuning, TUNING_SEED)
@@ -185,10 +176,10 @@ def main() -> None:
         ]
         if not trials:
             break
-        run_all(trials, options.runs, options.weights, options.jobs, "tuning")
+        run_all(one, trials, jobs=options.jobs, title="tuning")
     tuned = {network: best_rate(tried(network, options.runs)) for network in NETWORKS}
     finals = {network: Trial(network, tuned[network], options.samples, seed=1) for network in NETWORKS}
-    run_all(list(finals.values()), options.runs, options.weights, options.jobs, "training")
+    run_all(one, list(finals.values()), jobs=options.jobs, title="training")
     folders = {network: trial.folder(options.runs) for network, trial in finals.items()}
     plain = {network: scores(folder, "plain", ()) for network, folder in folders.items()}
     ranked = sorted(plain, key=lambda network: -next(estimates(plain[network]))[0])

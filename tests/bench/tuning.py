@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final, TextIO, TypeVar
 
 import numpy as np
+from rich.progress import Progress
 
 from pose_lightning import statistics
 from pose_lightning.runs import write_json
+
+Trial = TypeVar("Trial")
 
 FACTOR: Final = 3.0
 """Between neighbouring candidate rates; the source's is the first."""
@@ -67,6 +71,15 @@ def processor_seconds(folder: Path) -> float:
     """What training the run has taken so far."""
     path = folder / "processor.json"
     return float(json.loads(path.read_text())) if path.is_file() else 0.0
+
+
+def run_all(run: Callable[[Trial], None], trials: Sequence[Trial], *, jobs: int, title: str) -> None:
+    """Run the trials, some at a time, under a progress bar."""
+    with Progress() as progress, ThreadPoolExecutor(jobs) as pool:
+        task = progress.add_task(title, total=len(trials))
+        for future in [pool.submit(run, trial) for trial in trials]:
+            future.result()
+            progress.advance(task)
 
 
 def interval(values: np.ndarray, groups: np.ndarray) -> tuple[float, float, float]:
