@@ -316,7 +316,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, required=True, metavar="DIR", help="folder with joints.mat and images/")
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets the stores")
     parser.add_argument("--validation", type=float, default=0.1, metavar="SHARE", help="of the persons (0.1)")
-    parser.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="and as many in test.h5 (none)")
+    parser.add_argument("--test", type=float, default=0.0, metavar="SHARE", help="a further share, in test.h5 (none)")
     parser.add_argument("--seed", type=int, default=0, help="of the split (0)")
     add_pixel_arguments(parser)
 
