@@ -22,10 +22,11 @@ from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
 from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import parse
+from pose_lightning.files import write_json
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.regression.predictions import Unit
 from pose_lightning.regression.task import ClipRegression
-from pose_lightning.runs import RunDirectory, write_json
+from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task

@@ -11,7 +11,8 @@ from typing import Any, Final
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from pose_lightning.runs import RunDirectory, write_text
+from pose_lightning.files import write_text
+from pose_lightning.runs import RunDirectory
 
 COUNTERS: Final = ("step", "samples", "epoch")
 """The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""

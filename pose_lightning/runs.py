@@ -1,6 +1,5 @@
 """A run is a directory: configuration, checkpoints, metrics, log and W&B files; every door takes it whole."""
 
-import json
 import logging
 import os
 import re
@@ -16,6 +15,7 @@ from typing import Any, Final, Self
 
 from pose_lightning import sealed
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_text
 
 RUN_ID: Final = "POSE_LIGHTNING_RUN_ID"
 """Environment variable that hands the id to the processes that DDP starts; under torchrun or SLURM, set it yourself."""
@@ -172,18 +172,3 @@ def revision() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return f"{commit}+" if changes else commit
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file, whole or not at all, also where the power fails."""
-    partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as JSON, whole or not at all; NaN is refused, because JSON has none."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -19,8 +19,8 @@ from pose_lightning.browse.cards import Card
 from pose_lightning.browse.scan import Scanned, scan
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_text
 from pose_lightning.joints import H36M, MPII
-from pose_lightning.runs import write_text
 
 LIMIT: Final = 600
 SCAN: Final = 20_000

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_text
 from pose_lightning.report import build
 from pose_lightning.report.gather import gather, newest
-from pose_lightning.runs import write_text
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.runs import write_text
+from pose_lightning.files import write_text
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
 from pose_lightning.sweep.findings import CLAIM, Goal

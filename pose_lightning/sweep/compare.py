@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.runs import write_json, write_text
+from pose_lightning.files import write_json, write_text
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject

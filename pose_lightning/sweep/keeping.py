@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from pose_lightning.errors import UserError
-from pose_lightning.runs import write_json, write_text
+from pose_lightning.files import write_json, write_text
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import locked
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from pose_lightning.files import write_json
 from pose_lightning.history import read_metrics
-from pose_lightning.runs import RunDirectory, write_json
+from pose_lightning.runs import RunDirectory
 from pose_lightning.sweep.locks import grasp
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State

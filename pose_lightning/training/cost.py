@@ -14,7 +14,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
-from pose_lightning.runs import revision, write_json
+from pose_lightning.files import write_json
+from pose_lightning.runs import revision
 
 
 class CostRecorder(pl.Callback):

@@ -16,8 +16,8 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from pose_lightning import draw, geometry
+from pose_lightning.files import write_text
 from pose_lightning.joints import H36M
-from pose_lightning.runs import write_text
 
 SIDE: Final = 256
 FOUND: Final = 0.5

@@ -12,7 +12,8 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from pose_lightning.errors import UserError
-from pose_lightning.runs import RunDirectory, write_text
+from pose_lightning.files import write_text
+from pose_lightning.runs import RunDirectory
 
 JOB: Final = "slurm_job"
 """File of a run's directory: the job that began it."""

@@ -19,8 +19,8 @@ from pose_lightning.activity.evaluation import score
 from pose_lightning.activity.scoring import ActivityScoring
 from pose_lightning.activity.truth import Target, Truth
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_json
 from pose_lightning.metrics.classes import ClassErrors, TagErrors
-from pose_lightning.runs import write_json
 from pose_lightning.scoring import Outcome
 from pose_lightning.store import Selection, Store, StoreWriter
 

@@ -16,7 +16,7 @@ from pose_lightning.activity.folds import judge_folds, measures, spread
 from pose_lightning.activity.predictions import write_predictions
 from pose_lightning.activity.truth import Truth
 from pose_lightning.errors import UserError
-from pose_lightning.runs import write_json
+from pose_lightning.files import write_json
 from pose_lightning.store import Store, StoreWriter
 
 CLASSES = ("a", "b", "c")

@@ -13,7 +13,7 @@ import numpy as np
 from rich.progress import Progress
 
 from pose_lightning import statistics
-from pose_lightning.runs import write_json
+from pose_lightning.files import write_json
 
 Trial = TypeVar("Trial")
 
