@@ -1,10 +1,12 @@
 """Writing files: whole or not at all, synced with their folder, by one process at a time, and never through a link."""
 
+import argparse
 import ctypes
 import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -30,6 +32,25 @@ _HERE: Final = -100
 
 class BusyError(UserError):
     """Another process holds what this one wants to write."""
+
+
+class PathError(UserError, argparse.ArgumentTypeError):
+    """A path that a person typed is none of this machine; argparse shows the message as it is."""
+
+
+def local_path(text: str | os.PathLike[str]) -> Path:
+    """The path that a person typed, with `~` expanded: the type of every option that names a file or a folder.
+
+    Raises:
+        PathError: If it is a URL, or nobody knows whose home it begins with.
+    """
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(text)):  # one slash is left where it has been a Path already
+        url = re.sub(":/+", "://", str(text), count=1)
+        raise PathError(f"{url} is a URL; give a file or a folder of this machine")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise PathError(f"{text}: {error}; write the folder out") from error
 
 
 class Lock:

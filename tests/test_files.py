@@ -1,5 +1,6 @@
 """Files get their names whole or not at all, by one writer at a time, and never through a link."""
 
+import argparse
 import errno
 import os
 import subprocess
@@ -13,7 +14,18 @@ import pytest
 
 from pose_lightning import files
 from pose_lightning.errors import UserError, door
-from pose_lightning.files import BusyError, Lock, held_by, make_folder, owning, replacing_folder, write_text, writing
+from pose_lightning.files import (
+    BusyError,
+    Lock,
+    PathError,
+    held_by,
+    local_path,
+    make_folder,
+    owning,
+    replacing_folder,
+    write_text,
+    writing,
+)
 
 HOLDER = """
 import sys
@@ -218,3 +230,23 @@ def test_a_bug_keeps_its_traceback(error: Exception) -> None:
 
     with pytest.raises(type(error)):
         main()
+
+
+@pytest.mark.parametrize("text", ["s3://bucket/runs", "file:///runs", "gs:/bucket", Path("s3://bucket/runs")])
+def test_a_url_is_no_path(text: str | Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(PathError, match=r"://.*is a URL; give a file or a folder of this machine"):
+        local_path(text)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=local_path)
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--runs={text}"])
+    assert "argument --runs: " in (error := capsys.readouterr().err)
+    assert "is a URL" in error
+
+
+def test_the_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert local_path("~/runs") == tmp_path / "runs"
+    assert local_path("runs/~/a: b") == Path("runs/~/a: b")
+    with pytest.raises(PathError, match="write the folder out"):
+        local_path("~nobody-of-that-name/runs")
