@@ -204,14 +204,14 @@ def _exit_status(error: BaseException) -> int:
 
 
 def record_evaluation(run: RunDirectory) -> None:
-    """Put what `evaluate` has written into the W&B run: the scores into its summary, and a table with the baselines."""
+    """Put the scores that `evaluate` has written into the W&B run: means into its summary, and all into a table."""
     if (tracked := _tracked_run()) is None:
         return
     import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
 
     told = json.loads((run.path / "metrics.json").read_text())
-    scores = dict(_estimates(told["measures"]))
-    tracked.summary.update({f"evaluation/{name}": score["value"] for name, score in scores.items()})
+    means = {name: score["value"] for name, score in _estimates(told["measures"]) if "/" not in name or "/mean" in name}
+    tracked.summary.update({f"evaluation/{name}": value for name, value in means.items() if value is not None})
     rows = [["", "score", "value", "95 % from", "to"]]
     for scored in (told, *told["baselines"]):
         for name, score in _estimates(scored["measures"]):

@@ -21,6 +21,7 @@ from pose_lightning.history import RunWandbLogger
 from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
 from tests.exact import differences
+from tests.test_runs import owned_by_another
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = [
@@ -361,3 +362,68 @@ def test_the_tracked_run_has_the_runs_own_id_and_says_demo(demo_stores: Path, tm
     assert tracked.version == run.id
     assert tracked._wandb_init["tags"] == ["demo", "hourglass_mpii", "study"]  # by what the store says of itself
     assert tracked._wandb_init["config"]["model.optimizer"] == "rmsprop"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_run_that_another_process_trains_or_scores_is_left_alone(
+    finished: RunDirectory, demo_stores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fit, "train", lambda *_, **__: pytest.fail("it was parsed"))
+    with owned_by_another(finished.path) as process:
+        before = names(finished.path)
+        for door, given in (
+            (fit.main, ["--resume", str(finished.path)]),
+            (evaluate.main, [str(finished.path)]),
+        ):
+            with pytest.raises(SystemExit) as stop:
+                door(given)
+            assert stop.value.code == 2
+            said = f"error: {finished.path} is being written by process {process.pid} "
+            assert capsys.readouterr().err.startswith(said)
+        monkeypatch.undo()
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        with pytest.raises(SystemExit) as stop:
+            fit.main(arguments(demo_stores, finished.path.parent, f"--run_dir={finished.path}"))
+        assert stop.value.code == 2
+        assert f"by process {process.pid} " in capsys.readouterr().err
+        assert names(finished.path) == before
+    assert (finished.path / "metrics.json").is_file()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refuse(pl.Callback):
+        def on_fit_start(self, *_: Any) -> None:
+            assert list(tmp_path.rglob("config.yaml"))
+            raise UserError("refused")
+
+    with_callback(monkeypatch, Refuse())
+    with pytest.raises(SystemExit) as stop:
+        fit.main(arguments(demo_stores, tmp_path / "runs"))
+    assert stop.value.code == 2
+    assert not (tmp_path / "runs").exists()
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with pytest.raises(SystemExit):
+        fit.main(arguments(demo_stores, tmp_path, f"--run_dir={kept}"))
+    assert "refused" in capsys.readouterr().err
+    assert names(kept) == ["config.yaml", "log.txt"]  # of a trial, for the report
+
+
+@pytest.mark.parametrize("option", ["--runs", "--run_dir", "--data.root"])
+def test_a_url_is_refused_and_the_home_folder_found(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(SystemExit) as stop:
+        fit.main([EXPERIMENT[0], f"{option}=s3://bucket/folder"])
+    assert stop.value.code == 2
+    assert "s3://bucket/folder is a URL; give a file or a folder of this machine" in capsys.readouterr().err
+    built = cli.build([EXPERIMENT[0], f"{option}=~/folder"])
+    assert str(tmp_path / "home" / "folder") in map(str, built.flat().values())
+    assert names(tmp_path) == []
