@@ -24,6 +24,7 @@ from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
+from pose_lightning.files import local_path
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
@@ -138,7 +139,7 @@ class PoseCLI(LightningCLI):
         parser.add_argument(
             "--experiment", type=str | None, help="name of the run's directory (default: the first YAML)"
         )
-        parser.add_argument("--runs", type=str, default="runs", help="directory of all runs")
+        parser.add_argument("--runs", type=Path, default=Path("runs"), help="directory of all runs")
         parser.add_argument("--run_dir", type=Path | None, help="the run's directory, in place of RUNS/EXPERIMENT/ID")
         parser.add_argument("--tags", type=list[str], default=[], help="W&B tags")
         parser.add_class_arguments(Tracking, "wandb")
@@ -160,6 +161,9 @@ class PoseCLI(LightningCLI):
         if self.config.experiment is None:
             files = self.config.config or []
             self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
+        for key, value in vars(self.config.as_flat()).items():
+            if isinstance(value, Path):
+                self.config[key] = local_path(value)
         if self.config.budget.max_samples is not None:
             self._apply_budget()
 

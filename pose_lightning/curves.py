@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from pose_lightning.files import make_folder, writing
+
 Curve = tuple[list[float], list[float]]
 """Places on the axis, and values."""
 
@@ -49,8 +51,7 @@ def write_curves(folder: Path, metrics: Path, names: Mapping[str, str], *, title
     written = []
     for name, label in names.items():
         if curves := read_curves(metrics, name):
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{name}.png"
+            path = make_folder(folder, inside=folder.parent) / f"{name}.png"
             _draw(path, curves, label, title, epoch)
             written.append(path)
     return written
@@ -70,9 +71,8 @@ def _draw(path: Path, curves: Mapping[str, Curve], label: str, title: str, epoch
     axes.legend(frameon=False)
     above = axes.secondary_xaxis("top", functions=(partial(np.multiply, 1 / epoch), partial(np.multiply, epoch)))
     above.set_xlabel("epochs")
-    unfinished = path.with_suffix(".partial.png")
-    FigureCanvasAgg(figure).print_figure(unfinished, dpi=DPI)
-    unfinished.replace(path)
+    with writing(path, extension=".png") as partial_path:
+        FigureCanvasAgg(figure).print_figure(partial_path, dpi=DPI)
 
 
 def _spans_decades(curves: Iterable[Curve]) -> bool:

@@ -14,6 +14,7 @@ import yaml
 from pose_lightning import cli, fit
 from pose_lightning.convert import demo
 from pose_lightning.errors import UserError
+from pose_lightning.files import local_path
 
 EXPERIMENTS: Final = Path("experiments")
 DEMO_DATA: Final = Path("data/demo")
@@ -106,7 +107,7 @@ def _given_root(args: Sequence[str]) -> Path | None:
         key, equals, value = arg.partition("=")
         if key in ("--data.root", "--data.init_args.root"):
             roots += [value] if equals else list(args[place + 1 : place + 2])
-    return Path(roots[-1]) if roots else None
+    return local_path(roots[-1]) if roots else None
 
 
 @cli.door

@@ -26,8 +26,12 @@ REMEDIES: Final[Mapping[int, str]] = {
     errno.ELOOP: "it is a link in the place of a file, or links lead in a circle; remove the link",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
     errno.EISDIR: "it is a folder; name a file",
+    errno.EEXIST: "a file has that name already; remove it, or choose another place",
 }
 """Faults of disk and process that a user can mend, and how."""
+
+FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""How a disk says that it, or the user's share of it, is full, and a limit that a file has reached it."""
 
 _BROKEN_PIPE: Final = 128 + 13
 

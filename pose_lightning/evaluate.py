@@ -69,7 +69,6 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
             **manner.facts,
             "chosen_on_this_split": chosen,
         }
-        write_json(metrics_path, {**facts, **outcome.json})
         scoring.write_predictions(predictions_path, found, store, split=split)
         samples_path = run.path / f"samples{suffix}.h5"
         scoring.sample_scores(found, store).write(samples_path, step=step, as_validated=manner == PLAIN, split=split)
@@ -80,6 +79,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
             folder = run.path / f"overlays{suffix}"
             written.append(folder)
             pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
+        write_json(metrics_path, {**facts, **outcome.json})  # the last: by it a sweep knows that a trial is finished
     note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
     _print(outcome, f"{manner.note} {note}".strip(), [run.path, checkpoint, run.path / "metrics.csv", *written])
     return outcome
@@ -274,7 +274,8 @@ def main(args: Sequence[str] | None = None) -> None:
     elif options.clips is not None:
         evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json)
     else:
-        evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays)
+        with run.owned():
+            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays)
 
 
 if __name__ == "__main__":

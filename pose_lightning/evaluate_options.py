@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 from pose_lightning import manner
 from pose_lightning.activity.truth import Target
 from pose_lightning.errors import UserError
+from pose_lightning.files import check_target, local_path
 
 
 def parse(args: Sequence[str] | None, *, description: str | None) -> argparse.Namespace:
@@ -24,28 +24,32 @@ def parse(args: Sequence[str] | None, *, description: str | None) -> argparse.Na
 def _parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.evaluate", description=description)
     parser.add_argument(
-        "run", nargs="*", type=Path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
+        "run", nargs="*", type=local_path, help="a run's directory, runs/EXPERIMENT/ID; several: a run for each fold"
     )
     parser.add_argument("--split", default="val", choices=["train", "val", "test"])
     manner.add_arguments(parser)
     parser.add_argument(
         "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
     )
-    parser.add_argument("--clips", type=Path, metavar="NPY", help="score the run on this array of clips, with --joints")
-    parser.add_argument("--joints", type=Path, metavar="NPY", help="the joints of --clips")
+    parser.add_argument(
+        "--clips", type=local_path, metavar="NPY", help="score the run on this array of clips, with --joints"
+    )
+    parser.add_argument("--joints", type=local_path, metavar="NPY", help="the joints of --clips")
     parser.add_argument(
         "--predictions",
-        type=Path,
+        type=local_path,
         help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
     )
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="score this network of heatmaps: what pose_lightning.heatmap.published or export made (.safetensors)",
     )
     parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
-    parser.add_argument("--store", type=Path, help="the store that --predictions belong to, or --weights are tried on")
+    parser.add_argument(
+        "--store", type=local_path, help="the store that --predictions belong to, or --weights are tried on"
+    )
     parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
     parser.add_argument(
         "--unit",
@@ -58,11 +62,14 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         help="what --predictions are of; default: told from the file, or from its width",
     )
     parser.add_argument(
-        "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: score as published MPII numbers were"
+        "--published-truth",
+        type=local_path,
+        metavar="MAT",
+        help="HRNet's gt_valid.mat: score as published MPII numbers were",
     )
     parser.add_argument(
         "--json",
-        type=Path,
+        type=local_path,
         metavar="OUT",
         help="write the scores of --predictions, --weights, --clips or folds to a file",
     )
@@ -105,3 +112,5 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--json {options.json} is read too; name another file")
     if given := [name for name, value in foreign.items() if value]:
         raise UserError(f"{', '.join(given)} cannot go with {kind}")
+    if options.json is not None:
+        check_target(options.json)

@@ -12,12 +12,13 @@ import shutil
 import socket
 import stat
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TextIO
 
 from pose_lightning.errors import UserError, system_fault
 
@@ -86,12 +87,9 @@ class Lock:
                 os.close(descriptor)
                 raise UserError(f"{path} is no regular file; remove it")
             try:
-                if _flocked(descriptor, path) and _is_at(path, descriptor):
-                    token = secrets.token_hex(8)
-                    text = f"{token}\n{os.getpid()}\n{socket.gethostname()}\n{' '.join(sys.argv) or 'python'}\n"
-                    os.ftruncate(descriptor, 0)
-                    os.pwrite(descriptor, text.encode(errors="surrogateescape")[:4096], 0)
-                    return cls(path, descriptor, token)
+                flocked(descriptor, path)
+                if _is_at(path, descriptor):
+                    return cls(path, descriptor, sign(descriptor))
             except BlockingIOError:
                 if time.monotonic() >= end:
                     holder = _holder(descriptor)
@@ -118,6 +116,15 @@ class Lock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def sign(descriptor: int) -> str:
+    """Write into a lock file who holds it; returns the token by which processes that its holder starts are known."""
+    token = secrets.token_hex(8)
+    text = f"{token}\n{os.getpid()}\n{socket.gethostname()}\n{' '.join(sys.argv) or 'python'}\n"
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, text.encode(errors="surrogateescape")[:4096], 0)
+    return token
 
 
 def lock_path(path: Path) -> Path:
@@ -152,13 +159,36 @@ def refuse_link(path: Path) -> None:
         raise UserError(f"{path} is a link, to {path.readlink()}: nothing is written through it; remove it")
 
 
+def check_target(path: Path) -> None:
+    """Refuse, before long work, a file that could not be written after it.
+
+    Raises:
+        UserError: If the target is a folder or a link, or its folder cannot be written to.
+    """
+    with explained(path):
+        _refuse_target(path)
+        folder = next(folder for folder in path.absolute().parents if folder.exists())
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def appending(path: Path) -> TextIO:
+    """Open a file to add lines at its end.
+
+    Raises:
+        OSError: If it cannot be opened, or a link is in its place.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    return open(path, "a", newline="", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o666))
+
+
 def make_folder(folder: Path, *, inside: Path) -> Path:
     """Make a folder inside another one, such as a run's `curves/`, and return it.
 
     Raises:
         UserError: If a link stands in its place, or in that of a folder between the two; or if it cannot be made.
     """
-    with _explained(folder):
+    with explained(folder):
         inside.mkdir(parents=True, exist_ok=True)
         place = inside
         for part in folder.relative_to(inside).parts:
@@ -185,7 +215,7 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
         UserError: If the target is a folder or a link, or the disk refuses: full, read-only, not permitted.
     """
     partial = path.with_name(f"{path.name}.partial{extension}")
-    with _explained(path):
+    with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         _refuse_target(path)
         with Lock.take(lock_path(path), guards=path, patience=patience):
@@ -239,7 +269,7 @@ def owning(folder: Path) -> Iterator[None]:
         BusyError: If another process does.
         UserError: If the disk refuses, or a link is in the lock's place.
     """
-    with _explained(folder):
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = Lock.take(folder / ".lock", guards=folder)
     with lock:
@@ -255,7 +285,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
         UserError: If a file or a link is in its place, or the disk refuses.
     """
     partial = folder.with_name(f"{folder.name}.partial")
-    with _explained(folder):
+    with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         refuse_link(folder)
         if folder.exists() and not folder.is_dir():
@@ -301,7 +331,7 @@ def _refuse_target(path: Path) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def explained(path: Path) -> Iterator[None]:
     """Turn a fault of the disk, also one that a library has wrapped in its own error, into a user's error."""
     try:
         yield
@@ -319,14 +349,14 @@ def _explained(path: Path) -> Iterator[None]:
         raise
 
 
-def _flocked(descriptor: int, path: Path) -> bool:
-    """Lock a descriptor; always true.
+def flocked(descriptor: int, path: Path, *, wait: bool = False) -> None:
+    """Lock a descriptor of a lock file; where the file system has no locks, warn of it.
 
     Raises:
-        BlockingIOError: If another process has it locked.
+        BlockingIOError: If another process has it locked, unless it is waited for.
     """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError as error:
         if error.errno not in _WITHOUT_LOCKS:
             raise
@@ -334,7 +364,6 @@ def _flocked(descriptor: int, path: Path) -> bool:
             f"{path.parent}: this file system has no locks ({error.strerror}): do not write to it from two processes",
             stacklevel=2,
         )
-    return True
 
 
 def _is_at(path: Path, descriptor: int) -> bool:

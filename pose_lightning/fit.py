@@ -1,11 +1,11 @@
 """`python -m pose_lightning.fit --config experiments/NAME.yaml`: train, evaluate, and print the table."""
 
 import atexit
-import errno
 import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from signal import SIGINT
 from typing import Any, Final
@@ -19,10 +19,12 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zer
 from pose_lightning import cli, evaluate
 from pose_lightning.cli import PoseCLI
 from pose_lightning.divergence import DivergedError
-from pose_lightning.errors import UserError
-from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger
+from pose_lightning.errors import FULL, UserError
+from pose_lightning.files import local_path
+from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger, finishing, record_evaluation
 from pose_lightning.randomness import RandomStates
-from pose_lightning.runs import RUN_ID, RunDirectory, revision
+from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
+from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
@@ -36,9 +38,6 @@ BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """What may change when a run is resumed: it sees the same global batches wherever it runs."""
 
-FULL: Final = (errno.ENOSPC, errno.EDQUOT)
-"""How a disk says that it, or the user's share of it, is full."""
-
 GROUP: Final = (
     "GROUP_RANK",
     "LOCAL_RANK",
@@ -51,10 +50,15 @@ GROUP: Final = (
 """Environment variables that make a process one of a group."""
 
 
-def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDirectory, PoseCLI]:
+def train(args: Sequence[str], run: RunDirectory | None = None, *, held: ExitStack) -> tuple[RunDirectory, PoseCLI]:
     """Fit the experiment that `args` describe, in a directory of its own, or going on in `run`.
 
     A run without a checkpoint goes on from its beginning, and comes by the same rows of `metrics.csv` again.
+
+    Args:
+        args: As on the command line.
+        run: To go on with; its caller owns it.
+        held: Gets what lasts until the run has been evaluated: the new run's lock, and the W&B run.
 
     Returns:
         The run and what was built for it.
@@ -68,11 +72,10 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
     from_checkpoint = run is not None and run.resumable
     built = cli.build(args, from_checkpoint=from_checkpoint)
     _check(built)
-    run = run or _new_run(built)
+    run = run or _new_run(built, held)
     if resumed and not from_checkpoint:
         rank_zero_warn(f"{run.path} has no checkpoint yet: it begins anew")
-    if not resumed and getattr(rank_zero_only, "rank", 0) == 0 and run.config.exists():
-        raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
+    held.enter_context(finishing())
     built.config.wandb.id = built.config.wandb.id or os.environ.get("WANDB_RUN_ID") or run.wandb_id
     rank_zero_only(run.write_config)(built.dump())
     slurm.mark(run)
@@ -103,23 +106,31 @@ def train(args: Sequence[str], run: RunDirectory | None = None) -> tuple[RunDire
         if isinstance(end, DivergedError):
             raise
         stopped = end
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        raise UserError(
-            f"{run.path} could not be written to: {error.strerror}; make room and go on with `--resume {run.path}`"
-        ) from error
+    except (OSError, UserError) as error:
+        if (reason := _full(error)) is not None:
+            raise UserError(
+                f"{run.path} could not be written to: {reason}; make room and go on with `--resume {run.path}`"
+            ) from error
+        has_trained = resumed or trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        if not has_trained and built.config.run_dir is None:
+            rank_zero_only(run.clear)()
+        raise
     finally:
         atexit.register(_leave_group)
         for logger in trainer.loggers:
             logger.finalize("success" if trainer.state.finished else "failed")
-        _finish_wandb()
     if stopped is not None:
-        if stopped.number == requeue:
-            slurm.requeue()
+        stopped.requeued = stopped.number == requeue
         stopped.add_note(f"go on with `python -m pose_lightning.fit --resume {run.path}`")
         raise stopped
     return run, built
+
+
+def _full(error: OSError | UserError) -> str | None:
+    """How the system says that the disk is full, where it does and the error has no remedy yet."""
+    cause = error if isinstance(error, OSError) else error.__cause__
+    full = isinstance(cause, OSError) and cause.errno in FULL and not isinstance(error, SealError)
+    return cause.strerror if full else None  # type: ignore[union-attr]
 
 
 def _check(built: PoseCLI) -> None:
@@ -130,14 +141,33 @@ def _check(built: PoseCLI) -> None:
     data.setup("fit")
 
 
-def _new_run(built: PoseCLI) -> RunDirectory:
-    """The directory of a run that begins; of one that was stopped before its first checkpoint, the same again."""
-    if built.config.run_dir is None:
-        return RunDirectory.create(Path(built.config.runs), built.config.experiment)
-    run = RunDirectory.at(built.config.run_dir)
-    if not run.resumable:
-        rank_zero_only(run.clear)()
+def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:
+    """The directory of a run that begins; of one that was stopped before its first checkpoint, the same again.
+
+    Folders that were made for it are removed where nothing came to lie in them.
+    """
+    config = built.config
+    place = config.run_dir or below(config.runs, config.experiment)
+    made = [folder for folder in (place, *place.parents) if not folder.exists()]
+    if config.run_dir is None:
+        run = RunDirectory.create(config.runs, config.experiment)
+        made.insert(0, run.path)
+    else:
+        run = RunDirectory(config.run_dir)
+    held.callback(rank_zero_only(_remove_empty), [run.checkpoints, *made])
+    held.enter_context(run.owned())
+    if getattr(rank_zero_only, "rank", 0) == 0:
+        if config.run_dir is not None and not run.resumable:
+            run.clear()
+        if run.config.exists():
+            raise UserError(f"{run.path} holds a run; go on with `--resume {run.path}`, or set another {RUN_ID}")
     return run
+
+
+def _remove_empty(folders: Sequence[Path]) -> None:
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
 
 
 def _checkpoints(built: PoseCLI, run: RunDirectory, request: StopRequest) -> RunCheckpoints:
@@ -209,11 +239,6 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _finish_wandb() -> None:
-    if "wandb" in sys.modules and (run := sys.modules["wandb"].run) is not None:
-        run.finish()
-
-
 def _budget(args: Sequence[str], config: Path) -> list[str]:
     """The arguments of a resumed run: its own configuration, at most a larger budget, and where it runs."""
     settings = yaml.safe_load(config.read_text())
@@ -241,16 +266,28 @@ def _budget(args: Sequence[str], config: Path) -> list[str]:
 
 def fit(args: Sequence[str]) -> Path:
     """Train and evaluate; returns the run's directory."""
+    try:
+        with ExitStack() as held:
+            return _fit(args, held)
+    except Stopped as stopped:
+        if stopped.requeued:
+            slurm.requeue()
+        raise
+
+
+def _fit(args: Sequence[str], held: ExitStack) -> Path:
     at = next((place for place, arg in enumerate(args) if arg.partition("=")[0] == "--resume"), None)
     if at is not None:
         words = args[at].split("=", 1)[1:] or args[at + 1 : at + 2]
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
-        run = RunDirectory.open(Path("".join(words)))
-        run, built = train(_budget(rest, run.config), run)
+        run = RunDirectory.open(local_path("".join(words)))
+        held.enter_context(run.owned())
+        run, built = train(_budget(rest, run.config), run, held=held)
     elif (begun := _begun(args)) is not None:
-        run, built = train(_budget([], begun.config), begun)
+        held.enter_context(begun.owned())
+        run, built = train(_budget([], begun.config), begun, held=held)
     else:
-        run, built = train(args)
+        run, built = train(args, held=held)
     if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
         _evaluate(run, built.trainer)
     return run.path
@@ -262,7 +299,7 @@ def _begun(args: Sequence[str]) -> RunDirectory | None:
         return None
     built = cli.build(args, from_checkpoint=True)
     given = built.config
-    return slurm.begun(Path(given.runs), given.experiment, given.run_dir, built.dump())
+    return slurm.begun(given.runs, given.experiment, given.run_dir, built.dump())
 
 
 def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
@@ -273,6 +310,7 @@ def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
             raise SystemExit(status)
     else:
         evaluate.evaluate_run(run)
+    record_evaluation(run)
 
 
 @cli.door

@@ -1,18 +1,25 @@
 """What a run has logged: metrics.csv, and the loggers that write it and W&B's files."""
 
 import csv
+import html
 import io
+import json
 import math
+import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from signal import SIGINT
 from typing import Any, Final
 
 from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from pose_lightning.files import write_text
+from pose_lightning.errors import UserError, system_fault
+from pose_lightning.files import appending, write_text
 from pose_lightning.runs import RunDirectory
+from pose_lightning.signals import Stopped
 
 COUNTERS: Final = ("step", "samples", "epoch")
 """The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
@@ -62,7 +69,7 @@ class MetricsFile:
         if new := [name for name in metrics if name not in self.columns]:
             self.columns += new
             self._write(csv.DictReader(io.StringIO(self.path.read_text())) if self.path.is_file() else [])
-        with self.path.open("a", newline="") as file:
+        with appending(self.path) as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
 
@@ -166,6 +173,62 @@ class RunWandbLogger(WandbLogger):
             self._axis_defined = True
         counters = {"samples": self.samples_seen(done), "epoch": metrics.get("epoch", 0), "trainer/global_step": done}
         self.experiment.log({**fresh, **counters})
+
+
+@contextmanager
+def finishing() -> Iterator[None]:
+    """Finish the W&B run that the block has begun, with the exit status of its process."""
+    status, requeued = 0, False
+    try:
+        yield
+    except BaseException as error:
+        status, requeued = _exit_status(error), isinstance(error, Stopped) and error.requeued
+        raise
+    finally:
+        if (tracked := _tracked_run()) is not None:
+            if requeued:
+                tracked.mark_preempting()
+            tracked.finish(exit_code=status)
+
+
+def _tracked_run() -> Any:
+    return sys.modules["wandb"].run if "wandb" in sys.modules else None
+
+
+def _exit_status(error: BaseException) -> int:
+    if isinstance(error, SystemExit | Stopped):
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    if isinstance(error, KeyboardInterrupt):
+        return 128 + SIGINT
+    return 2 if isinstance(error, UserError) or system_fault(error) is not None else 1
+
+
+def record_evaluation(run: RunDirectory) -> None:
+    """Put the scores that `evaluate` has written into the W&B run: means into its summary, and all into a table."""
+    if (tracked := _tracked_run()) is None:
+        return
+    import wandb  # noqa: PLC0415 - a second of start-up that a run without W&B does not pay
+
+    told = json.loads((run.path / "metrics.json").read_text())
+    means = {name: score["value"] for name, score in _estimates(told["measures"]) if "/" not in name or "/mean" in name}
+    tracked.summary.update({f"evaluation/{name}": value for name, value in means.items() if value is not None})
+    rows = [["", "score", "value", "95 % from", "to"]]
+    for scored in (told, *told["baselines"]):
+        for name, score in _estimates(scored["measures"]):
+            numbers = ["-" if score[key] is None else f"{score[key]:.4g}" for key in ("value", "low", "high")]
+            rows.append([scored["title"], name, *numbers])
+    cells = "".join(f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    tracked.log({"evaluation/table": wandb.Html(f"<table>{cells}</table>", inject=False)})
+
+
+def _estimates(measures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every estimate of a metrics.json's `measures`, by its names joined with a slash."""
+    for name, value in measures.items():
+        if isinstance(value, Mapping):
+            if "value" in value:
+                yield f"{prefix}{name}", value
+            else:
+                yield from _estimates(value, f"{prefix}{name}/")
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

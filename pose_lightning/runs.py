@@ -5,20 +5,57 @@ import os
 import re
 import secrets
 import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TextIO
 
 from pose_lightning import sealed
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_text
+from pose_lightning.files import Lock, appending, explained, held_by, make_folder, refuse_link, write_text
 
 RUN_ID: Final = "POSE_LIGHTNING_RUN_ID"
 """Environment variable that hands the id to the processes that DDP starts; under torchrun or SLURM, set it yourself."""
+
+OWNER: Final = "POSE_LIGHTNING_OWNER"
+"""Environment variable that hands the token of a run's lock to the processes that its owner starts."""
+
+GLANCE: Final = 0.1
+"""Seconds for which a process that only looks who holds a lock may be in the way of one that takes it."""
+
+RANKS: Final = (
+    "RANK",
+    "LOCAL_RANK",
+    "NODE_RANK",
+    "GROUP_RANK",
+    "SLURM_PROCID",
+    "JSM_NAMESPACE_RANK",
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+)
+"""Environment variables by which launchers number processes; only the first process of a run locks it."""
+
+WRITTEN: Final = (
+    "checkpoints",
+    "classes*",
+    "config.yaml",
+    "confusion*",
+    "cost.json",
+    "curves",
+    "log.txt",
+    "metrics*",
+    "overlays*",
+    "predictions*.h5",
+    "samples*",
+    "slurm_job",
+    "wandb",
+)
+"""Names that training and evaluation write in a run's directory, of which none may be a link."""
 
 
 @dataclass(frozen=True)
@@ -37,34 +74,55 @@ class RunDirectory:
         """A new directory `runs/<experiment>/<time>-<random>`; the same one in every process of the run.
 
         Raises:
-            UserError: If a launcher started several processes and they have no name in common.
+            UserError: If the experiment's name leaves `runs`, or a launcher started several processes and they have no
+                name in common.
         """
+        folder = below(runs, experiment)
         if RUN_ID in os.environ:
-            name = os.environ[RUN_ID]
-        elif int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
+            return cls(below(folder, os.environ[RUN_ID]))
+        if int(os.environ.get("WORLD_SIZE", os.environ.get("SLURM_NTASKS", "1"))) > 1:
             raise UserError(f"the launcher's processes must agree on a run: set {RUN_ID} to a new name for all of them")
-        else:
-            name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-        return cls.at(runs / experiment / name)
+        while True:
+            run = cls(folder / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+            with explained(run.path):
+                folder.mkdir(parents=True, exist_ok=True)
+                try:
+                    run.path.mkdir()
+                except FileExistsError:  # another run of this second
+                    continue
+            return run
 
-    @classmethod
-    def at(cls, path: Path) -> Self:
-        """A directory that the caller names; it may hold other files."""
-        run = cls(path)
-        run.checkpoints.mkdir(parents=True, exist_ok=True)
-        return run
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Let no process but this one, and those that it starts, train or score this run meanwhile.
+
+        Raises:
+            BusyError: If another process does; the message names it.
+            UserError: If a link is in the place of what is written, or the disk refuses.
+        """
+        path, token = self.path / ".lock", os.environ.get(OWNER)
+        if token is not None and (held_by(path) or ("",))[0] == token:
+            yield
+            return
+        if not is_first_process():
+            make_folder(self.checkpoints, inside=self.path)
+            yield
+            return
+        with explained(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = Lock.take(path, guards=self.path, patience=GLANCE)
+        with lock, _environment(OWNER, lock.token):
+            for path in self.path.iterdir():
+                if any(fnmatch(path.name, pattern) for pattern in WRITTEN):
+                    refuse_link(path)
+            make_folder(self.checkpoints, inside=self.path)
+            yield
 
     @contextmanager
     def shared(self) -> Iterator[None]:
         """Hand the id to the processes that DDP starts meanwhile."""
-        before = os.environ.get(RUN_ID)
-        os.environ[RUN_ID] = self.id
-        try:
+        with _environment(RUN_ID, self.id):
             yield
-        finally:
-            del os.environ[RUN_ID]
-            if before is not None:
-                os.environ[RUN_ID] = before
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -125,7 +183,7 @@ class RunDirectory:
 
     def clear(self) -> None:
         """Forget a run that was stopped before its first checkpoint; what else lies in its directory stays."""
-        for name in ("metrics.csv", "log.txt", "config.yaml"):
+        for name in ("metrics.csv", "log.txt", "config.yaml", "slurm_job"):
             (self.path / name).unlink(missing_ok=True)
 
     def write_config(self, text: str) -> None:
@@ -135,7 +193,7 @@ class RunDirectory:
     @contextmanager
     def log(self) -> Iterator[None]:
         """Keep what the libraries log and warn in log.txt, beside what goes to the terminal."""
-        handler = logging.FileHandler(self.path / "log.txt")
+        handler = _LogFile(appending(self.path / "log.txt"))
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
         loggers = [logging.getLogger(name) for name in ("pytorch_lightning", "lightning_fabric")]
         show = warnings.showwarning
@@ -157,6 +215,45 @@ class RunDirectory:
             for logger in loggers:
                 logger.removeHandler(handler)
             handler.close()
+            with suppress(OSError):
+                handler.stream.close()
+
+
+class _LogFile(logging.StreamHandler[TextIO]):
+    """Leaves out what a full disk does not take: the run's other files say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Report what is no fault of the disk."""
+        if not isinstance(sys.exception(), OSError):
+            super().handleError(record)
+
+
+def below(folder: Path, name: str) -> Path:
+    """The folder of that name below another one.
+
+    Raises:
+        UserError: If the name leads out of it.
+    """
+    if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
+        raise UserError(f"{name!r} is no name of a folder below {folder}; leave out / at its start and ..")
+    return folder / name
+
+
+def is_first_process() -> bool:
+    """Whether no launcher counts other processes of this run before this one."""
+    return all(os.environ.get(name, "0") == "0" for name in RANKS)
+
+
+@contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    before = os.environ.get(name)
+    os.environ[name] = value
+    try:
+        yield
+    finally:
+        del os.environ[name]
+        if before is not None:
+            os.environ[name] = before
 
 
 def revision() -> str | None:

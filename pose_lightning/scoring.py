@@ -1,8 +1,8 @@
 """What `evaluate` asks of a task: score predictions of one split, show the scores, and write them."""
 
 import math
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -14,6 +14,7 @@ from rich.console import RenderableType
 
 from pose_lightning import __version__
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_bytes
 
 LAYOUT: Final = 1
 """Version of the layout of samples.h5."""
@@ -57,15 +58,13 @@ class SampleScores:
 
     def write(self, path: Path, **facts: Any) -> None:
         """Write them, whole or not at all, with facts such as the checkpoint's step."""
-        partial = path.with_name(path.name + ".partial")
-        with h5py.File(partial, "w") as file:
+        with _hdf5(path) as file:
             file.attrs.update({"layout": LAYOUT, **facts})
             file.create_dataset("name", data=list(self.names), dtype=h5py.string_dtype())
             file["group"] = self.groups
             for metric, (numerators, counts) in self.parts.items():
                 for name, values in (("numerators", numerators), ("counts", counts)):
                     file.create_dataset(f"{metric}/{name}", data=np.asarray(values, np.float64), compression="gzip")
-        partial.replace(path)
 
     @classmethod
     def read(cls, path: Path, metric: str) -> tuple[Self, dict[str, Any]] | None:
@@ -100,18 +99,23 @@ def write_arrays(
         split: Of the store.
         facts: Attributes of the file.
     """
-    partial = path.with_name(path.name + ".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with h5py.File(partial, "w") as file:
+    with _hdf5(path) as file:
         file.attrs.update({**facts, "store": store.name, "split": split, "package_version": __version__})
         for name, values in arrays.items():
             if isinstance(values, np.ndarray):
                 file[name] = values.astype(np.float64, copy=False)
             else:
                 file.create_dataset(name, data=list(values), dtype=h5py.string_dtype())
-    with partial.open("rb") as written:
-        os.fsync(written.fileno())
-    partial.replace(path)
+
+
+@contextmanager
+def _hdf5(path: Path) -> Iterator[h5py.File]:
+    """An HDF5 file that is made in memory, and written at the end: on a full disk HDF5 itself may crash."""
+    with h5py.File(path.name, "w", driver="core", backing_store=False) as file:
+        yield file
+        file.flush()
+        image = file.id.get_file_image()
+    write_bytes(path, image)
 
 
 @dataclass(frozen=True)

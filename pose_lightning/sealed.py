@@ -15,7 +15,8 @@ import torch
 import xxhash
 from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
-from pose_lightning.errors import UserError
+from pose_lightning.errors import FULL, REMEDIES, UserError
+from pose_lightning.files import writing
 
 MARK: Final = b"xxh3-64:"
 SEAL_BYTES: Final = len(MARK) + 16
@@ -75,33 +76,29 @@ def write(value: Any, path: Path, *, keep: bool) -> None:
     Raises:
         SealError: If it cannot be written, as on a full disk; what was there stays.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
-            hashed = _Hashed(file)
-            torch.save(value, hashed)  # type: ignore[arg-type]
-            if hashed.error is not None:
-                raise hashed.error
-            file.seek(-2, os.SEEK_END)
-            file.write(LENGTH + MARK + hashed.hash.hexdigest().encode())
-            file.flush()
-            os.fsync(file.fileno())
-        if keep and path.is_file():
-            _keep(path)
-        partial.replace(path)
-        _sync(path.parent)
-    except OSError as error:
+        with writing(path) as partial:
+            with partial.open("wb") as file:
+                hashed = _Hashed(file)
+                torch.save(value, hashed)  # type: ignore[arg-type]
+                if hashed.error is not None:
+                    raise hashed.error
+                file.seek(-2, os.SEEK_END)
+                file.write(LENGTH + MARK + hashed.hash.hexdigest().encode())
+                file.flush()
+                os.fsync(file.fileno())  # before the file at `path` takes the place of the one before it
+            if keep and path.is_file():
+                _keep(path)
+    except UserError as error:
+        if not isinstance(cause := error.__cause__, OSError):
+            raise
         left = shutil.disk_usage(path.parent).free
-        partial.unlink(missing_ok=True)
         stays = f"; the one before it is untouched ({path})" if path.is_file() else ""
+        remedy = "make room" if cause.errno in FULL else REMEDIES.get(cause.errno or 0, "mend it")
         raise SealError(
-            f"{path} could not be written: {error.strerror or error} ({left / 1e6:.0f} MB free){stays}; make room and "
+            f"{path} could not be written: {cause.strerror or cause} ({left / 1e6:.0f} MB free){stays}; {remedy} and "
             "go on with `--resume`"
         ) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def verify(path: Path) -> None:
@@ -177,11 +174,3 @@ def _keep(path: Path) -> None:
         path.replace(previous(path))
     else:
         link.replace(previous(path))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

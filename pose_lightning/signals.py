@@ -24,7 +24,10 @@ class Stopped(BaseException):
     Attributes:
         number: The signal.
         step: Optimizer steps that are done.
+        requeued: Whether its job is to run again, from its command on.
     """
+
+    requeued = False
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")

@@ -11,6 +11,7 @@ from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric, Metric
 
@@ -110,6 +111,13 @@ class Task(pl.LightningModule, ABC):
         loss = mean * self._parts
         self.log("train/loss_step", loss, prog_bar=True, sync_dist=True)  # their mean is the global batch's loss
         return loss
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the learning rate of the step, of every group of parameters where there are several."""
+        groups = optimizer.param_groups
+        for number, group in enumerate(groups):
+            name = "lr" if len(groups) == 1 else f"lr/{group.get('name', number)}"
+            self.log(name, torch.tensor(group["lr"], dtype=torch.float64))
 
     def on_train_epoch_end(self) -> None:
         """Log what the epoch has measured; the next one begins anew."""

@@ -6,6 +6,8 @@ import cv2
 import pytest
 
 from pose_lightning.curves import read_curves, write_curves
+from pose_lightning.errors import UserError
+from tests.room import room
 
 METRICS = """step,samples,epoch,train/loss_step,val/loss,val/mpjpe,train/loss
 5,10,0,0.5,,,
@@ -40,3 +42,14 @@ def test_a_picture_per_metric_that_was_measured(metrics: Path, tmp_path: Path) -
     assert red.any()
     assert blue.any()
     assert not ((mpjpe[..., 0] > 150) & (mpjpe[..., 2] < 90)).any()  # nothing of training to show
+
+
+def test_a_picture_is_written_whole_or_not_at_all_and_through_no_link(metrics: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "curves"
+    with room(100), pytest.raises(UserError, match=r"loss\.png cannot be written"):
+        write_curves(folder, metrics, {"loss": "MSE"}, title="a run", epoch=20)
+    assert list(folder.iterdir()) == []
+    folder.rmdir()
+    folder.symlink_to(tmp_path)
+    with pytest.raises(UserError, match="curves is a link"):
+        write_curves(folder, metrics, {"loss": "MSE"}, title="a run", epoch=20)

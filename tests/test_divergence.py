@@ -64,9 +64,7 @@ def test_a_part_of_a_step_whose_loss_is_no_number_ends_the_run_before_a_save(
 
     with_callback(monkeypatch, SpoilPart())
     with pytest.raises(DivergedError, match=r"the loss is nan at step 8 .*, of step 7, is from before"):
-        fit.train(
-            arguments(demo_stores, tmp_path, "--trainer.accumulate_grad_batches=2", "--checkpoint.every_n_steps=1")
-        )
+        fit.fit(arguments(demo_stores, tmp_path, "--trainer.accumulate_grad_batches=2", "--checkpoint.every_n_steps=1"))
     run = RunDirectory(next(tmp_path.glob("*/*")))
     kept = torch.load(run.last, weights_only=True)
     assert kept["global_step"] == 7
@@ -107,7 +105,7 @@ def test_weights_that_are_no_numbers_are_never_saved(
 
     with_callback(monkeypatch, Explode())
     with pytest.raises(DivergedError, match=r"the last step, 10, has left weights that are no numbers.*of step 8"):
-        fit.train(arguments(demo_stores, tmp_path))
+        fit.fit(arguments(demo_stores, tmp_path))
     run = RunDirectory(next(tmp_path.glob("*/*")))
     assert torch.load(run.last, weights_only=True)["global_step"] == 8
     assert outcome(run.path) == "diverged"

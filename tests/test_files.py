@@ -18,6 +18,8 @@ from pose_lightning.files import (
     BusyError,
     Lock,
     PathError,
+    appending,
+    check_target,
     held_by,
     local_path,
     make_folder,
@@ -250,3 +252,31 @@ def test_the_home_folder_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert local_path("runs/~/a: b") == Path("runs/~/a: b")
     with pytest.raises(PathError, match="write the folder out"):
         local_path("~nobody-of-that-name/runs")
+
+
+def test_lines_are_not_added_through_a_link(tmp_path: Path) -> None:
+    with appending(tmp_path / "log.txt") as file:
+        file.write("one\n")
+    with appending(tmp_path / "log.txt") as file:
+        file.write("two\n")
+    assert (tmp_path / "log.txt").read_bytes() == b"one\ntwo\n"
+    (tmp_path / "link.txt").symlink_to("log.txt")
+    with pytest.raises(OSError, match="Too many levels"):
+        appending(tmp_path / "link.txt")
+
+
+def test_a_target_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("file")
+    check_target(tmp_path / "new" / "folder" / "report.html")
+    for name, reason in (("", "is a folder"), ("link", "is a link"), ("file/report.html", "not a folder")):
+        with pytest.raises(UserError, match=reason):
+            check_target(tmp_path / name)
+    assert names(tmp_path) == ["file", "link"]
+
+    def refuse(**_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
+    with pytest.raises(UserError, match=r"report\.html cannot be written: the file system is read-only"):
+        check_target(tmp_path / "report.html")

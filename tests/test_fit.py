@@ -14,13 +14,14 @@ import pytorch_lightning as pl
 import torch
 import yaml
 
-from pose_lightning import cli, evaluate, fit, trained
+from pose_lightning import cli, evaluate, fit, history, trained
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
 from pose_lightning.history import RunWandbLogger
 from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
 from tests.exact import differences
+from tests.test_runs import owned_by_another
 
 ROOT = Path(__file__).resolve().parents[1]
 EXPERIMENT = [
@@ -137,9 +138,7 @@ class NoRoomForMetrics(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == 5:
-            path = Path(trainer.default_root_dir) / "metrics.csv"
-            path.rename(path.with_suffix(".kept"))
-            path.symlink_to("/dev/full")
+            history.appending = lambda _: open("/dev/full", "a")  # type: ignore[attr-defined]  # noqa: PTH123, SIM115
 
 
 @pytest.mark.parametrize(
@@ -158,6 +157,7 @@ def test_a_full_disk_ends_a_run_that_goes_on_to_the_same_end_once_there_is_room(
     limit, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.getsignal(signal.SIGXFSZ)
     try:
         with monkeypatch.context() as patch:
+            patch.setattr(history, "appending", history.appending)  # which `NoRoomForMetrics` changes
             with_callback(patch, callback())
             with pytest.raises(SystemExit) as stop:
                 fit.main(arguments(demo_stores, tmp_path))
@@ -169,8 +169,6 @@ def test_a_full_disk_ends_a_run_that_goes_on_to_the_same_end_once_there_is_room(
     assert reason in error
     assert "make room and go on with `--resume" in error
     run = RunDirectory(next(tmp_path.glob("*/*")))
-    if (kept := run.path / "metrics.kept").is_file():
-        kept.replace(run.path / "metrics.csv")
     fit.fit(["--resume", str(run.path)])
     assert rows(run) == rows(finished)
     ours, theirs = (torch.load(each.last, weights_only=True)["state_dict"] for each in (run, finished))
@@ -335,7 +333,7 @@ def test_a_flag_has_the_last_word_wherever_the_yamls_stand(tmp_path: Path) -> No
 def test_the_dashboard_has_flat_columns_and_the_sweeps_names(demo_stores: Path, tmp_path: Path) -> None:
     tracking = ["--wandb.mode=offline", "--wandb.id=abc-1", "--wandb.sweep=study", "--wandb.cell=sgd"]
     built = cli.build([EXPERIMENT[0], f"--data.root={demo_stores}", "--seed_everything=4", *tracking])
-    tracked = fit._loggers(built, RunDirectory.at(tmp_path / "sgd" / "4"))[1]
+    tracked = fit._loggers(built, RunDirectory(tmp_path / "sgd" / "4"))[1]
     assert isinstance(tracked, RunWandbLogger)
     assert (tracked.version, tracked._wandb_init["group"]) == ("abc-1", "study")
     assert tracked._wandb_init["name"] == "study/sgd/4"
@@ -351,7 +349,7 @@ def test_the_agent_of_a_server_names_the_run(
 ) -> None:
     monkeypatch.setenv("WANDB_SWEEP_ID", "s1")
     built = cli.build([EXPERIMENT[0], f"--data.root={demo_stores}", "--wandb.mode=offline"])
-    tracked = fit._loggers(built, RunDirectory.at(tmp_path))[1]
+    tracked = fit._loggers(built, RunDirectory(tmp_path))[1]
     assert isinstance(tracked, RunWandbLogger)
     assert (tracked.version, tracked._wandb_init["project"], tracked._wandb_init["group"]) == (None, None, "s1")
 
@@ -364,3 +362,68 @@ def test_the_tracked_run_has_the_runs_own_id_and_says_demo(demo_stores: Path, tm
     assert tracked.version == run.id
     assert tracked._wandb_init["tags"] == ["demo", "hourglass_mpii", "study"]  # by what the store says of itself
     assert tracked._wandb_init["config"]["model.optimizer"] == "rmsprop"
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_a_run_that_another_process_trains_or_scores_is_left_alone(
+    finished: RunDirectory, demo_stores: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(fit, "train", lambda *_, **__: pytest.fail("it was parsed"))
+    with owned_by_another(finished.path) as process:
+        before = names(finished.path)
+        for door, given in (
+            (fit.main, ["--resume", str(finished.path)]),
+            (evaluate.main, [str(finished.path)]),
+        ):
+            with pytest.raises(SystemExit) as stop:
+                door(given)
+            assert stop.value.code == 2
+            said = f"error: {finished.path} is being written by process {process.pid} "
+            assert capsys.readouterr().err.startswith(said)
+        monkeypatch.undo()
+        monkeypatch.setenv("WANDB_MODE", "offline")
+        with pytest.raises(SystemExit) as stop:
+            fit.main(arguments(demo_stores, finished.path.parent, f"--run_dir={finished.path}"))
+        assert stop.value.code == 2
+        assert f"by process {process.pid} " in capsys.readouterr().err
+        assert names(finished.path) == before
+    assert (finished.path / "metrics.json").is_file()
+
+
+def test_a_run_that_is_refused_leaves_no_folder(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refuse(pl.Callback):
+        def on_fit_start(self, *_: Any) -> None:
+            assert list(tmp_path.rglob("config.yaml"))
+            raise UserError("refused")
+
+    with_callback(monkeypatch, Refuse())
+    with pytest.raises(SystemExit) as stop:
+        fit.main(arguments(demo_stores, tmp_path / "runs"))
+    assert stop.value.code == 2
+    assert not (tmp_path / "runs").exists()
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with pytest.raises(SystemExit):
+        fit.main(arguments(demo_stores, tmp_path, f"--run_dir={kept}"))
+    assert "refused" in capsys.readouterr().err
+    assert names(kept) == ["config.yaml", "log.txt"]  # of a trial, for the report
+
+
+@pytest.mark.parametrize("option", ["--runs", "--run_dir", "--data.root"])
+def test_a_url_is_refused_and_the_home_folder_found(
+    option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with pytest.raises(SystemExit) as stop:
+        fit.main([EXPERIMENT[0], f"{option}=s3://bucket/folder"])
+    assert stop.value.code == 2
+    assert "s3://bucket/folder is a URL; give a file or a folder of this machine" in capsys.readouterr().err
+    built = cli.build([EXPERIMENT[0], f"{option}=~/folder"])
+    assert str(tmp_path / "home" / "folder") in map(str, built.flat().values())
+    assert names(tmp_path) == []

@@ -1,15 +1,47 @@
 """A run's directory and its record of metrics."""
 
+import errno
 import json
+import logging
 import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pose_lightning import files, runs
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_json, write_text
+from pose_lightning.files import BusyError, held_by, write_json, write_text
 from pose_lightning.history import MetricsFile, MetricsLogger
-from pose_lightning.runs import RUN_ID, RunDirectory
+from pose_lightning.runs import OWNER, RUN_ID, RunDirectory
+
+OWNS = """
+import sys
+from pathlib import Path
+from pose_lightning.runs import RunDirectory
+with RunDirectory(Path(sys.argv[1])).owned():
+    print("owned", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def owned_by_another(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that owns the run at `path`."""
+    command = [sys.executable, "-c", OWNS, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        assert process.stdout.readline() == "owned\n"
+        try:
+            yield process
+        finally:
+            process.stdin.close()
 
 
 def read(path: Path) -> list[str]:
@@ -108,3 +140,111 @@ def test_json_refuses_nan_and_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(path, {"pckh": float("nan")})
     assert json.loads(path.read_text()) == {"pckh": 12.5}
+
+
+def test_a_run_has_one_owner_who_is_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    with owned_by_another(run.path) as process:
+        message = rf"run is being written by process {process.pid} \(-c .*; wait for it, or stop it"
+        with pytest.raises(BusyError, match=message), run.owned():
+            pass
+        process.kill()
+        process.wait()
+        with run.owned():  # after a kill at once
+            assert run.checkpoints.is_dir()
+    assert sorted(path.name for path in run.path.iterdir()) == ["checkpoints"]
+
+
+def test_what_the_owner_starts_and_the_other_ranks_share_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path)
+    with run.owned(), run.owned(), owned_by_another(tmp_path):  # which inherits the environment
+        pass
+    assert OWNER not in os.environ
+    with owned_by_another(tmp_path), monkeypatch.context() as patch:
+        patch.setenv("RANK", "1")
+        with run.owned():
+            pass
+        patch.setenv("RANK", "0")
+        with pytest.raises(BusyError), run.owned():
+            pass
+        token, _ = held_by(tmp_path / ".lock") or ("", "")
+        patch.setenv(OWNER, token)
+        with run.owned():
+            pass
+    assert held_by(tmp_path / ".lock") is None
+
+
+def test_a_token_of_another_run_opens_none(tmp_path: Path) -> None:
+    with (
+        RunDirectory(tmp_path / "a").owned(),
+        RunDirectory(tmp_path / "b").owned(),
+        pytest.raises(BusyError),
+        RunDirectory(tmp_path / "a").owned(),
+    ):
+        pass
+
+
+def test_a_run_on_a_file_system_without_locks_is_not_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.fcntl, "flock", no_locks)
+    with pytest.warns(UserWarning, match="has no locks"), RunDirectory(tmp_path).owned():
+        pass
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["metrics.csv", "metrics-test.json.partial", "log.txt", "cost.json", "checkpoints", "samples", "samples.h5",
+     "predictions.h5", "curves", "overlays", "config.yaml", "wandb", ".lock"],
+)  # fmt: skip
+def test_a_link_in_the_place_of_what_a_run_writes_is_refused(tmp_path: Path, name: str) -> None:
+    run, outside = tmp_path / "run", tmp_path / "outside"
+    run.mkdir()
+    (run / name).symlink_to(outside)
+    with pytest.raises(UserError, match=rf"{name} is a link, to .*outside"), RunDirectory(run).owned():
+        pass
+    assert not outside.exists()
+
+
+def test_links_to_a_run_and_those_of_wandb_are_followed(tmp_path: Path) -> None:
+    (tmp_path / "scratch" / "run" / "wandb").mkdir(parents=True)
+    (tmp_path / "runs").symlink_to("scratch")
+    (tmp_path / "scratch" / "run" / "wandb" / "latest-run").symlink_to("nowhere")
+    (tmp_path / "scratch" / "run" / "data").symlink_to("nowhere")
+    with RunDirectory(tmp_path / "runs" / "run").owned():
+        assert (tmp_path / "scratch" / "run" / "checkpoints").is_dir()
+
+
+def test_a_name_that_is_taken_is_drawn_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> datetime:
+            return datetime(2026, 1, 1, tzinfo=UTC)
+
+    draws = iter(["ab12", "ab12", "cd34"])
+    monkeypatch.setattr(runs, "datetime", Clock)
+    monkeypatch.setattr(secrets, "token_hex", lambda _: next(draws))
+    names = [RunDirectory.create(tmp_path, "hourglass").id for _ in range(2)]
+    assert names == ["20260101-000000-ab12", "20260101-000000-cd34"]
+
+
+@pytest.mark.parametrize("name", ["/abs", "../..", "a/../../b", "", "."])
+def test_an_experiment_stays_below_the_runs(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=r"is no name of a folder below .*runs"):
+        RunDirectory.create(tmp_path / "runs", name)
+    monkeypatch.setenv(RUN_ID, name)
+    with pytest.raises(UserError, match=r"is no name of a folder below .*runs/hourglass"):
+        RunDirectory.create(tmp_path / "runs", "hourglass")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_log_on_a_full_disk_does_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(runs, "appending", lambda _: open("/dev/full", "a"))  # noqa: PTH123, SIM115
+    with RunDirectory(tmp_path).log():
+        logging.getLogger("pytorch_lightning").warning("a line")
+    assert "Traceback" not in capsys.readouterr().err

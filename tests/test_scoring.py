@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,10 @@ from pose_lightning.metrics.classes import ClassErrors, RankedTags, TagErrors, a
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.metrics.poses import PoseErrors
 from pose_lightning.regression.evaluation import Truth as Clips
-from pose_lightning.scoring import SampleScores
+from pose_lightning.scoring import SampleScores, write_arrays
 from pose_lightning.statistics import ratio_influences
 from pose_lightning.store import Store
+from tests.room import room
 
 
 def values(scores: SampleScores) -> dict[str, float]:
@@ -104,3 +106,26 @@ def test_a_damaged_file_of_sample_scores_is_refused(tmp_path: Path) -> None:
     (tmp_path / "samples.h5").write_bytes(b"no HDF5")
     with pytest.raises(UserError, match="evaluate the run again"):
         SampleScores.read(tmp_path / "samples.h5", "pckh")
+
+
+@pytest.mark.parametrize("size", [0, 100, 3000])
+def test_scores_and_predictions_are_written_whole_or_not_at_all(tmp_path: Path, size: int) -> None:
+    part = (np.random.default_rng(1).random((3000, 2)), np.ones((3000, 2)))
+    scores = SampleScores(tuple("a" * 3000), np.arange(3000), {"pckh": part})
+    for path, write in (
+        (tmp_path / "samples.h5", lambda path: scores.write(path, step=7)),
+        (tmp_path / "predictions.h5", lambda path: write_arrays(path, {"preds": part[0]}, store=path, split="val")),
+    ):
+        write(path)
+        before = path.read_bytes()
+        with room(size), pytest.raises(UserError, match=rf"{path.name} cannot be written: .*larger than this system"):
+            write(path)
+        assert path.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["predictions.h5", "samples.h5"]
+
+
+def test_scores_are_on_the_disk_before_they_have_their_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, sync, existed = tmp_path / "samples.h5", os.fsync, []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (existed.append(path.exists()), sync(descriptor)))
+    SampleScores(("a",), np.array([1]), {"pckh": (np.ones((1, 2)), np.ones((1, 2)))}).write(path, step=7)
+    assert existed == [False, True]  # the file, and then its folder

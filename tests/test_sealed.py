@@ -123,6 +123,7 @@ def test_a_file_is_on_the_disk_before_it_has_its_name_and_the_name_before_all_is
     assert done == [
         ("sync", "last.ckpt.partial"),
         ("rename", "last.prev.ckpt"),
+        ("sync", "last.ckpt.partial"),
         ("rename", "last.ckpt"),
         ("sync", "checkpoints"),
     ]

@@ -243,7 +243,10 @@ class ActivityClassification(Task):
         lr = self.optimizer_arguments["lr"]
         rates = {stage: lr * self.backbone_rate * self.layer_decay ** (stages - stage) for stage in range(stages)}
         rates[stages] = lr
-        return [{"params": group, "lr": rates[stage]} for stage, group in learning.items() if group]
+        names = {stage: f"stage{stage}" if stages > 1 else "backbone" for stage in range(stages)} | {stages: "head"}
+        return [
+            {"params": group, "lr": rates[stage], "name": names[stage]} for stage, group in learning.items() if group
+        ]
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Thaw what is to learn by now."""
@@ -255,6 +258,7 @@ class ActivityClassification(Task):
 
         Its gradients are computed all the same: DDP wants to know once and for all which parameters have some.
         """
+        super().on_before_optimizer_step(optimizer)
         if self._thawing:
             for module in self.model.still:
                 for parameter in module.parameters(recurse=False):

@@ -19,7 +19,7 @@ from pose_lightning.browse.cards import Card
 from pose_lightning.browse.scan import Scanned, scan
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_text
+from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.joints import H36M, MPII
 
 LIMIT: Final = 600
@@ -72,6 +72,7 @@ def browse(
     """
     if limit < 1 or scanned < 0:
         raise UserError(f"--limit {limit} and --scan {scanned}; at least 1 and 0 are needed")
+    check_target(out)
     with Splits.open(paths) as splits:
         wanted = [splits.find(name) for name in samples]
         looked = scan(splits, _some(len(splits), scanned, seed)) if splits.has_pixels and scanned else None
@@ -79,7 +80,6 @@ def browse(
         order = _order(splits, doubts, wanted, limit, seed)
         versions = _versions(splits, wanted, experiment, settings) if experiment else []
         text = _page(splits, looked, doubts, order, wanted, versions, experiment)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     _say(doubts, len(order), out)
     return out
@@ -222,8 +222,8 @@ def _say(doubts: Sequence[Doubt], shown: int, out: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.browse", description=__doc__)
-    parser.add_argument("stores", type=Path, nargs="+", metavar="STORE", help="a .h5 file, or a folder of them")
-    parser.add_argument("--out", type=Path, default=Path("sheet.html"), metavar="FILE", help="(sheet.html)")
+    parser.add_argument("stores", type=local_path, nargs="+", metavar="STORE", help="a .h5 file, or a folder of them")
+    parser.add_argument("--out", type=local_path, default=Path("sheet.html"), metavar="FILE", help="(sheet.html)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     parser.add_argument("--limit", type=int, default=LIMIT, help=f"samples on the page ({LIMIT})")
     parser.add_argument("--scan", type=int, default=SCAN, help=f"pictures looked at for doubts ({SCAN}); 0 is quick")
@@ -231,7 +231,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--sample", action="append", default=[], metavar="NAME", help="show it first; repeatable")
     parser.add_argument(
         "--experiment",
-        type=Path,
+        type=local_path,
         action="append",
         default=[],
         metavar="YAML",

@@ -16,6 +16,7 @@ from pose_lightning import cli
 from pose_lightning.errors import UserError
 from pose_lightning.export.formats import FORMATS, FormatName
 from pose_lightning.export.networks import Exportable, exportable
+from pose_lightning.files import check_target, local_path, make_folder, writing
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trained import load
 
@@ -83,17 +84,8 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
             network gives NaN or infinity; if the file does not agree. Then there is no file, or the one of before.
     """
     how = FORMATS[form]
-    if path.is_dir():
-        raise UserError(f"--out {path} is a folder; name a file")
     how.check(network)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.touch()
-        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
-    try:
+    with writing(path, extension=how.suffix) as partial:
         _write(network, form, partial)
         agreement = compare(network, form, partial)
         if not agreement.holds:
@@ -101,18 +93,12 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
                 f"{path} is not kept: it does not give what the network gives ({agreement}; allowed are "
                 f"{TOLERANCE:g} of the largest); take another --format"
             )
-        partial.chmod(mode)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return agreement
 
 
 def _write(network: Exportable, form: FormatName, path: Path) -> None:
     try:
         FORMATS[form].write(network, path)
-    except OSError as error:
-        raise UserError(f"--out {path} cannot be written: {error.strerror or error}") from error
     except (torch.onnx.OnnxExporterError, TorchDynamoException) as error:
         first = COLOURS.sub("", str(error)).strip().partition("\n")[0]
         raise UserError(
@@ -146,9 +132,9 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", type=Path, metavar="RUN_DIR", help="a run's directory")
+    parser.add_argument("run", type=local_path, metavar="RUN_DIR", help="a run's directory")
     parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="of the file")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="the file (RUN_DIR/exports/EXPERIMENT + suffix)")
+    parser.add_argument("--out", type=local_path, metavar="FILE", help="the file (RUN_DIR/exports/EXPERIMENT + suffix)")
     return parser
 
 
@@ -159,10 +145,12 @@ def main(args: Sequence[str] | None = None) -> None:
     run, suffix = RunDirectory.open(options.run), FORMATS[options.format].suffix
     if options.out is not None and options.out.suffix != suffix:
         raise UserError(f"--out {options.out}: files of --format {options.format} end with {suffix}")
+    if options.out is not None:
+        check_target(options.out)
     built, checkpoint, step = load(run)
     network = exportable(built, checkpoint, step)
     facts = network.facts
-    path = options.out or run.path / "exports" / f"{facts.experiment}{suffix}"
+    path = options.out or make_folder(run.path / "exports", inside=run.path) / f"{facts.experiment}{suffix}"
     print(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}", flush=True)
     if facts.synthetic:
         print("trained on SYNTHETIC (demo) data; the file says so", flush=True)

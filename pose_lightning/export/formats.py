@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from pose_lightning.errors import UserError
@@ -99,7 +100,9 @@ def _read_onnx(exportable: Exportable, path: Path) -> Ask:
 
 def _write_program(exportable: Exportable, path: Path) -> None:
     facts = json.dumps(exportable.facts.to_metadata())
-    torch.export.save(traced(exportable), path, extra_files={FACTS: facts})
+    archive = io.BytesIO()  # PyTorch's own writer of files ends the process where the disk is full
+    torch.export.save(traced(exportable), archive, extra_files={FACTS: facts})
+    path.write_bytes(archive.getbuffer())
 
 
 def _read_program(exportable: Exportable, path: Path) -> Ask:
@@ -113,7 +116,7 @@ def _write_safetensors(exportable: Exportable, path: Path) -> None:
         # what StackedHourglass.from_weights wants to know
         about = {"network": NETWORK, "settings": network.settings, "joint_order": list(MPII.names)}
         metadata |= {key: json.dumps(value) for key, value in about.items()}
-    save_file(_state(exportable), path, metadata=metadata)
+    path.write_bytes(save(_state(exportable), metadata=metadata))
 
 
 def _read_safetensors(exportable: Exportable, path: Path) -> Ask:

@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning.errors import UserError
+from pose_lightning.files import local_path
 from pose_lightning.heatmap.codec import decode, encode
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.table import SYNTHETIC
@@ -201,9 +202,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m pose_lightning.heatmap.codec",
         description="What a perfect network would score on a store's labels under each way of drawing and decoding.",
     )
-    parser.add_argument("store", type=Path, help="a pose store; labels are enough")
+    parser.add_argument("store", type=local_path, help="a pose store; labels are enough")
     parser.add_argument(
-        "--published-truth", type=Path, metavar="MAT", help="HRNet's gt_valid.mat: the labels of published scores"
+        "--published-truth", type=local_path, metavar="MAT", help="HRNet's gt_valid.mat: the labels of published scores"
     )
     parser.add_argument("--sigma", type=float, default=1.0, help="of our gaussians, heatmap px (1)")
     return parser

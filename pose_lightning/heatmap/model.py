@@ -8,11 +8,12 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from pose_lightning import weights
 from pose_lightning.errors import UserError
+from pose_lightning.files import write_bytes
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.joints import MPII
 
@@ -219,16 +220,8 @@ class StackedHourglass(nn.Module):
     def save_weights(self, path: Path, **facts: Any) -> None:
         """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin."""
         about = {"network": NETWORK, "settings": self.settings, "joint_order": list(MPII.names), **facts}
-        partial = path.with_name(f"{path.name}.partial")
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
-        partial.touch()
-        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
-        try:
-            save_file(state, partial, metadata={key: json.dumps(value) for key, value in about.items()})
-            partial.chmod(mode)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+        write_bytes(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
 
     def check_input_size(self, *sizes: int) -> None:
         """Refuse image sizes, in pixels, that the hourglasses cannot halve evenly.

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from pose_lightning import draw
+from pose_lightning.files import make_folder
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.truth import Truth
@@ -69,7 +70,7 @@ def write_overlays(
     Returns:
         The sheets, then the single pictures.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory, inside=directory.parent)
     chosen = choose(ranked(preds, truth), count)
     drawn: dict[str, list[Path]] = {kind: [] for kind in chosen}
     sheets = []

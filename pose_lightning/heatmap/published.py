@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from pose_lightning import weights
 from pose_lightning.errors import UserError
+from pose_lightning.files import local_path
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
 
@@ -214,9 +214,9 @@ def main(args: Sequence[str] | None = None) -> int:
         prog="python -m pose_lightning.heatmap.published",
         description="Turn a stacked hourglass that others published into one of ours.",
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="the checkpoint, such as checkpoint.pth.tar")
+    parser.add_argument("file", type=local_path, metavar="FILE", help="the checkpoint, such as checkpoint.pth.tar")
     parser.add_argument("--format", required=True, choices=list(FORMATS), help="whose it is")
-    parser.add_argument("--target", required=True, type=Path, metavar="OUT.safetensors", help="the file to write")
+    parser.add_argument("--target", required=True, type=local_path, metavar="OUT.safetensors", help="the file to write")
     options = parser.parse_args(args)
     try:
         print(write(options.file, options.format, options.target))
@@ -237,11 +237,7 @@ def write(path: Path, name: str, target: Path) -> str:
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        network.save_weights(target, format=name, repository=repository, file=path.name)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"--target {target} cannot be written: {error}") from error
+    network.save_weights(target, format=name, repository=repository, file=path.name)
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 

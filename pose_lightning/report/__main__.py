@@ -7,18 +7,20 @@ from pathlib import Path
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_text
+from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.report import build
 from pose_lightning.report.gather import gather, newest
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.report", description=__doc__)
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="runs, directories of runs, or a sweep's")
-    parser.add_argument("--experiment", metavar="NAME", help="in place of PATH: the newest run or sweep of that name")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where --experiment looks")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE.html", help="default: report.html in PATH, or here of several"
+        "paths", nargs="*", type=local_path, metavar="PATH", help="runs, directories of runs, or a sweep's"
+    )
+    parser.add_argument("--experiment", metavar="NAME", help="in place of PATH: the newest run or sweep of that name")
+    parser.add_argument("--runs", type=local_path, default=Path("runs"), help="where --experiment looks")
+    parser.add_argument(
+        "--out", type=local_path, metavar="FILE.html", help="default: report.html in PATH, or here of several"
     )
     parser.add_argument("--open", action="store_true", help="show it in the browser")
     parser.add_argument(
@@ -35,8 +37,8 @@ def main(args: Sequence[str] | None = None) -> None:
         raise UserError("say what to report: PATH..., or --experiment NAME")
     paths = options.paths or newest(options.experiment, options.runs)
     out = options.out or (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    check_target(out)
     text = build.build(gather(paths), with_network=not options.without_network)
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_text(out, text)
     print(f"{out}  ({len(text.encode()) / 1e6:.1f} MB)")
     if options.open:

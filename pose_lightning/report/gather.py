@@ -11,6 +11,7 @@ import yaml
 from pose_lightning.errors import UserError
 from pose_lightning.report.labels import labelled
 from pose_lightning.report.subject import Run, Subject, lower_is_better
+from pose_lightning.runs import below
 from pose_lightning.sweep import compare, findings, offline
 from pose_lightning.sweep.comparison import compare as compare_trials
 from pose_lightning.sweep.results import OWN, Trial
@@ -53,10 +54,10 @@ def newest(experiment: str, runs: Path) -> list[Path]:
     names = (experiment, f"{experiment}_demo")
     found: list[tuple[float, list[Path]]] = []
     for name in names:
-        folder = runs / "sweeps" / name
+        folder = below(runs / "sweeps", name)
         if is_sweep(folder):
             found.append((max(_time(path) for path in (folder, *folder.glob("trials/*/*/metrics.csv"))), [folder]))
-        if begun := [path.parent for path in (runs / name).glob("*/config.yaml")]:
+        if begun := [path.parent for path in below(runs, name).glob("*/config.yaml") if _has_trained(path.parent)]:
             last = max(begun, key=lambda path: _time(path / "config.yaml"))
             alike = [path for path in begun if _cell(path) == _cell(last)]
             found.append((_time(last / "config.yaml"), sorted(alike)))
@@ -64,6 +65,11 @@ def newest(experiment: str, runs: Path) -> list[Path]:
         places = ", ".join(f"{runs}/{place}{name}" for place in ("", "sweeps/") for name in names)
         raise UserError(f"EXP={experiment}: no run or sweep at {places}; make one with `make fit` or `make sweep`")
     return max(found, key=lambda each: each[0])[1]
+
+
+def _has_trained(folder: Path) -> bool:
+    """Whether a run has logged or saved something; one that was refused has not."""
+    return (folder / "metrics.csv").is_file() or any((folder / "checkpoints").glob("*.ckpt"))
 
 
 def _time(path: Path) -> float:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pose_lightning.files import local_path
 from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
 
@@ -24,7 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.store", description="Look into a store.")
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (("verify", "read everything; name every damaged sample"), ("info", "say what a store holds")):
-        commands.add_parser(command, help=text, description=text).add_argument("file", type=Path)
+        commands.add_parser(command, help=text, description=text).add_argument("file", type=local_path)
     chosen = parser.parse_args(args)
     try:
         if chosen.command == "verify":

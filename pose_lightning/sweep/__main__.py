@@ -17,12 +17,13 @@ from typing import Final
 
 from pose_lightning import cli, demo
 from pose_lightning.errors import UserError
+from pose_lightning.files import local_path
 from pose_lightning.runs import revision
 from pose_lightning.sweep import claims, compare, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.limits import Limits
-from pose_lightning.sweep.locks import grasp
+from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
@@ -37,9 +38,9 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, help="the sweep, a YAML in W&B's form")
+    parser.add_argument("file", type=local_path, help="the sweep, a YAML in W&B's form")
     parser.add_argument("--data", choices=["auto", "real", "demo"], default="auto", help="as with `make fit`")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="directory of all runs")
+    parser.add_argument("--runs", type=local_path, default=Path("runs"), help="directory of all runs")
     parser.add_argument("--dry-run", action="store_true", help="print every command, and run none")
     parser.add_argument("--slots", type=int, help="trials at a time (default: one per GPU, or two on a CPU)")
     parser.add_argument("--devices-per-trial", type=int, default=1, metavar="N", help="processes of a trial, under DDP")
@@ -171,7 +172,9 @@ def _run(
     """Run what is left on this machine; false if it was interrupted."""
     alone = None if options.join else grasp(study.folder / "runner.lock")
     if alone is None and not options.join:
-        raise UserError(f"a runner is at work in {study.folder}; help it with --join")
+        raise UserError(
+            f"a runner is at work in {study.folder}: {holder(study.folder / 'runner.lock')}; help it with --join"
+        )
     make = command(file, layers, devices=options.devices_per_trial, token=study.token, name=study.folder.name)
     try:
         return Runner(

@@ -129,7 +129,7 @@ def run(order: Order, command: Command, outcome: Outcome) -> int:
     place = order.place
     lock = place.grasp()
     if lock is None:
-        raise UserError(f"{place.path} is being run already")
+        raise UserError(f"{place.path} is being run already, by {place.holder}")
     try:
         if place.finished:
             print(f"{place.path} is finished", flush=True)

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_text
+from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
 from pose_lightning.sweep.findings import CLAIM, Goal
@@ -282,8 +282,8 @@ def metrics(sweep: str) -> list[str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.sweep claims", description=__doc__)
-    parser.add_argument("folders", nargs="*", type=Path, metavar="DIR", default=[Path("runs/sweeps")])
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table here, such as sweeps/claims.md")
+    parser.add_argument("folders", nargs="*", type=local_path, metavar="DIR", default=[Path("runs/sweeps")])
+    parser.add_argument("--out", type=local_path, metavar="FILE", help="write the table here, such as sweeps/claims.md")
     return parser
 
 
@@ -291,6 +291,8 @@ def _parser() -> argparse.ArgumentParser:
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
     options = _parser().parse_args(args)
+    if options.out is not None:
+        check_target(options.out)
     text = to_markdown(table(read(options.folders)))
     if options.out is None:
         print(text, end="")

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_json, write_text
+from pose_lightning.files import check_target, local_path, write_json, write_text
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
@@ -173,12 +173,14 @@ def _plain(value: Any) -> Any:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m pose_lightning.sweep compare", description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
+    parser.add_argument("folders", nargs="+", type=local_path, metavar="DIR")
     parser.add_argument("--metric", help="logged name; default: the sweep's, or what the runs' task follows")
     parser.add_argument(
         "--score", type=float, help="count samples and seconds to it; default: what the worst cell reaches"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="write the results here; default: a sweep's directory")
+    parser.add_argument(
+        "--out", type=local_path, metavar="DIR", help="write the results here; default: a sweep's directory"
+    )
     return parser
 
 
@@ -189,12 +191,13 @@ def main(args: Sequence[str] | None = None) -> None:
     for folder in options.folders:
         if not folder.is_dir():
             raise UserError(f"no directory {folder}; `ls runs/sweeps` lists the sweeps there are")
+    out = options.out or (options.folders[0] if (options.folders[0] / "trials").is_dir() else None)
+    if out is not None:
+        check_target(out / "results.csv")
     trials, subject = read(options.folders, options.metric)
     found = compare(trials, subject, score=options.score)
     show(found, Console(width=min(WIDTH, Console().width), highlight=False))
-    out = options.out or (options.folders[0] if (options.folders[0] / "trials").is_dir() else None)
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
         for path in write(out, found, followed=options.metric in (None, _asked(options.folders))):
             print(path)
 

@@ -12,7 +12,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 
 from pose_lightning.errors import UserError
-from pose_lightning.files import write_json, write_text
+from pose_lightning.files import refuse_link, write_json, write_text
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import locked
 
@@ -41,6 +41,7 @@ def database(url: str | None, folder: Path) -> RDBStorage:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
     if url is None:
+        refuse_link(folder / "study.db")
         url = f"sqlite:///{folder / 'study.db'}"
         settings: dict[str, Any] = {"connect_args": {"timeout": BUSY}}
     else:

@@ -1,18 +1,19 @@
 """Locks that the system lets go of when their holder ends, however it ends."""
 
-import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from pose_lightning.files import flocked, held_by, sign
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock at `path`, after waiting for it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        flocked(descriptor, path, wait=True)
         yield
     finally:
         os.close(descriptor)
@@ -23,10 +24,21 @@ def grasp(path: Path) -> int | None:
 
     It belongs to whoever has the descriptor: a process that inherits it keeps the lock after its parent has ended.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    descriptor = _open(path)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        flocked(descriptor, path)
     except BlockingIOError:
         os.close(descriptor)
         return None
+    with suppress(OSError):  # a full disk keeps the name, not the lock
+        sign(descriptor)
     return descriptor
+
+
+def holder(path: Path) -> str:
+    """The process that holds the lock at `path`, for a message."""
+    return (held_by(path) or ("", "another process"))[1]
+
+
+def _open(path: Path) -> int:
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pose_lightning.errors import UserError
+from pose_lightning.files import appending
 from pose_lightning.sweep.agent import LIMITS
 from pose_lightning.sweep.files import SweepFile
-from pose_lightning.sweep.locks import grasp
+from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.slots import slots as places
@@ -89,7 +90,7 @@ def run(
     say(f"other machines join, in a checkout of this revision, with: wandb agent {path}")
     lock = grasp(folder / "agents.lock")
     if lock is None:
-        raise UserError(f"agents are at work in {folder}; wait for them, or end them")
+        raise UserError(f"agents are at work in {folder}: {holder(folder / 'agents.lock')}; wait for them, or end them")
     try:
         shares = _shares(count, places(slots, devices))
         with heard_by_children(signal.SIGINT):
@@ -161,7 +162,7 @@ def _agent(
         "WANDB_DIR": str(folder.resolve()),
         LIMITS: " ".join(limits),
     }
-    with (folder / f"agent{slot.index}.txt").open("ab") as output:
+    with appending(folder / f"agent{slot.index}.txt") as output:
         return subprocess.Popen(
             [sys.executable, "-m", "wandb", "agent", "--forward-signals", *at_most, path],
             stdin=subprocess.DEVNULL,

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning.files import write_json
+from pose_lightning.files import appending, held_by, make_folder, write_json
 from pose_lightning.history import read_metrics
 from pose_lightning.runs import RunDirectory
-from pose_lightning.sweep.locks import grasp
+from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State
 
@@ -46,9 +46,18 @@ class TrialFolder:
     path: Path
 
     def grasp(self) -> int | None:
-        """The lock, or None while a process or its runner has it."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        return grasp(self.path / "lock")
+        """The lock, or None while a process or its runner has it, or somebody trains or scores the run by hand."""
+        make_folder(self.path, inside=self.path.parents[2])
+        lock = grasp(self.path / "lock")
+        if lock is not None and held_by(self.path / ".lock"):
+            os.close(lock)
+            return None
+        return lock
+
+    @property
+    def holder(self) -> str:
+        """The process that has the trial."""
+        return holder(self.path / ".lock") if held_by(self.path / ".lock") else holder(self.path / "lock")
 
     @property
     def finished(self) -> bool:
@@ -142,8 +151,8 @@ class Process:
 
     def start(self, extra: Mapping[str, str] | None = None) -> None:
         """Start the command in a group of its own: the terminal's Ctrl-C is the runner's to pass on."""
-        with (self.folder.path / "output.txt").open("ab") as output:
-            output.write(f"$ {' '.join(self.command)}\n".encode())
+        with appending(self.folder.path / "output.txt") as output:
+            output.write(f"$ {' '.join(self.command)}\n")
             output.flush()
             self._popen = subprocess.Popen(
                 self.command,

@@ -9,6 +9,7 @@ import torch
 from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.loggers import WandbLogger
 from torch import Tensor
 
 from pose_lightning import divergence, sealed
@@ -88,6 +89,8 @@ class RunCheckpoints(Checkpoint):
         self.request.listen()
         if trainer.ckpt_path is not None and Path(trainer.ckpt_path) == self.last:
             self._written = trainer.global_step  # a run that has nothing left to do leaves its last checkpoint as it is
+        if self.best_score is not None:
+            self._record_best(trainer)
         if self._owes_validation:  # Lightning has seen by now that it has to validate first
             _count_validation(trainer, -1)
             self._owes_validation = False
@@ -143,6 +146,7 @@ class RunCheckpoints(Checkpoint):
         if divergence.finite(pl_module) and self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
             trainer.save_checkpoint(self.best)
+            self._record_best(trainer)
         if not trainer.fit_loop.epoch_loop._should_accumulate():
             self._save_last(trainer)
             self._stop_if_asked(trainer)
@@ -166,6 +170,13 @@ class RunCheckpoints(Checkpoint):
                 f"the last step, {trainer.global_step}, has left weights that are no numbers. {self._kept}"
             )
         self._stop_if_asked(trainer)
+
+    def _record_best(self, trainer: pl.Trainer) -> None:
+        """Put the best score into the W&B run's summary, which has the last one of itself."""
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                best = {f"best/{self.monitor}": self.best_score, "best/step": self.best_step}
+                logger.experiment.summary.update(best)
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if divergence.finite(trainer.lightning_module):  # where it is not, the next loss says so

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from pose_lightning import draw, geometry
-from pose_lightning.files import write_text
+from pose_lightning.files import make_folder, write_text
 from pose_lightning.joints import H36M
 
 SIDE: Final = 256
@@ -138,7 +138,7 @@ class Pictures(Callback):
                 _send(logger, shown, measure, samples=seen)
 
     def _write(self, shown: Sequence[Shown], measure: str, *, step: int, samples: int, epoch: int) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder, inside=self.folder.parent)
         draw.write_png(self.folder / f"{samples:09d}.png", draw.contact_sheet([each.picture for each in shown]))
         path = self.folder / "table.csv"
         rows: list[dict[str, Any]] = []

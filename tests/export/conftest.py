@@ -51,7 +51,8 @@ TASKS = {
 
 
 def write_run(folder: Path, root: Path, arguments: tuple[str, ...]) -> RunDirectory:
-    run = RunDirectory.at(folder)
+    run = RunDirectory(folder)
+    run.checkpoints.mkdir(parents=True)
     with Store(root / "train.h5") as store:
         classes = [f"--model.num_classes={len(store.attrs['categories'])}"] if "categories" in store.attrs else []
     given = [f"--data.root={root}", "--data.batch_size=3", "--data.num_threads=0", "--trainer.accelerator=cpu"]

@@ -1,6 +1,7 @@
 """What training draws of its validation samples."""
 
 import csv
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,8 @@ def test_a_run_leaves_its_pictures_and_a_table(
     ]
 
     def trained(every: int) -> RunDirectory:
-        return fit.train([*arguments, f"--pictures.every={every}"])[0]
+        with ExitStack() as held:
+            return fit.train([*arguments, f"--pictures.every={every}"], held=held)[0]
 
     run, without = trained(3), trained(0)
     seen = [int(path.stem) for path in sorted((run.path / "samples").glob("*.png"))]
