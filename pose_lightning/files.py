@@ -152,6 +152,17 @@ def refuse_link(path: Path) -> None:
         raise UserError(f"{path} is a link, to {path.readlink()}: nothing is written through it; remove it")
 
 
+def refuse_target(path: Path) -> None:
+    """Refuse a folder or a link in the place of a file that will be written.
+
+    Raises:
+        UserError: If there is one.
+    """
+    refuse_link(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
+
+
 def make_folder(folder: Path, *, inside: Path) -> Path:
     """Make a folder inside another one, such as a run's `curves/`, and return it.
 
@@ -187,20 +198,30 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
     partial = path.with_name(f"{path.name}.partial{extension}")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_target(path)
+        refuse_target(path)
         with Lock.take(lock_path(path), guards=path, patience=patience):
             refuse_link(partial)
             partial.unlink(missing_ok=True)
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
             try:
                 yield partial
-                _sync(partial, os.O_NOFOLLOW)
-                _refuse_target(path)
-                partial.replace(path)
-                _sync(path.parent)
+                put(partial, path)
             finally:
                 with suppress(OSError):
                     partial.unlink(missing_ok=True)
+
+
+def put(partial: Path, path: Path) -> None:
+    """Give a finished file its name, in one step that outlasts a failure of power.
+
+    Raises:
+        UserError: If a folder or a link is in its place.
+        OSError: If the disk refuses.
+    """
+    _sync(partial, os.O_NOFOLLOW)
+    refuse_target(path)
+    partial.replace(path)
+    _sync(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -292,12 +313,6 @@ def _take_place(partial: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _refuse_target(path: Path) -> None:
-    refuse_link(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
 
 
 @contextmanager
