@@ -11,14 +11,16 @@ from pose_lightning import files
 UNFINISHED: Final = "unfinished"
 """Folder below that of the stores; stores of two conversions must never stand beside each other."""
 
-_owned: Final[set[Path]] = set()
+_owned: Final[dict[Path, bool]] = {}
+"""Folders of this process, and whether stores were begun in them."""
 
 
 @contextmanager
 def owning(*folders: Path) -> Iterator[None]:
     """Let no other process convert into these folders, which are made, while the block runs.
 
-    A converter that runs inside another one's block shares what that one owns.
+    Folders that were made, but in which nothing was begun, are removed at the end. A converter that runs inside another
+    one's block shares what that one owns.
 
     Raises:
         BusyError: If another process converts into one of them; the message names it.
@@ -27,9 +29,37 @@ def owning(*folders: Path) -> Iterator[None]:
     with ExitStack() as stack:
         for folder in folders:
             if (path := folder.resolve()) not in _owned:
+                stack.enter_context(_owning(path))
+        yield
+
+
+@contextmanager
+def _owning(folder: Path) -> Iterator[None]:
+    absent = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with _lock(folder):
+            _owned[folder] = False
+            try:
+                yield
+            finally:
+                if _owned.pop(folder):
+                    absent.clear()
+    finally:
+        with suppress(OSError):  # the first that is not empty, and those above it, stay
+            for path in absent:
+                path.rmdir()
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    with ExitStack() as stack:
+        for last in (False, True):
+            try:
                 stack.enter_context(files.owning(folder))
-                _owned.add(path)
-                stack.callback(_owned.remove, path)
+                break
+            except FileNotFoundError:  # another process has just removed the folder that it had made
+                if last:
+                    raise
         yield
 
 
@@ -47,6 +77,8 @@ def staged(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """
     unfinished = folder / UNFINISHED
     folder.mkdir(parents=True, exist_ok=True)
+    if folder.resolve() in _owned:
+        _owned[folder.resolve()] = True
     for name in names:
         files.refuse_target(folder / name)
     with files.Lock.take(files.lock_path(unfinished), guards=folder):
