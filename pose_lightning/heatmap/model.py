@@ -8,11 +8,12 @@ from typing import Any, Final
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pose_lightning import weights
-from pose_lightning.errors import UserError
+from pose_lightning import files, weights
+from pose_lightning.errors import UserError, system_fault
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.joints import MPII
 
@@ -217,18 +218,20 @@ class StackedHourglass(nn.Module):
         return network.eval()
 
     def save_weights(self, path: Path, **facts: Any) -> None:
-        """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin."""
+        """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin.
+
+        Raises:
+            UserError: If the file cannot be written.
+        """
         about = {"network": NETWORK, "settings": self.settings, "joint_order": list(MPII.names), **facts}
-        partial = path.with_name(f"{path.name}.partial")
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
-        partial.touch()
-        mode = partial.stat().st_mode  # what the folder's other files have; safetensors gives its own to nobody else
-        try:
-            save_file(state, partial, metadata={key: json.dumps(value) for key, value in about.items()})
+        with files.writing(path) as partial:
+            mode = partial.stat().st_mode  # that of the folder's other files; safetensors gives its own to nobody else
+            try:
+                save_file(state, partial, metadata={key: json.dumps(value) for key, value in about.items()})
+            except SafetensorError as error:
+                raise UserError(f"{path} cannot be written: {system_fault(OSError(str(error))) or error}") from error
             partial.chmod(mode)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
 
     def check_input_size(self, *sizes: int) -> None:
         """Refuse image sizes, in pixels, that the hourglasses cannot halve evenly.

@@ -18,11 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from safetensors import SafetensorError
 from torch import Tensor
 
 from pose_lightning import weights
-from pose_lightning.errors import UserError
+from pose_lightning.errors import UserError, door
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
 
@@ -219,10 +218,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", required=True, type=Path, metavar="OUT.safetensors", help="the file to write")
     options = parser.parse_args(args)
     try:
-        print(write(options.file, options.format, options.target))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        door(lambda: print(write(options.file, options.format, options.target)))()
+    except SystemExit as end:
+        return int(end.code or 0)
     return 0
 
 
@@ -238,10 +236,10 @@ def write(path: Path, name: str, target: Path) -> str:
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         network.save_weights(target, format=name, repository=repository, file=path.name)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"--target {target} cannot be written: {error}") from error
+    except UserError as error:
+        reason = str(error).removeprefix(f"{target} cannot be written: ")
+        raise UserError(f"--target {target} cannot be written: {reason}") from error
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 
