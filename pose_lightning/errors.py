@@ -24,6 +24,7 @@ REMEDIES: Final[Mapping[int, str]] = {
     errno.ESTALE: "the network file system has lost the file; mount it again",
     errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     errno.ELOOP: "it is a link in the place of a file, or links lead in a circle; remove the link",
+    errno.EEXIST: "a file of that name is in the way; remove it, or choose another place",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
     errno.EISDIR: "it is a folder; name a file",
     errno.EEXIST: "a file has that name already; remove it, or choose another place",

@@ -166,7 +166,7 @@ def check_target(path: Path) -> None:
         UserError: If the target is a folder or a link, or its folder cannot be written to.
     """
     with explained(path):
-        _refuse_target(path)
+        refuse_target(path)
         folder = next(folder for folder in path.absolute().parents if folder.exists())
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -180,6 +180,17 @@ def appending(path: Path) -> TextIO:
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     return open(path, "a", newline="", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o666))
+
+
+def refuse_target(path: Path) -> None:
+    """Refuse a folder or a link in the place of a file that will be written.
+
+    Raises:
+        UserError: If there is one.
+    """
+    refuse_link(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file")
 
 
 def make_folder(folder: Path, *, inside: Path) -> Path:
@@ -217,20 +228,30 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
     partial = path.with_name(f"{path.name}.partial{extension}")
     with explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _refuse_target(path)
+        refuse_target(path)
         with Lock.take(lock_path(path), guards=path, patience=patience):
             refuse_link(partial)
             partial.unlink(missing_ok=True)
             os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666))
             try:
                 yield partial
-                _sync(partial, os.O_NOFOLLOW)
-                _refuse_target(path)
-                partial.replace(path)
-                _sync(path.parent)
+                put(partial, path)
             finally:
                 with suppress(OSError):
                     partial.unlink(missing_ok=True)
+
+
+def put(partial: Path, path: Path) -> None:
+    """Give a finished file its name, in one step that outlasts a failure of power.
+
+    Raises:
+        UserError: If a folder or a link is in its place.
+        OSError: If the disk refuses.
+    """
+    _sync(partial, os.O_NOFOLLOW)
+    refuse_target(path)
+    partial.replace(path)
+    _sync(path.parent)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -322,12 +343,6 @@ def _take_place(partial: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _refuse_target(path: Path) -> None:
-    refuse_link(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder; name a file")
 
 
 @contextmanager

@@ -17,6 +17,8 @@ import pytest
 import simplejpeg
 from numpy.testing import assert_array_equal
 
+from pose_lightning.errors import UserError
+from pose_lightning.files import BusyError
 from pose_lightning.store import ANY_SIZE, LAYOUT, Codec, Selection, Store, StoreError, StoreWriter, damaged_samples
 from pose_lightning.store.__main__ import main
 
@@ -412,7 +414,7 @@ def test_an_empty_store_and_attrs_that_are_no_json_are_refused(tmp_path: Path) -
 def test_a_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with (
-        pytest.raises(StoreError, match=r"a\.h5\.partial cannot be written"),
+        pytest.raises(UserError, match=r"a\.h5 cannot be written: .*file: a file of that name is in the way"),
         StoreWriter(tmp_path / "file" / "a.h5", codec=None, attrs={}),
     ):
         pass
@@ -445,12 +447,31 @@ with StoreWriter(Path(sys.argv[1]), codec="raw", attrs={}, shape=(100, 100, 3)) 
 """
 
 
+WRITE_TOO_MUCH = """
+import resource, sys
+from pathlib import Path
+import numpy as np, simplejpeg
+from pose_lightning.errors import UserError
+from pose_lightning.store import StoreWriter
+path, codec, most = Path(sys.argv[1]), {"None": None}.get(sys.argv[2], sys.argv[2]), int(sys.argv[3])
+pixels = np.random.default_rng(0).integers(0, 256, (100, 100, 3), dtype=np.uint8)
+pixels = {"raw": pixels, "jpeg": simplejpeg.encode_jpeg(pixels), None: None}[codec]
+resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+try:
+    with StoreWriter(path, codec=codec, attrs={}, shape=None if codec is None else (100, 100, 3)) as writer:
+        for index in range(100 if codec else 20_000):
+            writer.append(pixels, {"name": str(index)})
+except UserError as error:
+    print(str(error), end="")
+"""
+
+
 def test_a_killed_writer_leaves_only_a_partial_file_which_the_next_one_overwrites(raw: Path) -> None:
     before, partial = raw.read_bytes(), raw.with_name("raw.h5.partial")
     with subprocess.Popen([sys.executable, "-c", WRITE_SLOWLY, str(raw)], stdout=subprocess.PIPE) as writer:
         assert writer.stdout is not None
         assert writer.stdout.readline() == b"written\n"
-        with pytest.raises(StoreError, match=r"raw\.h5\.partial is being written by another process"):
+        with pytest.raises(BusyError, match=rf"raw\.h5 is being written by process {writer.pid} "):
             write(raw, "raw")
         writer.send_signal(signal.SIGKILL)
     assert raw.read_bytes() == before
@@ -462,11 +483,38 @@ def test_a_killed_writer_leaves_only_a_partial_file_which_the_next_one_overwrite
     assert list(raw.parent.iterdir()) == [raw]
 
 
+@pytest.mark.parametrize("name", ["a.h5", "a.h5.partial", ".a.h5.lock"])
+def test_a_store_is_not_written_through_a_link(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / name).symlink_to("mine")
+    with pytest.raises(UserError, match="is a link, to mine"):
+        write(tmp_path / "a.h5", None)
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["mine", name])
+
+
+@pytest.mark.parametrize("codec", ["raw", "jpeg", None])
+@pytest.mark.parametrize("kilobytes", [1, 40, 200])
+def test_a_file_that_becomes_too_large_leaves_the_earlier_store(
+    tmp_path: Path, codec: Codec | None, kilobytes: int
+) -> None:
+    path = tmp_path / "a.h5"
+    write(path, codec, length=2)
+    before = path.read_bytes()
+    command = [sys.executable, "-c", WRITE_TOO_MUCH, str(path), str(codec), str(kilobytes << 10)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    reason = re.escape("cannot be written: the file would be larger than this system allows (`ulimit -f`)")
+    assert re.fullmatch(rf".*a\.h5(: sample \d+ \('\d+'\))? {reason}", done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_second_writer_in_the_same_process_is_refused_too(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with StoreWriter(path, codec=None, attrs={}) as writer:
         writer.append(None, labels(0))
-        with pytest.raises(StoreError, match="being written"):
+        with pytest.raises(BusyError, match="being written"):
             write(path, None)
     assert len(Store(path)) == 1
 

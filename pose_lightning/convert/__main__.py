@@ -11,7 +11,7 @@ from typing import Final
 import cv2
 
 from pose_lightning.convert import clips, demo, human36m, images, lsp, mpii
-from pose_lightning.errors import UserError
+from pose_lightning.errors import door
 
 HELP_WIDTH: Final = 78  # as argparse wraps on a terminal of 80 columns
 
@@ -53,14 +53,13 @@ def _wrapped(text: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one converter; a user's mistake is printed alone and gives 2."""
+    """Run one converter; a user's mistake, or a fault of the disk, is printed alone and gives 2."""
     args = build_parser().parse_args(arguments)
     cv2.setNumThreads(1)  # the converters' own threads have the cores already
     try:
-        args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        door(args.run)(args)
+    except SystemExit as end:
+        return int(end.code or 0)
     except KeyboardInterrupt:
         print("interrupted; nothing half-written is left, and the same command starts over", file=sys.stderr)
         return 130

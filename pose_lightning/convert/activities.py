@@ -1,22 +1,24 @@
 """Labelled pictures -> stores TARGET/activity/{train,val,test}.h5: their table, their tags, and the writing."""
 
 import csv
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
+from pose_lightning import files
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import Image, in_threads
 from pose_lightning.convert.groups import Fingerprints, fingerprint
 from pose_lightning.convert.pictures import encoded, shrunk
 from pose_lightning.convert.splits import Division
+from pose_lightning.convert.staging import staged
 from pose_lightning.store import ANY_SIZE, StoreWriter
 
 FOLDER: Final = "activity"
@@ -132,19 +134,13 @@ def report_path(target: Path) -> Path:
     return target / FOLDER / REPORT
 
 
-def report(target: Path, troubles: Sequence[Trouble]) -> None:
-    """List what is left out, one row each, or remove an earlier list where there is nothing."""
-    path = report_path(target)
-    if not troubles:
-        path.unlink(missing_ok=True)
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(["file", "reason", "of"])
-        rows.writerows([trouble.name, trouble.reason, trouble.of] for trouble in sorted(troubles, key=_by_name))
-    partial.replace(path)
+def report(path: Path, troubles: Sequence[Trouble]) -> None:
+    """List what is left out, one row each."""
+    text = StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["file", "reason", "of"])
+    rows.writerows([trouble.name, trouble.reason, trouble.of] for trouble in sorted(troubles, key=_by_name))
+    files.write_text(path, text.getvalue(), errors="backslashreplace")
 
 
 def _by_name(trouble: Trouble) -> str:
@@ -159,10 +155,12 @@ def write(
     *,
     attrs: Mapping[str, Any],
     encode: Callable[[str], tuple[bytes, int, int]] | None,
+    troubles: Sequence[Trouble],
 ) -> dict[Path, dict[str, int] | None]:
     """Write TARGET/activity/<split>.h5 for every split that has pictures; return each store's counts.
 
-    The stores take their places together, at the end, and stores of other splits that an earlier conversion left go.
+    The stores and the list of what is left out take their places together, at the end, and what an earlier conversion
+    left of other splits goes.
 
     Args:
         pictures: What to write.
@@ -171,6 +169,7 @@ def write(
         target: Folder of the data set.
         attrs: What the stores say of where they came from.
         encode: A picture's JPEG file, height and width, by name (`encoder`); None for labels only.
+        troubles: What is left out.
 
     Raises:
         ConvertError: If there is no picture to train on.
@@ -188,6 +187,8 @@ def write(
                 own = {**attrs, "split": split, "folds": division.folds if split == "train" else 0, "counts": counts}
                 _write_split(folder / f"{split}.h5", pictures, division, tags, rows, attrs=own, encode=encode)
                 results[target / FOLDER / f"{split}.h5"] = counts
+        if troubles:
+            report(folder / REPORT, troubles)
     return results
 
 
@@ -254,22 +255,6 @@ def _write_split(
             writer.append(data, labels | ({"tags": tags.held[row]} if tags.names else {}))
 
 
-@contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def _replacing(folder: Path) -> AbstractContextManager[Path]:
     """A folder for new stores, which take their places in `folder` when the block ends well; others than these go."""
-    partial = folder.with_name(folder.name + ".partial")
-    partial.mkdir(parents=True, exist_ok=True)
-    names = [f"{split}.h5" for split in SPLITS]
-    for name in names:  # what a killed run left
-        (partial / name).unlink(missing_ok=True)
-    try:
-        yield partial
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in names:
-            if not (partial / name).exists():
-                (folder / name).unlink(missing_ok=True)
-        for name in names:
-            if (partial / name).exists():
-                (partial / name).replace(folder / name)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    return staged(folder, [*(f"{split}.h5" for split in SPLITS), REPORT])

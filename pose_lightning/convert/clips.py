@@ -1,8 +1,8 @@
 """The course's clips of Human3.6M: a pair of .npy files to one split's store.
 
 The frames are uint8 (clips, 8, 224, 224, 3), the joints (clips, 8, 17, 3), relative to the pelvis or not, in m or mm,
-which is told from the size of a person. The split is the course's own: its subjects are unknown, so that no number
-measured on it is protocol 1.
+which is told from the size of a person, or in cm, which --unit says. The split is the course's own: its subjects are
+unknown, so that no number measured on it is protocol 1.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rich.console import Console
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.npy import ClipPair, Unit
+from pose_lightning.convert.staging import owning, staged
 from pose_lightning.store import Codec, Store, StoreWriter
 
 JPEG_BLOCK: Final = 8
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--joints", type=Path, required=True, metavar="NPY", help="joint_3d_clips_train.npy")
     parser.add_argument("--target", type=Path, required=True, metavar="DIR", help="gets SPLIT.h5")
     parser.add_argument("--split", required=True, choices=["train", "val", "test"])
-    parser.add_argument("--unit", choices=["auto", "m", "mm"], default="auto", help="of the joints (auto: told)")
+    parser.add_argument("--unit", choices=["auto", "m", "cm", "mm"], default="auto", help="of the joints (auto: told)")
     parser.add_argument(
         "--codec", choices=["raw", "jpeg"], default="raw", help="raw: fast; jpeg: a seventh of the size (raw)"
     )
@@ -76,9 +77,10 @@ def write(
 
     Raises:
         ConvertError: If the files are not such a pair, or their frames do not fit into JPEGs.
+        BusyError: If another process converts into the target.
     """
     path = target / f"{split}.h5"
-    with ClipPair(frames, joints, unit=unit, split=split) as pair:
+    with owning(target), ClipPair(frames, joints, unit=unit, split=split) as pair:
         if codec == "jpeg":
             _check_jpeg(pair, quality)
         known = _known(target, split)
@@ -86,7 +88,8 @@ def write(
         counts = {"clips": len(pair), "frames": len(pair) * pair.shape[0], "in another split": repeated}
         sources = {each.name: _digest(each) for each in (pair.path, pair.joints_path)}
         attrs = {**pair.attrs, "dataset": dataset, "synthetic": synthetic, "sources": sources, "counts": counts}
-        _append_all(path, pair, attrs, codec, quality)
+        with staged(target, [path.name]) as unfinished:
+            _append_all(unfinished / path.name, pair, attrs, codec, quality)
     relative = f"poses relative to the pelvis {attrs['root_relative']}; unit of the source: {attrs['source_unit']}"
     notes = [f"{relative}; {attrs['split_rule']}: not protocol 1"]
     if repeated:

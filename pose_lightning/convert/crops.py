@@ -8,7 +8,7 @@ windows begin and end between pixels and cv2.resize maps edges to edges.
 import argparse
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,8 +23,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from pose_lightning import files
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.people import People
+from pose_lightning.joints import MPII
 from pose_lightning.store import Codec, StoreWriter
 
 Image = UInt8[np.ndarray, "h w 3"]
@@ -39,6 +41,12 @@ LARGEST_CROP: Final = 4096
 
 HARMLESS: Final = "extraneous bytes before marker"
 """libjpeg's warning where every pixel was decoded and rubbish follows; photographs from the web have it."""
+
+SMALLEST_BOX: Final = 4.0
+"""px. The smallest of MPII is 115, of LSPET 45; less than this is a mistake in the annotation."""
+
+FARTHEST_JOINT: Final = 10.0
+"""Boxes from the middle of its person's. In MPII none is farther than 1.7."""
 
 LISTED: Final = 5
 
@@ -56,7 +64,8 @@ class Pixels:
         crop: Side of the stored square, px.
         box_in_crop: Side of the person box in it, px. The rest is margin for rotation and scale.
         quality: Of the JPEG files, 1 to 100.
-        skip_missing: Leave out persons whose photograph is missing or undecodable, instead of failing.
+        skip_missing: Leave out persons whose photograph is missing or undecodable, or whose annotation cannot be meant,
+            instead of failing.
     """
 
     images: Path | None
@@ -82,7 +91,9 @@ def add_pixel_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--box", type=int, default=256, metavar="PX", help="side of the person box in it (256)")
     add_quality_argument(parser)
     parser.add_argument(
-        "--skip-missing", action="store_true", help="leave out and count persons without a readable photograph"
+        "--skip-missing",
+        action="store_true",
+        help="leave out and list persons without a readable photograph, or whose annotation cannot be meant",
     )
 
 
@@ -189,42 +200,93 @@ def in_threads(
 
 
 def report_path(store: Path) -> Path:
-    """Where the photographs that a store lacks are listed."""
+    """Where the photographs and the persons that a store lacks are listed."""
     return store.with_suffix(".missing.txt")
 
 
-def write_split(store: Path, people: People, pixels: Pixels, attrs: Mapping[str, Any]) -> dict[str, int] | None:
+def write_split(
+    store: Path, people: People, pixels: Pixels, attrs: Mapping[str, Any], *, unfinished: Path | None = None
+) -> dict[str, int] | None:
     """Write the store of one split and return its counts, or None where no person is left (and there is no store).
 
-    Photographs that are missing or cannot be decoded are listed beside the store, with the reason.
+    Photographs that are missing or cannot be decoded, and persons whose annotation cannot be meant, are listed beside
+    the store, with the reason.
+
+    Args:
+        store: The file.
+        people: Its persons.
+        pixels: How they are cut and stored.
+        attrs: Of the store.
+        unfinished: Folder for the store and its list until both take their places; by default, the store's.
 
     Raises:
-        ConvertError: If there are such photographs and `pixels.skip_missing` is false.
+        ConvertError: If there are such photographs or persons and `pixels.skip_missing` is false.
     """
-    troubles = _absent(people, pixels.images)
+    folder = store.parent if unfinished is None else unfinished
+    left_out = _LeftOut(_absent(people, pixels.images), {})
+    left_out.persons.update(_unusable(left_out.of(people), pixels))
     while True:
-        _report(store, troubles, people, pixels)
-        left = people.take(~np.isin(people.image, list(troubles)))
+        if left_out and not pixels.skip_missing:
+            _report(store, left_out)
+            raise ConvertError(left_out.message(store, people, pixels))
+        left = left_out.of(people)
         counts = left.counts() | dict(attrs.get("counts", {}))
-        if troubles:
-            counts |= {"images_left_out": len(troubles), "persons_left_out": len(people) - len(left)}
+        if left_out:
+            counts |= {"images_left_out": len(left_out.images), "persons_left_out": len(people) - len(left)}
         if not len(left):
             if store.exists():
                 raise ConvertError(f"{store} is of an earlier conversion, and this one has no sample for it; remove it")
+            _report(folder / store.name, left_out)
             return None
         try:
-            _write(store, left, pixels, dict(attrs) | {"counts": counts})
-        except _UndecodableError as error:
+            _write(folder / store.name, left, pixels, dict(attrs) | {"counts": counts})
+        except _UnusableError as error:
             # Rare, and a store must know its counts before its first sample: list them all, then begin again.
-            troubles |= error.troubles
+            left_out.images.update(error.left_out.images)
+            left_out.persons.update(error.left_out.persons)
         else:
+            _report(folder / store.name, left_out)
             return counts
 
 
-class _UndecodableError(Exception):
-    def __init__(self, troubles: dict[str, str]) -> None:
-        super().__init__(troubles)
-        self.troubles = troubles
+@dataclass(frozen=True)
+class _LeftOut:
+    """Photographs that cannot be used, and persons of others, with the reason of each."""
+
+    images: dict[str, str]
+    persons: dict[str, str]
+
+    def __bool__(self) -> bool:
+        return bool(self.images or self.persons)
+
+    def of(self, people: People) -> People:
+        """The persons that are left."""
+        gone = np.isin(people.image, list(self.images))
+        if self.persons:
+            gone |= np.isin([people.name(row) for row in range(len(people))], list(self.persons))
+        return people.take(~gone)
+
+    def message(self, store: Path, people: People, pixels: Pixels) -> str:
+        parts = []
+        if self.images:
+            some = _some(f"{name} ({reason})" for name, reason in sorted(self.images.items()))
+            count = f"{len(self.images)} of {len(np.unique(people.image))}"
+            parts.append(f"{pixels.images}: {count} photographs for {store.name} are missing or undecodable: {some}")
+        if self.persons:
+            some = _some(f"person {name}: {reason}" for name, reason in self.persons.items())
+            parts.append(f"{len(self.persons)} of {len(people)} persons for {store.name} cannot be meant: {some}")
+        return f"{'. '.join(parts)}. All are listed in {report_path(store)}; --skip-missing leaves these persons out"
+
+
+def _some(lines: Iterable[str]) -> str:
+    first = list(lines)
+    return f"{', '.join(first[:LISTED])}{', ...' if len(first) > LISTED else ''}"
+
+
+class _UnusableError(Exception):
+    def __init__(self, left_out: _LeftOut) -> None:
+        super().__init__(left_out)
+        self.left_out = left_out
 
 
 def _absent(people: People, folder: Path | None) -> dict[str, str]:
@@ -234,60 +296,95 @@ def _absent(people: People, folder: Path | None) -> dict[str, str]:
     return {str(name): "missing" for name in np.unique(people.image) if not (folder / str(name)).is_file()}
 
 
-def _report(store: Path, troubles: Mapping[str, str], people: People, pixels: Pixels) -> None:
+def _report(store: Path, left_out: _LeftOut) -> None:
+    """List what the store lacks beside it, or remove an earlier list where it lacks nothing."""
     report = report_path(store)
-    if not troubles:
+    if not left_out:
         report.unlink(missing_ok=True)
         return
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text("".join(f"{name}\t{reason}\n" for name, reason in sorted(troubles.items())))
-    if not pixels.skip_missing:
-        some = ", ".join(f"{name} ({reason})" for name, reason in sorted(troubles.items())[:LISTED])
-        raise ConvertError(
-            f"{pixels.images}: {len(troubles)} of {len(np.unique(people.image))} photographs for {store.name} are "
-            f"missing or undecodable: {some}{', ...' if len(troubles) > LISTED else ''}. All are listed in {report}; "
-            "--skip-missing leaves their persons out"
-        )
+    lines = [*sorted(left_out.images.items()), *left_out.persons.items()]
+    files.write_text(report, "".join(f"{name}\t{reason}\n" for name, reason in lines), errors="backslashreplace")
+
+
+def _unusable(people: People, pixels: Pixels) -> dict[str, str]:
+    """Person -> reason, for persons whose annotation cannot be meant, as far as numbers tell without the photograph."""
+    reasons = {}
+    for row in range(len(people)):
+        if reason := _reason(people, row, pixels):
+            reasons[people.name(row)] = reason
+    return reasons
+
+
+def _reason(people: People, row: int, pixels: Pixels) -> str | None:
+    center, box, labelled = people.center[row], float(people.box[row]), people.labelled[row]
+    if not (np.isfinite(box) and np.isfinite(center).all()):
+        return f"a box of {box:g} px at ({center[0]:g}, {center[1]:g})"
+    far = np.where(labelled, np.abs(people.joints[row] - center).max(axis=1), 0)
+    if box < SMALLEST_BOX or box * pixels.crop / pixels.box_in_crop > LARGEST_WINDOW:
+        return f"a box of {box:.{0 if box >= 1 else 3}{'f' if box >= 1 else 'g'}} px"
+    if not np.isfinite(far).all():
+        return f"its {MPII.names[int(np.argmin(np.isfinite(far)))]} is at no finite place"
+    if far.max() > FARTHEST_JOINT * box:
+        x, y = people.joints[row, far.argmax()]
+        return f"its {MPII.names[far.argmax()]} is at ({x:g}, {y:g}), far from its box of {box:.0f} px"
+    if (center + box / 2 <= -0.5).any():
+        return _outside(center, box)
+    return None
+
+
+def _outside(center: np.ndarray, box: float) -> str:
+    return f"a box of {box:.0f} px at ({center[0]:.0f}, {center[1]:.0f}), wholly outside the photograph"
 
 
 def _write(store: Path, people: People, pixels: Pixels, attrs: dict[str, Any]) -> None:
     windows = [
         window(people.center[row], people.box[row], pixels.crop, pixels.box_in_crop) for row in range(len(people))
     ]
-    for row, (_, _, side) in enumerate(windows):
-        if side > LARGEST_WINDOW:
-            raise ConvertError(f"person {people.name(row)}: a box of {people.box[row]:.0f} px cannot be meant")
 
-    def crops(rows: list[int]) -> list[np.ndarray | bytes | None] | str:
-        return _crops(people.image[rows[0]], [windows[row] for row in rows], pixels)
+    def crops(rows: list[int]) -> "_Crops | str":
+        return _crops(people.take(rows), [windows[row] for row in rows], pixels)
 
     codec, shape = (None, None) if pixels.images is None else (pixels.codec, (pixels.crop, pixels.crop, 3))
     by_image = [list(rows) for _, rows in groupby(range(len(people)), key=lambda row: people.image[row])]
-    troubles: dict[str, str] = {}
+    left_out = _LeftOut({}, {})
     with StoreWriter(store, codec=codec, attrs=attrs, shape=shape) as writer:
         for rows, results in zip(by_image, in_threads(crops, by_image, title=store.stem), strict=True):
             if isinstance(results, str):
-                troubles[str(people.image[rows[0]])] = results
-            elif not troubles:
-                for row, result in zip(rows, results, strict=True):
+                left_out.images[str(people.image[rows[0]])] = results
+                continue
+            left_out.persons.update(results.outside)
+            if not left_out:
+                for row, result in zip(rows, results.stored, strict=True):
                     x0, y0, side = windows[row]
                     writer.append(result, people.labels(row) | {"crop": np.array([x0, y0, pixels.crop / side])})
-        if troubles:
-            raise _UndecodableError(troubles)
+        if left_out:
+            raise _UnusableError(left_out)
 
 
-def _crops(image: str, windows: list[tuple[int, int, int]], pixels: Pixels) -> list[np.ndarray | bytes | None] | str:
-    """What to store of one photograph's persons, or why it cannot be decoded."""
+@dataclass(frozen=True)
+class _Crops:
+    """What to store of one photograph's persons, and those whose box is wholly outside it, with the reason."""
+
+    stored: list[np.ndarray | bytes | None]
+    outside: dict[str, str]
+
+
+def _crops(people: People, windows: list[tuple[int, int, int]], pixels: Pixels) -> _Crops | str:
+    """The crops of one photograph's persons, or why it cannot be decoded."""
     if pixels.images is None:
-        return [None] * len(windows)
+        return _Crops([None] * len(windows), {})
     try:
-        photograph = decode(pixels.images / image)
+        photograph = decode(pixels.images / str(people.image[0]))
     except (ValueError, OSError) as error:
         return f"undecodable: {error}"
+    height, width = photograph.shape[:2]
+    beyond = (people.center - people.box[:, None] / 2 >= np.array([width, height]) - 0.5).any(axis=1)
+    outside = {people.name(row): _outside(people.center[row], people.box[row]) for row in np.flatnonzero(beyond)}
     crops = [cut(photograph, x0, y0, side, pixels.crop) for x0, y0, side in windows]
     if pixels.codec == "raw":
-        return list(crops)
-    return [simplejpeg.encode_jpeg(crop, pixels.quality, "RGB", "444", fastdct=False) for crop in crops]
+        return _Crops(list(crops), outside)
+    encoded = [simplejpeg.encode_jpeg(crop, pixels.quality, "RGB", "444", fastdct=False) for crop in crops]
+    return _Crops(list(encoded), outside)
 
 
 def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:

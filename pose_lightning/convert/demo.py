@@ -8,9 +8,11 @@ them. The same seed gives the same bytes; a larger --people only adds images.
 """
 
 import argparse
+import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +20,15 @@ import numpy as np
 import simplejpeg
 from scipy.io import savemat
 
+from pose_lightning import files
 from pose_lightning.convert import ConvertError, demo_clips, mpii, mpii_activities
 from pose_lightning.convert.crops import Pixels, in_threads, print_summary
 from pose_lightning.convert.drawn import scenes
 from pose_lightning.convert.drawn.activities import ACTIVITIES
 from pose_lightning.convert.drawn.scenes import Annotation, Video
 from pose_lightning.convert.mpii_activities import ActivitySettings
-from pose_lightning.convert.splits import Shares
+from pose_lightning.convert.splits import Shares, divide
+from pose_lightning.convert.staging import owning
 
 PEOPLE: Final = 600
 """How many persons are drawn with joints by default."""
@@ -75,13 +79,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw, convert and print what was written."""
-    if args.only in (None, "mpii"):
-        write(args.target, people=PEOPLE if args.people is None else args.people, seed=args.seed)
-    if args.only in (None, "activity"):
-        people = ACTIVITY_PEOPLE if args.people is None else args.people
-        write_activities(args.target, people=people, seed=args.seed)
-    if args.only in (None, "clips"):
-        write_clips(args.target, seed=args.seed)
+    if args.only == "clips" and args.people is not None:
+        raise ConvertError(f"--people {args.people} has no effect with --only clips, which draws the same seven people")
+    _check(PEOPLE if args.people is None else args.people, args.seed)
+    target = args.target
+    kinds = {"mpii": ["mpii/pose"], "activity": ["activity"], "clips": ["human36m", "clips"]}
+    folders = [folder for kind, names in kinds.items() if args.only in (None, kind) for folder in names]
+    with owning(target, *(target / folder for folder in folders)):
+        if args.only in (None, "mpii"):
+            write(target, people=PEOPLE if args.people is None else args.people, seed=args.seed)
+        if args.only in (None, "activity"):
+            people = ACTIVITY_PEOPLE if args.people is None else args.people
+            write_activities(target, people=people, seed=args.seed)
+        if args.only in (None, "clips"):
+            write_clips(target, seed=args.seed)
+
+
+def _check(people: int, seed: int) -> None:
+    if people < 1 or seed < 0:
+        raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
 
 
 def write_clips(target: Path, *, seed: int = 0) -> None:
@@ -97,14 +113,20 @@ def write_clips(target: Path, *, seed: int = 0) -> None:
 def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:
     """Write `target`/official and the stores `target`/mpii/pose/train.h5 and val.h5.
 
+    More than `people` are drawn where those are too few to hold any out.
+
     Raises:
         ConvertError: If `people` or `seed` is out of range.
+        BusyError: If another process draws or converts there.
     """
-    official = draw(target, people=people, seed=seed)
-    annotations = mpii.read_annotations([official / ANNOTATIONS], validation=_VALIDATION)
-    annotations = replace(annotations, attrs={**annotations.attrs, "dataset": "demo"})
-    results = mpii.write(annotations, target / "mpii", Pixels(official / "images"), synthetic=True)
-    print_summary(results, ["these people are drawn, not photographed", *annotations.notes])
+    _check(people, seed)
+    drawn = _enough(people, seed, _two_videos)
+    with owning(target, target / "mpii" / mpii.FOLDER):
+        official = draw(target, people=drawn, seed=seed)
+        annotations = mpii.read_annotations([official / ANNOTATIONS], validation=_VALIDATION)
+        annotations = replace(annotations, attrs={**annotations.attrs, "dataset": "demo"})
+        results = mpii.write(annotations, target / "mpii", Pixels(official / "images"), synthetic=True)
+    print_summary(results, [*_notes(people, drawn), *annotations.notes])
 
 
 def write_activities(target: Path, *, people: int = ACTIVITY_PEOPLE, seed: int = 0, folds: int = 0) -> None:
@@ -113,19 +135,56 @@ def write_activities(target: Path, *, people: int = ACTIVITY_PEOPLE, seed: int =
     With folds, the stores are `target`/folds/activity/{train,test}.h5 instead, beside those without.
 
     More people than `write` draws, because the rarest of the twenty categories need them; the pictures that both draw
-    are the same.
+    are the same. More than `people` are drawn where those are too few to hold any out.
 
     Raises:
-        ConvertError: If `people`, `seed` or `folds` is out of range, or too few are drawn to hold any out.
+        ConvertError: If `people`, `seed` or `folds` is out of range.
+        BusyError: If another process draws or converts there.
     """
     official, stores = target / "official", target / "folds" if folds else target
     shares = replace(_ACTIVITY_SHARES, folds=folds)
-    if not _holds(official, people, seed):
-        draw(target, people=people, seed=seed)
-    settings = ActivitySettings(official / "images", shares, dataset="demo", synthetic=True)
-    plan = mpii_activities.plan(official / ANNOTATIONS, settings, stores)
-    results = mpii_activities.write_plan(plan, settings, stores)
-    print_summary(results, ["these people are drawn, not photographed", *plan.notes])
+    _check(people, seed)
+    drawn = _enough(people, seed, partial(_divisible, shares))
+    with owning(target, stores / mpii_activities.FOLDER):
+        if not _holds(official, drawn, seed):
+            draw(target, people=drawn, seed=seed)
+        settings = ActivitySettings(official / "images", shares, dataset="demo", synthetic=True)
+        plan = mpii_activities.plan(official / ANNOTATIONS, settings, stores)
+        results = mpii_activities.write_plan(plan, settings, stores)
+    print_summary(results, [*_notes(people, drawn), *plan.notes])
+
+
+def _notes(people: int, drawn: int) -> list[str]:
+    more = [f"{drawn} persons are drawn, where {people} are too few to hold any out"] if drawn > people else []
+    return ["these people are drawn, not photographed", *more]
+
+
+def _enough(people: int, seed: int, suffice: Callable[[Sequence[Frame]], bool]) -> int:
+    """The smallest number of persons, from `people` on, whose images suffice."""
+    while not suffice(planned(people, seed)):
+        people += 1
+    return people
+
+
+def _two_videos(frames: Sequence[Frame]) -> bool:
+    """Whether a video can be held out."""
+    videos = {
+        frame.video.number for frame in frames if frame.has_joints and scenes.people_shown(frame.video, frame.index)
+    }
+    return len(videos) > 1
+
+
+def _divisible(shares: Shares, frames: Sequence[Frame]) -> bool:
+    """Whether the images with an activity fill all splits."""
+    labelled = [frame for frame in frames if frame.video.labels == "all"]
+    names = [frame.name for frame in labelled]
+    categories = [frame.video.activity.category for frame in labelled]
+    videos = np.array([frame.video.number for frame in labelled], dtype=np.int64)
+    try:
+        divide(names, categories, videos, shares, what="videos")
+    except ConvertError:
+        return False
+    return True
 
 
 def _holds(official: Path, people: int, seed: int) -> bool:
@@ -139,28 +198,28 @@ def draw(target: Path, *, people: int, seed: int) -> Path:
 
     The folders in it that `write_clips` made stay.
     """
-    if people < 1 or seed < 0:
-        raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
-    partial, official = target / "official.partial", target / "official"
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    (partial / "images").mkdir(parents=True)
-    try:
+    _check(people, seed)
+    official = target / "official"
+    with owning(target), files.replacing_folder(official) as unfinished:
+        (unfinished / "images").mkdir()
         frames, annotations = [], []
-        for frame, drawn in _drawn(partial / "images", people, seed):
+        for frame, drawn in _drawn(unfinished / "images", people, seed):
             frames.append(frame)
             annotations.append(drawn)
-        write_annotations(partial / ANNOTATIONS, frames, annotations)
-        (partial / "README.txt").write_text(_README.format(people=people, seed=seed))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # the next run tries again; what went wrong here matters more
-        raise
-    for name in demo_clips.FOLDERS:
-        if (official / name).exists():
-            (official / name).rename(partial / name)
-    if official.exists():
-        shutil.rmtree(official)
-    partial.rename(official)
+        write_annotations(unfinished / ANNOTATIONS, frames, annotations)
+        (unfinished / "README.txt").write_text(_README.format(people=people, seed=seed))
+        for name in demo_clips.FOLDERS:
+            if (official / name).exists():
+                shutil.copytree(official / name, unfinished / name, symlinks=True, copy_function=_link_or_copy)
     return official
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name where the file system has such, so that the first stays until all is in its place."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _drawn(images: Path, people: int, seed: int) -> Iterator[tuple[Frame, list[Annotation]]]:
@@ -176,7 +235,8 @@ def _drawn(images: Path, people: int, seed: int) -> Iterator[tuple[Frame, list[A
     yield from zip(frames, in_threads(work, frames, title="drawing people"), strict=True)
 
 
-def planned(people: int, seed: int) -> list[Frame]:
+@lru_cache(maxsize=2)
+def planned(people: int, seed: int) -> Sequence[Frame]:
     """The images that together show at least `people` persons with joints; a larger number only adds images."""
     frames: list[Frame] = []
     for video in scenes.videos(seed):

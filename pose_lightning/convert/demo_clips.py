@@ -3,7 +3,6 @@
 The official files hold positions, videos and cameras of seven subjects, fifteen actions, twice each, from four sides.
 """
 
-import shutil
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -20,10 +19,12 @@ from rich.console import Console
 from rich.progress import Progress
 from scipy.spatial.transform import Rotation
 
+from pose_lightning import files
 from pose_lightning.convert import ConvertError, clips, human36m
 from pose_lightning.convert.drawn import studio
 from pose_lightning.convert.drawn.studio import CAMERAS, SUBACTIONS, SUBJECTS, Take
 from pose_lightning.convert.human36m_sources import ACTIONS, SUBJECTS_IN_METADATA
+from pose_lightning.convert.staging import owning
 from pose_lightning.store import Store
 
 FRAMES: Final = 12
@@ -68,10 +69,7 @@ def draw(target: Path, performed: list[Take], *, seed: int) -> Path:
     if seed < 0:
         raise ConvertError(f"--seed {seed}: wanted 0 or more")
     official = target / "official" / FOLDERS[0]
-    partial = official.with_name(f"{FOLDERS[0]}.partial")
-    shutil.rmtree(partial, ignore_errors=True)  # what a killed run left
-    partial.mkdir(parents=True)
-    try:
+    with files.replacing_folder(official) as partial:
         for take in performed:
             for folder in _folders(partial, take):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -79,11 +77,6 @@ def draw(target: Path, performed: list[Take], *, seed: int) -> Path:
             pass
         (partial / "metadata.xml").write_bytes(metadata())
         (partial / "README.txt").write_text(_README.format(seed=seed))
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    shutil.rmtree(official, ignore_errors=True)
-    partial.rename(official)
     return official
 
 
@@ -172,23 +165,31 @@ def _row(table: ET.Element, cells: list[str]) -> None:
 
 
 def write(target: Path, performed: list[Take], *, seed: int) -> None:
-    """Draw, convert the official files to `target`/human36m, and the pair cut from them to `target`/clips."""
-    official = draw(target, performed, seed=seed)
-    human36m.write(
-        official,
-        target / "human36m",
-        frames=CLIP,
-        stride=1,
-        every=EVERY,
-        validation=VALIDATION,
-        dataset="demo",
-        synthetic=True,
-    )
-    pairs = target / "official" / FOLDERS[1]
-    splits: tuple[tuple[Literal["train", "val"], str], ...] = (("train", "train"), ("val", "valid"))
-    for split, name in splits:
-        frames, joints = write_pair(target / "human36m" / f"{split}.h5", pairs, name)
-        clips.write(frames, joints, target / "clips", split, synthetic=True, dataset="demo")
+    """Draw, convert the official files to `target`/human36m, and the pair cut from them to `target`/clips.
+
+    Raises:
+        ConvertError: If `seed` is negative.
+        BusyError: If another process draws or converts there.
+    """
+    if seed < 0:
+        raise ConvertError(f"--seed {seed}: wanted 0 or more")
+    with owning(target, target / "human36m", target / "clips"):
+        official = draw(target, performed, seed=seed)
+        human36m.write(
+            official,
+            target / "human36m",
+            frames=CLIP,
+            stride=1,
+            every=EVERY,
+            validation=VALIDATION,
+            dataset="demo",
+            synthetic=True,
+        )
+        pairs = target / "official" / FOLDERS[1]
+        splits: tuple[tuple[Literal["train", "val"], str], ...] = (("train", "train"), ("val", "valid"))
+        for split, name in splits:
+            frames, joints = write_pair(target / "human36m" / f"{split}.h5", pairs, name)
+            clips.write(frames, joints, target / "clips", split, synthetic=True, dataset="demo")
 
 
 def write_pair(store: Path, folder: Path, name: str) -> tuple[Path, Path]:
@@ -200,8 +201,6 @@ def write_pair(store: Path, folder: Path, name: str) -> tuple[Path, Path]:
         pixels = np.stack([opened.pixels(index) for index in chosen])
         poses = np.stack([opened.labels["joints"][index] for index in chosen]) / MM_PER_M
     for path, array in ((frames, pixels), (joints, poses.astype(np.float32))):
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with files.writing(path) as partial, partial.open("wb") as file:
             np.save(file, array, allow_pickle=False)
-        partial.replace(path)
     return frames, joints

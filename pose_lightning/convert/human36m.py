@@ -29,6 +29,7 @@ from pose_lightning.convert import ConvertError, human36m_photographs
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.human36m_clips import Clips
 from pose_lightning.convert.human36m_plan import TEST, TRAIN, make_plan, write_stores
+from pose_lightning.convert.staging import owning
 from pose_lightning.store import Codec
 
 _OF_VIDEOS: Final = {
@@ -80,26 +81,29 @@ def write(
         validation: Training subject that becomes val.h5 instead.
         metadata: The official metadata.xml; by default, the one below `source`.
         keep_damaged: Convert the sequences whose positions are shifted against the video.
-        skip_missing: Leave out views without a readable video, or whose length does not fit, instead of failing.
+        skip_missing: Leave out subjects without positions, and views without a readable video, or whose length or
+            positions do not fit, instead of failing.
         jobs: Threads; by default, one per core.
         dataset: Name of the data. The known bad sequences are only left out of "human36m".
         synthetic: Whether the frames are drawn; whatever is trained on them says so.
 
     Raises:
         ConvertError: If the files are not as described, or there is nothing to convert.
+        BusyError: If another process converts into the target.
     """
     clips = Clips(frames, stride, every, size, margin, codec, quality)
-    plan = make_plan(
-        source,
-        clips,
-        subjects=subjects,
-        validation=validation,
-        metadata=metadata,
-        keep_damaged=keep_damaged,
-        dataset=dataset,
-        synthetic=synthetic,
-    )
-    results = write_stores(plan, target, clips, skip_missing=skip_missing, jobs=jobs)
+    with owning(target):
+        plan = make_plan(
+            source,
+            clips,
+            subjects=subjects,
+            validation=validation,
+            metadata=metadata,
+            keep_damaged=keep_damaged,
+            dataset=dataset,
+            synthetic=synthetic,
+        )
+        results = write_stores(plan, target, clips, skip_missing=skip_missing, jobs=jobs)
     return {path: counts["clips"] for path, counts in results.items()}
 
 
@@ -119,7 +123,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--subjects", nargs="+", choices=(*TRAIN, *TEST), metavar="S", help="only these (default: all that are there)")
     add("--validation", choices=TRAIN, metavar="S", help="training subject that becomes val.h5 (default: none)")
     add("--keep-damaged", action="store_true", help="keep the three sequences of S9 that do not fit to their videos")
-    add("--skip-missing", action="store_true", help="leave out and name videos that are missing or unreadable")
+    add("--skip-missing", action="store_true", help="leave out and name subjects and videos that are of no use")
     add("--marks", type=Path, metavar="FILE", help="convert single photographs instead, as said above")
     add("--jobs", type=int, metavar="N", help="threads (default: one per core)")
 
@@ -142,13 +146,14 @@ def run(args: argparse.Namespace) -> None:
         print_summary({path: counts}, [note])
         return
     clips = Clips(args.frames, args.stride, args.every, args.size, args.margin, args.codec, quality_from(args))
-    plan = make_plan(
-        args.source,
-        clips,
-        subjects=args.subjects,
-        validation=args.validation,
-        metadata=args.metadata,
-        keep_damaged=args.keep_damaged,
-    )
-    results = write_stores(plan, args.target, clips, skip_missing=args.skip_missing, jobs=args.jobs)
+    with owning(args.target):
+        plan = make_plan(
+            args.source,
+            clips,
+            subjects=args.subjects,
+            validation=args.validation,
+            metadata=args.metadata,
+            keep_damaged=args.keep_damaged,
+        )
+        results = write_stores(plan, args.target, clips, skip_missing=args.skip_missing, jobs=args.jobs)
     print_summary(results, [*plan.notes, *(f"left out: {line}" for line in plan.dropped)])

@@ -123,14 +123,14 @@ class Pending:
 
 @dataclass(frozen=True)
 class Trouble:
-    """A view whose frames cannot be read."""
+    """A view whose frames cannot be read, or whose positions cannot be meant."""
 
     view: View
     reason: str
 
 
 class UndecodableError(Exception):
-    """Views whose frames cannot be read, with the reason of each."""
+    """Views that cannot be converted, with the reason of each."""
 
     def __init__(self, troubles: Mapping[str, str]) -> None:
         super().__init__(troubles)
@@ -183,8 +183,7 @@ def write_split(
         patient: Go on after frames that cannot be read, to find all of them.
 
     Raises:
-        UndecodableError: If frames cannot be read; the store is as it was before.
-        ConvertError: If a clip has joints behind the camera or far outside the picture.
+        UndecodableError: If frames cannot be read, or positions cannot be meant; the store is as it was before.
     """
     total = sum(len(clips.starts(view.count)) for view in views)
     troubles: dict[str, str] = {}
@@ -239,18 +238,10 @@ def _finished(item: Pending | Trouble, clips: Clips) -> tuple[np.ndarray | bytes
         return item
     view, joints = item.view, item.joints
     name = f"{view.name}/{item.start:06d}"
-    if joints[..., 2].min() <= 0:
-        raise ConvertError(f"{view.positions}: {name} has a joint behind the camera; wanted mm in the world's axes")
-    extents = np.ptp(joints, axis=1).max(axis=-1)
-    if extents.min() < SIZE_MM[0] or extents.max() > SIZE_MM[1]:
-        raise ConvertError(
-            f"{view.positions}: {name} has a person {extents.min():.4g} to {extents.max():.4g} mm large; wanted mm, "
-            f"and {SIZE_MM[0]:g} to {SIZE_MM[1]:g} of them"
-        )
-    points = view.camera.project(joints)
-    square = square_around(points, clips)
-    if square[2] > LARGEST_WINDOW:
-        raise ConvertError(f"{view.positions}: {name} has joints over {square[2]} px, which cannot be meant")
+    aimed = _aim(view.camera, joints, clips)
+    if isinstance(aimed, str):
+        return Trouble(view, f"{view.positions}: {name} {aimed}")
+    points, square = aimed
     try:
         pixels = cut_frames((getter() for getter in item.getters), square, clips)
     except FrameError as error:
@@ -266,6 +257,25 @@ def _finished(item: Pending | Trouble, clips: Clips) -> tuple[np.ndarray | bytes
         "points": in_crop(points, square, clips.size),
     }
     return pixels, labels
+
+
+def _aim(
+    camera: Camera, joints: Float64[np.ndarray, "t 17 3"], clips: Clips
+) -> tuple[Float64[np.ndarray, "t 17 2"], tuple[int, int, int]] | str:
+    """Where a clip's joints, in camera axes, are seen, and the square around them; or why they cannot be meant."""
+    if joints[..., 2].min() <= 0:
+        return "has a joint behind the camera; wanted mm in the world's axes"
+    extents = np.ptp(joints, axis=1).max(axis=-1)
+    if extents.min() < SIZE_MM[0] or extents.max() > SIZE_MM[1]:
+        return (
+            f"has a person {extents.min():.4g} to {extents.max():.4g} mm large; wanted mm, and {SIZE_MM[0]:g} to "
+            f"{SIZE_MM[1]:g} of them"
+        )
+    points = camera.project(joints)
+    square = square_around(points, clips)
+    if square[2] > LARGEST_WINDOW:
+        return f"has joints over {square[2]} px, which cannot be meant"
+    return points, square
 
 
 def _in_order(

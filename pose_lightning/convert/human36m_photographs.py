@@ -13,10 +13,11 @@ from jaxtyping import Float64
 from scipy.optimize import least_squares
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import QUALITY, decode
+from pose_lightning.convert.crops import LARGEST_WINDOW, QUALITY, decode
 from pose_lightning.convert.human36m_clips import Clips, cut_frames, in_crop, pose_labels, square_around
 from pose_lightning.convert.human36m_sources import Camera, read_metadata
 from pose_lightning.convert.people import hash_files
+from pose_lightning.convert.staging import owning, staged
 from pose_lightning.joints import H36M
 from pose_lightning.store import Codec, StoreWriter
 
@@ -188,9 +189,17 @@ def write(
         The store, its counts, and how well the cameras fit.
 
     Raises:
-        ConvertError: If a file is missing or not in its form.
+        ConvertError: If a file is missing or not in its form, or a person cannot be where the marks say.
+        BusyError: If another process converts into the target.
     """
     clips = Clips(frames=1, stride=1, every=1, size=size, margin=margin, codec=codec, quality=quality)
+    with owning(target):
+        return _write(source, target, marks, metadata, clips)
+
+
+def _write(
+    source: Path, target: Path, marks: Path, metadata: Path | None, clips: Clips
+) -> tuple[Path, dict[str, int], str]:
     marked = dict(sorted(read_marks(marks).items()))
     joints = {name: read_joints(source / f"{name}.csv") for name in marked}
     lens = None if metadata is None else usual_lens(metadata)
@@ -209,9 +218,12 @@ def write(
     attrs = _attrs(clips, note) | {"counts": counts}
     if absent := [path for path in files if not path.is_file()]:
         raise ConvertError(f"{absent[0]} is missing")
-    with StoreWriter(
-        store, codec=codec, attrs=attrs | {"sources": hash_files(files)}, shape=(1, size, size, 3)
-    ) as writer:
+    attrs["sources"] = hash_files(files)
+    shape = (1, clips.size, clips.size, 3)
+    with (
+        staged(target, [store.name]) as unfinished,
+        StoreWriter(unfinished / store.name, codec=clips.codec, attrs=attrs, shape=shape) as writer,
+    ):
         for name, camera in cameras.items():
             writer.append(*_clip(source / f"{name}.jpg", joints[name], camera, clips))
     return store, counts, note
@@ -226,6 +238,11 @@ def _clip(
         raise ConvertError(f"{path} cannot be decoded: {error}") from error
     points = camera.project(joints[None])
     square = square_around(points, clips)
+    beyond = (points.max(axis=(0, 1)) <= -0.5) | (points.min(axis=(0, 1)) >= np.array(picture.shape[1::-1]) - 0.5)
+    if square[2] > LARGEST_WINDOW or beyond.any():
+        raise ConvertError(
+            f"{path}: by its marks the person is wholly outside the photograph, or {square[2]} px large; mend the marks"
+        )
     labels = {
         "name": path.stem,
         "subject": "",

@@ -1,10 +1,6 @@
 """Which views of Human3.6M become which clips of which store, and which are left out."""
 
-import fcntl
-import os
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,6 +13,7 @@ from pose_lightning.convert.crops import LISTED
 from pose_lightning.convert.human36m_clips import Clips, UndecodableError, View, write_split
 from pose_lightning.convert.human36m_frames import FrameError, open_frames
 from pose_lightning.convert.human36m_sources import CAMERAS, Found, Metadata, find, read_metadata, read_positions
+from pose_lightning.convert.staging import owning, staged
 
 TRAIN: Final = ("S1", "S5", "S6", "S7", "S8")
 TEST: Final = ("S9", "S11")
@@ -32,9 +29,6 @@ learnable-triangulation-pytorch names them Greeting-2, SittingDown-2 and Waiting
 numbers of metadata.xml's `mapping`; these are the file names there. MHFormer issue 92 lists the same files.
 """
 
-STAGING: Final = "unfinished"
-"""Folder below the target; stores of two conversions must never stand beside each other."""
-
 MOST_FRAMES_APART: Final = 10
 """By how many frames a video and its positions may differ in length; the official ones do by up to 7."""
 
@@ -47,7 +41,7 @@ class Plan:
         splits: Split -> its views, in the order in which they are stored; without those in `troubles`.
         attrs: Of every store.
         dropped: Sequences and views that are left out, with the reason of each.
-        troubles: View -> why it cannot be converted.
+        troubles: View, subject or folder -> why it cannot be converted.
         notes: What the user should know.
     """
 
@@ -80,6 +74,7 @@ def make_plan(
     for name, members in splits.items():
         for subject in members:
             _plan_subject(plan, plan.splits[name], subject, found, official, bad)
+    _plan_others(plan, source, found, subjects)
     if not any(plan.splits.values()):
         raise ConvertError(f"{source}: no sequence has both positions and frames{_first(plan.troubles)}")
     views = [view for views in plan.splits.values() for view in views]
@@ -191,6 +186,20 @@ def _plan_subject(
         plan.notes.append(f"{subject}: no positions of {', '.join(sorted(absent))}, which metadata.xml names")
 
 
+def _plan_others(plan: Plan, source: Path, found: Found, subjects: Sequence[str] | None) -> None:
+    """Add to the plan what lies below the source and is no part of a subject with positions."""
+    root = source.resolve()
+    plan.troubles |= {str(path.relative_to(root)): reason for path, reason in found.unread.items()}
+    silent = {subject: sum(who == subject for who, _, _ in found.frames) for subject, _, _ in found.frames}
+    for subject in sorted(silent.keys() - found.subjects):
+        if subject in (*TRAIN, *TEST) and (subjects is None or subject in subjects):
+            plan.troubles[subject] = (
+                f"{silent[subject]} videos, but no .cdf files in folders D3_Positions or D3_Positions_mono"
+            )
+    if others := sorted({*silent, *found.subjects} - {*TRAIN, *TEST}):
+        plan.notes.append(f"left out: {', '.join(others)}, none of the subjects of protocol 1")
+
+
 def _view(found: Found, key: tuple[str, str, str], official: Metadata, length: Callable[[Path], int]) -> View:
     subject, sequence, camera = key
     world, mono = found.positions.get((subject, sequence, "")), found.positions.get(key)
@@ -200,7 +209,10 @@ def _view(found: Found, key: tuple[str, str, str], official: Metadata, length: C
     if key not in found.frames:
         raise FrameError("has neither a video nor a folder of frames")
     frames = open_frames(found.frames[key])
-    labelled = length(positions)
+    try:
+        labelled = length(positions)
+    except ConvertError as error:
+        raise FrameError(str(error)) from error
     if abs(frames.count - labelled) > MOST_FRAMES_APART:
         raise FrameError(f"{frames.path} has {frames.count} frames, {positions} {labelled}")
     count = min(frames.count, labelled)
@@ -243,6 +255,7 @@ def write_stores(
     Raises:
         ConvertError: If there are troubles and `skip_missing` is false, or no clip is left, or the target has a store
             of an earlier conversion that this one does not replace.
+        BusyError: If another process converts into the target.
     """
     _check_jobs(jobs)
     for name, views in plan.splits.items():
@@ -250,23 +263,18 @@ def write_stores(
     if not any(plan.splits.values()):
         raise ConvertError(f"not one sequence is as long as a clip of {clips.frames} frames, {clips.stride} apart")
     _settle(plan, skip_missing=skip_missing)
-    with _alone(target) as staging:
+    with owning(target), staged(target, [f"{name}.h5" for name in plan.splits]) as unfinished:
         while True:
             try:
-                results = _write_all(plan, staging, target, clips, jobs=jobs, patient=skip_missing)
+                return _write_all(plan, unfinished, target, clips, jobs=jobs, patient=skip_missing)
             except UndecodableError as error:
                 # Rare, and every store must know what all of them leave out: begin again without these.
                 plan.troubles |= error.troubles
                 _settle(plan, skip_missing=skip_missing)
-            else:
-                break
-        for store in results:
-            (staging / store.name).replace(store)
-    return results
 
 
 def _write_all(
-    plan: Plan, staging: Path, target: Path, clips: Clips, *, jobs: int | None, patient: bool
+    plan: Plan, unfinished: Path, target: Path, clips: Clips, *, jobs: int | None, patient: bool
 ) -> dict[Path, dict[str, int]]:
     """Write the stores beside their places, and return the counts by place."""
     results: dict[Path, dict[str, int]] = {}
@@ -282,29 +290,9 @@ def _write_all(
             attrs["protocol"] = None  # nothing published was measured on them
         elif plan.dropped and plan.attrs["protocol"]:
             attrs["protocol"] = f"{plan.attrs['protocol']}; left out: {len(plan.dropped)} sequences or views"
-        write_split(staging / store.name, views, clips, attrs, jobs=jobs, patient=patient)
+        write_split(unfinished / store.name, views, clips, attrs, jobs=jobs, patient=patient)
         results[store] = counts
     return results
-
-
-@contextmanager
-def _alone(target: Path) -> Iterator[Path]:
-    """A folder below the target for stores that are not finished; one process at a time has it."""
-    target.mkdir(parents=True, exist_ok=True)
-    lock = os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    staging = target / STAGING
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ConvertError(f"{target} is being written by another process; wait for it or stop it") from None
-        shutil.rmtree(staging, ignore_errors=True)  # what a killed one left
-        try:
-            yield staging
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
-    finally:
-        os.close(lock)
 
 
 def _check_jobs(jobs: int | None) -> None:
@@ -325,14 +313,17 @@ def _settle(plan: Plan, *, skip_missing: bool) -> None:
         ConvertError: If there are any and `skip_missing` is false.
     """
     if plan.troubles and not skip_missing:
+        kind = "views" if all("/" in name for name in plan.troubles) else "subjects and views"
         raise ConvertError(
-            f"{len(plan.troubles)} views cannot be converted{_first(plan.troubles)}. --skip-missing leaves them out"
+            f"{len(plan.troubles)} {kind} cannot be converted{_first(plan.troubles)}. --skip-missing leaves them out"
         )
     if plan.troubles:
         plan.attrs["protocol"] = None
     plan.dropped += [f"{name}: {reason}" for name, reason in plan.troubles.items()]
     for name, views in plan.splits.items():
         plan.splits[name] = [view for view in views if view.name not in plan.troubles]
+    if not any(plan.splits.values()):
+        raise ConvertError(f"not one view is left{_first(plan.troubles)}")
     plan.troubles = {}
 
 

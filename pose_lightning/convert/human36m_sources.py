@@ -222,12 +222,14 @@ class Found:
         frames: .mp4 files, or folders of images where there is no video.
         metadata: Every metadata.xml.
         ignored: Folders of positions in other forms.
+        unread: Folder or link -> why it was not looked into.
     """
 
     positions: dict[View, Path] = field(default_factory=dict)
     frames: dict[View, Path] = field(default_factory=dict)
     metadata: list[Path] = field(default_factory=list)
     ignored: set[str] = field(default_factory=set)
+    unread: dict[Path, str] = field(default_factory=dict)
 
     @property
     def subjects(self) -> set[str]:
@@ -250,9 +252,15 @@ def find(source: Path) -> Found:
     found = Found()
     folders: dict[View, Path] = {}
     seen = set()
-    for name, children, files in os.walk(source.resolve(), followlinks=True):
+
+    def fail(error: OSError) -> None:
+        found.unread[Path(error.filename)] = f"cannot be listed: {error.strerror}"
+
+    for name, children, files in os.walk(source.resolve(), followlinks=True, onerror=fail):
         folder = Path(name)
         if (real := os.path.realpath(name)) in seen:  # a link may lead back up
+            if _subject(folder) != _subject(Path(real)):
+                found.unread[folder] = f"is a link to {real}, which was looked into already"
             children.clear()
             continue
         seen.add(real)
@@ -267,7 +275,9 @@ def find(source: Path) -> Found:
 
 
 def _add_file(found: Found, path: Path) -> None:
-    if path.name == METADATA:
+    if path.is_symlink() and not path.exists():
+        found.unread[path] = "is a link to nothing"
+    elif path.name == METADATA:
         found.metadata.append(path)
     elif path.suffix == ".mp4":
         if _VIEW.fullmatch(path.stem):
@@ -280,15 +290,20 @@ def _add_file(found: Found, path: Path) -> None:
             found.ignored.add(kind)
 
 
+def _subject(path: Path) -> str | None:
+    """The subject that a path names last."""
+    return next((match[1] for part in reversed(path.parts) if (match := _SUBJECT.fullmatch(part))), None)
+
+
 def _add(views: dict[View, Path], stem: str, path: Path) -> None:
     if stem.startswith("_ALL"):
         return
-    subjects = [match[1] for part in path.parts if (match := _SUBJECT.fullmatch(part))]
-    if not subjects:
+    subject = _subject(path)
+    if subject is None:
         raise ConvertError(f"{path}: no part of the path names the subject (`S9`)")
     matched = _VIEW.fullmatch(stem)
     name, camera = (matched[1], matched[2]) if matched else (stem, "")
-    view = subjects[-1], sequence_name(name, path), camera
+    view = subject, sequence_name(name, path), camera
     if view in views:
         raise ConvertError(f"{path} and {views[view]} are both of {'/'.join(view).rstrip('/')}; remove one")
     views[view] = path

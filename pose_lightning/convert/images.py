@@ -10,6 +10,8 @@ Listed in TARGET/activity/left_out.csv and left out:
 - of pictures of one class that are the same, exactly or nearly, all but the first by name;
 - pictures that are the same in several classes: all of them, as their class is in doubt.
 
+Linked folders inside a class folder are not followed: they are an error, unless --skip-missing lists them instead.
+
 Pictures that are alike without being the same never come into different splits.
 """
 
@@ -24,6 +26,7 @@ import numpy as np
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.activities import (
+    FOLDER,
     NO_VIDEO,
     UNKNOWN,
     Pictures,
@@ -40,6 +43,7 @@ from pose_lightning.convert.groups import ALIKE, SAME, Fingerprints, alike, near
 from pose_lightning.convert.people import by_first_appearance
 from pose_lightning.convert.pictures import RULE, check_shorter_side, read_picture
 from pose_lightning.convert.splits import Division, Shares, absent_classes, divide
+from pose_lightning.convert.staging import owning
 
 SPLIT_WORDS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 GROUPS: Final = f"whole groups of pictures that are alike ({ALIKE}; and so on from picture to picture)"
@@ -49,6 +53,9 @@ VALIDATION: Final = 0.1
 TEST: Final = 0.2
 BAD_NAME: Final = "unreadable: its name is no valid Unicode"
 EXACT: Final = "duplicate"
+LINKED: Final = "linked folder"
+BROKEN: Final = "link to nothing"
+UNLISTED: Final = "folder that cannot be listed"
 NEAR: Final = "near duplicate"
 IN_DOUBT: Final = "the same picture in another class"
 SHORTER_SIDE: Final = 320
@@ -61,6 +68,7 @@ class ImagesPlan:
     pictures: Pictures
     division: Division
     notes: list[str]
+    troubles: list[Trouble]
 
 
 def find(source: Path) -> Pictures:
@@ -80,7 +88,7 @@ def find(source: Path) -> Pictures:
             f"--source {source}: {', '.join(folders)} are splits, not classes; give one of them, or put their class "
             "folders together: the stores are divided anew"
         )
-    names = [name for folder in folders for name in sorted(_files(source, folder))]
+    names = [name for folder in folders for name in sorted(_files(source, folder, []))]
     if not names:
         raise ConvertError(f"--source {source}: not one file in {', '.join(folders)}")
     text = np.array(names, dtype=np.str_)
@@ -88,40 +96,81 @@ def find(source: Path) -> Pictures:
     return Pictures(text, category, np.full_like(text, UNKNOWN), np.full(len(text), NO_VIDEO))
 
 
-def _files(source: Path, folder: str) -> list[str]:
-    """Files below a class folder, at any depth, relative to `source`; hidden ones are not meant."""
+def _files(source: Path, folder: str, unread: list[Trouble]) -> list[str]:
+    """Files below a class folder, at any depth, relative to `source`; hidden ones are not meant.
+
+    Folders that are not looked into are added to `unread`.
+    """
+
+    def fail(error: OSError) -> None:
+        unread.append(Trouble(Path(error.filename).relative_to(source).as_posix(), f"{UNLISTED}: {error.strerror}"))
+
     found = []
-    for place, folders, files in os.walk(source / folder):
+    for place, folders, names in os.walk(source / folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
         below = Path(place).relative_to(source)
-        found += [(below / name).as_posix() for name in files if not name.startswith(HIDDEN)]
+        unread += [Trouble((below / name).as_posix(), LINKED) for name in folders if (Path(place) / name).is_symlink()]
+        found += [(below / name).as_posix() for name in names if not name.startswith(HIDDEN)]
     return found
 
 
-def plan(source: Path, target: Path, shares: Shares) -> ImagesPlan:
+def find_unread(source: Path) -> list[Trouble]:
+    """Folders of classes, and below them, that `find` does not look into."""
+    unread: list[Trouble] = []
+    for path in sorted(source.iterdir()):
+        if path.is_dir() and not path.name.startswith(HIDDEN):
+            _files(source, path.name, unread)
+        elif path.is_symlink() and not path.exists():
+            unread.append(Trouble(path.name, BROKEN))
+    return unread
+
+
+def plan(source: Path, target: Path, shares: Shares, *, skip_missing: bool = False) -> ImagesPlan:
     """Look at every picture, find those that are the same, list what is left out, and divide the others.
 
     Raises:
-        ConvertError: If there are no class folders, fewer than two classes are left, or a split would be empty.
+        ConvertError: If there are no class folders, fewer than two classes are left, or a split would be empty; or if
+            folders cannot be looked into, and `skip_missing` is false.
     """
     pictures = find(source)
+    unread = find_unread(source)
+    if unread and not skip_missing:
+        report(report_path(target), unread)
+        some = ", ".join(f"{trouble.name} ({trouble.reason})" for trouble in unread[:LISTED])
+        more = ", ..." if len(unread) > LISTED else ""
+        raise ConvertError(
+            f"--source {source}: {len(unread)} folders are not looked into: {some}{more}. All are listed in "
+            f"{report_path(target)}; put their pictures in their place, or leave them out by --skip-missing"
+        )
     classes = np.unique(pictures.category).tolist()
     troubles = [Trouble(name, BAD_NAME) for name in pictures.name.tolist() if not _is_unicode(name)]
     pictures = _without(pictures, troubles, "unreadable")
+    for trouble in unread:
+        pictures = _without(pictures, [trouble], trouble.reason.partition(":")[0])
     prints, unreadable = survey(pictures, source, read_picture)
     pictures = _without(pictures, unreadable, "unreadable")
     twins = find_twins(pictures, prints)
     prints = prints.take(~np.isin(pictures.name, [twin.name for twin in twins]))
     for reason in (NEAR, EXACT, IN_DOUBT):
         pictures = _without(pictures, [twin for twin in twins if twin.reason == reason], reason)
-    troubles += unreadable + twins
-    report(target, troubles)
+    troubles += unread + unreadable + twins
     if len(left := np.unique(pictures.category).tolist()) < 2:
+        if troubles:
+            report(report_path(target), troubles)
         found = " and ".join(left) or "no class"
         raise ConvertError(f"--source {source}: usable pictures are in {found} only{_see(target)}")
     group = by_first_appearance(alike(prints))
     division = divide(pictures.name.tolist(), pictures.category.tolist(), group, shares, what=GROUPS)
-    return ImagesPlan(pictures, division, _notes(pictures, division, classes))
+    return ImagesPlan(pictures, division, [*_notes(pictures, division, classes), *_loose(source)], troubles)
+
+
+def _loose(source: Path) -> list[str]:
+    """A note on files beside the class folders."""
+    names = [path.name for path in sorted(source.iterdir()) if path.is_file() and not path.name.startswith(HIDDEN)]
+    if not names:
+        return []
+    some = f"{', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''}"
+    return [f"left out: {len(names):,} files beside the class folders, which are of no class: {some}"]
 
 
 def _see(target: Path) -> str:
@@ -181,14 +230,24 @@ def _notes(pictures: Pictures, division: Division, classes: Sequence[str]) -> li
     return notes
 
 
-def convert(source: Path, target: Path, shares: Shares, *, shorter_side: int = SHORTER_SIDE) -> None:
+def convert(
+    source: Path, target: Path, shares: Shares, *, shorter_side: int = SHORTER_SIDE, skip_missing: bool = False
+) -> None:
     """Write TARGET/activity/{train,val,test}.h5 and print what was written.
 
     Raises:
         ConvertError: As `plan`.
+        BusyError: If another process converts into the same folder.
     """
     check_shorter_side(shorter_side)
-    found = plan(source, target, shares)
+    if not source.is_dir():
+        raise ConvertError(f"--source {source}: no such folder")
+    with owning(target / FOLDER):
+        _convert(source, target, shares, shorter_side=shorter_side, skip_missing=skip_missing)
+
+
+def _convert(source: Path, target: Path, shares: Shares, *, shorter_side: int, skip_missing: bool) -> None:
+    found = plan(source, target, shares, skip_missing=skip_missing)
     tags = find_tags(found.pictures.activity.tolist(), 1)  # folders have categories, and no activities
     attrs = {
         "dataset": source.resolve().name,
@@ -198,7 +257,8 @@ def convert(source: Path, target: Path, shares: Shares, *, shorter_side: int = S
         "pixel_rule": RULE,
     }
     encode = encoder(source, read_picture, shorter_side)
-    print_summary(write(found.pictures, found.division, tags, target, attrs=attrs, encode=encode), found.notes)
+    counts = write(found.pictures, found.division, tags, target, attrs=attrs, encode=encode, troubles=found.troubles)
+    print_summary(counts, found.notes)
     if report_path(target).exists():
         print(report_path(target))
 
@@ -222,6 +282,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"held out to choose the checkpoint by ({VALIDATION}); not with --folds",
     )
     parser.add_argument("--folds", type=int, default=0, metavar="K", help="for cross-validation, in place of val.h5")
+    parser.add_argument("--skip-missing", action="store_true", help="leave out and list linked and unreadable folders")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="another seed holds out other pictures (0)")
 
 
@@ -231,4 +292,4 @@ def run(args: argparse.Namespace) -> None:
         raise ConvertError("--validation and --folds exclude each other: each fold is validation once")
     validation = VALIDATION if args.validation is None else args.validation
     shares = Shares(test=args.test, validation=validation, folds=args.folds, seed=args.seed)
-    convert(args.source, args.target, shares, shorter_side=args.shorter_side)
+    convert(args.source, args.target, shares, shorter_side=args.shorter_side, skip_missing=args.skip_missing)

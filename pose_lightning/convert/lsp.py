@@ -22,6 +22,7 @@ import numpy as np
 import xxhash
 from jaxtyping import Float64, UInt64
 
+from pose_lightning import files
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import (
     LISTED,
@@ -31,11 +32,14 @@ from pose_lightning.convert.crops import (
     in_threads,
     pixels_from,
     print_summary,
+    report_path,
     write_split,
 )
 from pose_lightning.convert.people import People, check_people, empty_joints, hash_files, read_mat
+from pose_lightning.convert.staging import owning, staged
 from pose_lightning.joints import LSP, LSP_TO_MPII
 
+REPORT: Final = "missing.txt"
 BOX_MARGIN: Final = 1.25
 SMALLEST_BOX: Final = 32.0  # px; a person all of whose labelled joints coincide still needs a window
 FEWEST_JOINTS: Final = 2
@@ -107,8 +111,10 @@ def read_joints(path: Path) -> _Set:
         labelled, visible = np.ones_like(finite), flag == 0
         text = "all joints labelled; flag 1 = occluded"
     if (labelled & ~finite).any():
-        row = int((labelled & ~finite).any(axis=1).argmax())
-        raise ConvertError(f"{path}: a labelled joint of person {row + 1} is not finite")
+        persons = np.flatnonzero((labelled & ~finite).any(axis=1)) + 1
+        raise ConvertError(
+            f"{path}: a labelled joint of person {persons[0]} is not finite ({len(persons)} persons are like that)"
+        )
     dataset = "lspet" if extended else "lsp"
     return _Set(dataset, 5 if extended else 4, coordinates - SOURCE_ORIGIN[dataset][0], labelled, visible, text)
 
@@ -224,6 +230,13 @@ def convert(
         ConvertError: If a file cannot be read, photographs are missing and `pixels.skip_missing` is false, or there is
             a `test.h5` of an earlier conversion, whose persons this one would train on.
     """
+    with owning(target):
+        return _convert(source, target, pixels, validation=validation, test=test, seed=seed)
+
+
+def _convert(
+    source: Path, target: Path, pixels: Pixels, *, validation: float, test: float, seed: int
+) -> dict[Path, dict[str, int] | None]:
     if not test and (target / "test.h5").exists():
         raise ConvertError(
             f"{target / 'test.h5'} is of an earlier conversion with --test, and this one would train on its persons; "
@@ -236,7 +249,8 @@ def convert(
     pixels = replace(pixels, images=images)
     photographs = list(in_threads(lambda name: _look(images / name), people.image.tolist(), title="photographs"))
     found = np.array([photograph.trouble is None for photograph in photographs])
-    missing = _report(target, source, people, photographs, skip=pixels.skip_missing)
+    troubles = _troubles(people, photographs)
+    _check(target, source, people, troubles, skip=pixels.skip_missing)
     left = people.take(found)
     readable = [photograph for photograph in photographs if photograph.trouble is None]
     leaders = group_alike(np.array([photograph.dhash for photograph in readable], dtype=np.uint64))
@@ -244,39 +258,49 @@ def convert(
     outside = _outside(left, np.array([photograph.size for photograph in readable]))
     shares = {"val": validation, **({"test": test} if test else {})}
     attrs = _attrs(joints, source, pixels, shares, seed)
-    attrs["left_out"] = {"without_photograph": missing, "too_few_joints": too_few}
+    attrs["left_out"] = {"without_photograph": len(troubles), "too_few_joints": too_few}
     splits = held_out(left.group, shares, seed)
     splits["train"] = ~np.logical_or.reduce(list(splits.values()))
     results: dict[Path, dict[str, int] | None] = {}
-    for split, rows in splits.items():
-        path = target / f"{split}.h5"
-        part = left.take(rows)
-        counts = {
-            "joints_outside_image": int(outside[rows].sum()),
-            "similar_photographs": int((np.bincount(left.group)[part.group] > 1).sum()),
-        }
-        results[path] = write_split(path, part, pixels, attrs | {"split": split, "counts": counts})
+    stores = {split: target / f"{split}.h5" for split in splits}
+    names = [path.name for store in stores.values() for path in (store, report_path(store))]
+    with staged(target, [*names, REPORT]) as unfinished:
+        for split, rows in splits.items():
+            part = left.take(rows)
+            counts = {
+                "joints_outside_image": int(outside[rows].sum()),
+                "similar_photographs": int((np.bincount(left.group)[part.group] > 1).sum()),
+            }
+            own = attrs | {"split": split, "counts": counts}
+            results[stores[split]] = write_split(stores[split], part, pixels, own, unfinished=unfinished)
+        if troubles:
+            _report(unfinished / REPORT, troubles)
     return results
 
 
-def _report(target: Path, source: Path, people: People, photographs: list[_Photograph], *, skip: bool) -> int:
-    """List photographs that cannot be used in TARGET/missing.txt; return how many there are."""
-    troubles = [
-        (str(name), photo.trouble) for name, photo in zip(people.image, photographs, strict=True) if photo.trouble
-    ]
-    report = target / "missing.txt"
-    if not troubles:
-        report.unlink(missing_ok=True)
-        return 0
-    target.mkdir(parents=True, exist_ok=True)
-    report.write_text("".join(f"{name}\t{reason}\n" for name, reason in troubles))
-    some = ", ".join(f"{name} ({reason})" for name, reason in troubles[:LISTED])
+def _troubles(people: People, photographs: list[_Photograph]) -> dict[str, str]:
+    """Photograph -> reason, of those that cannot be used."""
+    return {str(name): photo.trouble for name, photo in zip(people.image, photographs, strict=True) if photo.trouble}
+
+
+def _report(path: Path, troubles: Mapping[str, str]) -> None:
+    files.write_text(path, "".join(f"{name}\t{reason}\n" for name, reason in troubles.items()))
+
+
+def _check(target: Path, source: Path, people: People, troubles: Mapping[str, str], *, skip: bool) -> None:
+    """List photographs that cannot be used in TARGET/missing.txt where that is an error.
+
+    Raises:
+        ConvertError: If there are any and `skip` is false, or no other is left.
+    """
+    if not troubles or (skip and len(troubles) < len(people)):
+        return
+    _report(target / REPORT, troubles)
+    some = ", ".join(f"{name} ({reason})" for name, reason in list(troubles.items())[:LISTED])
     text = f"{source}: {len(troubles)} of {len(people)} photographs are missing or undecodable: {some}"
     if not skip:
-        raise ConvertError(f"{text}. All are listed in {report}; --skip-missing leaves their persons out")
-    if len(troubles) == len(people):
-        raise ConvertError(f"{text}: not one is left")
-    return len(troubles)
+        raise ConvertError(f"{text}. All are listed in {target / REPORT}; --skip-missing leaves their persons out")
+    raise ConvertError(f"{text}: not one is left")
 
 
 def _outside(people: People, sizes: np.ndarray) -> np.ndarray:
@@ -330,6 +354,6 @@ def run(args: argparse.Namespace) -> None:
         "the person box comes from the labelled joints: privileged, a detector would not have it",
         f"{without} persons have no head size (neck or head top unlabelled): they train, but have no PCKh",
     ]
-    if (report := args.target / "missing.txt").exists():
+    if (report := args.target / REPORT).exists():
         notes.append(f"{sum(1 for _ in report.open())} photographs are missing or undecodable and left out: {report}")
     print_summary(results, notes)

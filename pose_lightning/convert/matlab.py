@@ -12,16 +12,21 @@ def items_of(value: Any) -> list[Any]:
     return list(value.ravel()) if isinstance(value, np.ndarray) else [value]
 
 
-def number_of(value: Any) -> float | None:
-    """A scalar, whatever it is wrapped in; None where it is empty or no finite number."""
+def scalar_of(value: Any) -> float | None:
+    """A scalar, whatever it is wrapped in; None where it is empty or no number."""
     items = [item for item in items_of(value) if item is not None]
     if len(items) != 1:
         return None
     try:
-        number = float(items[0])
+        return float(items[0])
     except (TypeError, ValueError):
         return None
-    return number if np.isfinite(number) else None
+
+
+def number_of(value: Any) -> float | None:
+    """A finite scalar, whatever it is wrapped in; None where it is empty or no such number."""
+    number = scalar_of(value)
+    return number if number is not None and np.isfinite(number) else None
 
 
 def text_of(value: Any) -> str:

@@ -30,7 +30,14 @@ import numpy as np
 import xxhash
 
 from pose_lightning.convert import ConvertError, mpii_activities
-from pose_lightning.convert.crops import Pixels, add_pixel_arguments, pixels_from, print_summary, write_split
+from pose_lightning.convert.crops import (
+    Pixels,
+    add_pixel_arguments,
+    pixels_from,
+    print_summary,
+    report_path,
+    write_split,
+)
 from pose_lightning.convert.mpii_sources import (
     Form,
     Source,
@@ -39,7 +46,8 @@ from pose_lightning.convert.mpii_sources import (
     read_list,
     read_source,
 )
-from pose_lightning.convert.people import People, by_first_appearance, check_people, hash_files
+from pose_lightning.convert.people import People, by_first_appearance, check_names, hash_files
+from pose_lightning.convert.staging import owning, staged
 
 RANK: Final[tuple[Form, ...]] = ("matlab", "bearpaw", "hrnet", "newell")
 """Whose coordinates are taken: from the form that says most to the one that says least."""
@@ -50,6 +58,7 @@ SAME_HEAD: Final = 0.1  # px
 SCALE_CONVENTION: Final = "box = 200 px x 1.25 x MPII scale, centred at objpos + (0, 15 x MPII scale)"
 VIDEO_RULE: Final = "whole videos (frames without a video: whole images), {share:g} of them, by xxh3-64 of their number"
 NAMED_ACTIVITY_NONE: Final = "[]"
+FOLDER: Final = "pose"
 
 
 @dataclass(frozen=True)
@@ -136,7 +145,7 @@ def _joined(sources: list[Source]) -> Source:
     columns = ("number", "joints", "labelled", "visible", "center", "box", "head_size")
     rows: dict[str, Any] = {column: np.concatenate([getattr(part, column) for part in people]) for column in columns}
     joined = replace(people[0], image=image, group=by_first_appearance(image), **rows)
-    check_people(joined, " and ".join(str(source.path) for source in sources))
+    check_names(joined, " and ".join(str(source.path) for source in sources))
     left_out = {
         key: sum(source.left_out.get(key, 0) for source in sources) for source in sources for key in source.left_out
     }
@@ -311,16 +320,22 @@ def write(
         synthetic: Whether the photographs are drawn; whatever is trained on them says so.
 
     Raises:
-        ConvertError: If photographs are missing or undecodable and `pixels.skip_missing` is false; or if none is left.
+        ConvertError: If photographs are missing or undecodable, or annotations of persons cannot be meant, and
+            `pixels.skip_missing` is false; or if no person is left.
+        BusyError: If another process converts into the same folder.
     """
     common = {"synthetic": synthetic, "crop_size": pixels.crop, "box_in_crop": pixels.box_in_crop}
     results: dict[Path, dict[str, int] | None] = {}
-    # The small split first: what fails, fails early.
-    for name, people in sorted(annotations.splits.items(), key=lambda item: len(item[1])):
-        store = target / "pose" / f"{name}.h5"
-        results[store] = write_split(store, people, pixels, {**annotations.attrs, **common, "split": name})
-    if not any(results.values()):
-        raise ConvertError(f"{pixels.images}: not one of the photographs is there and readable")
+    folder = target / FOLDER
+    stores = {name: folder / f"{name}.h5" for name in annotations.splits}
+    names = [path.name for store in stores.values() for path in (store, report_path(store))]
+    with owning(folder), staged(folder, names) as unfinished:
+        # The small split first: what fails, fails early.
+        for name, people in sorted(annotations.splits.items(), key=lambda item: len(item[1])):
+            attrs = {**annotations.attrs, **common, "split": name}
+            results[stores[name]] = write_split(stores[name], people, pixels, attrs, unfinished=unfinished)
+        if not any(results.values()):
+            raise ConvertError(f"{pixels.images}: not one of the photographs is there and readable")
     return results
 
 
@@ -349,6 +364,12 @@ def run(args: argparse.Namespace) -> None:
     if args.annotations is None and args.activities is None:
         raise ConvertError("give --annotations FILE, --activities FILE, or both")
     mpii_activities.check_arguments(args)
+    folders = {FOLDER: args.annotations, mpii_activities.FOLDER: args.activities}
+    with owning(*(args.target / name for name, given in folders.items() if given is not None)):
+        _convert(args)
+
+
+def _convert(args: argparse.Namespace) -> None:
     annotations = None
     if args.annotations is not None:
         annotations = read_annotations(

@@ -12,6 +12,7 @@ from jaxtyping import Int64
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.activities import (
+    FOLDER,
     LISTED,
     NO_VIDEO,
     UNKNOWN,
@@ -31,6 +32,7 @@ from pose_lightning.convert.mpii_sources import detect_form
 from pose_lightning.convert.people import People, by_first_appearance, hash_files
 from pose_lightning.convert.pictures import check_shorter_side, read_as_stored
 from pose_lightning.convert.splits import NO_FOLD, Division, Shares, absent_classes, divide
+from pose_lightning.convert.staging import owning
 
 Unit = Literal["videos", "images", "newell"]
 
@@ -53,6 +55,7 @@ class ActivityPlan:
     tags: Tags
     attrs: Mapping[str, Any]
     notes: list[str]
+    troubles: list[Trouble]
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ def plan(
     Args:
         source: activities.csv or the official .mat.
         settings: How the store is made.
-        target: Folder of the data set; gets the list of pictures that are left out.
+        target: Folder of the data set; gets the list of pictures that are left out where that is an error.
         matlab: The official .mat, for the videos of a csv's pictures.
         split_images: Split -> its images, where the annotations say so.
         files: Further files that this is made from.
@@ -112,11 +115,9 @@ def plan(
     unit = _unit(pictures, settings, split_images)
     if unit == "newell":
         pictures = _in_splits(pictures, split_images or {})
-    prints = None
+    prints, troubles = None, list[Trouble]()
     if settings.images is not None:
-        pictures, prints = _seen(pictures, settings.images, target, skip_missing=settings.skip_missing)
-    else:
-        report(target, [])
+        pictures, prints, troubles = _seen(pictures, settings.images, target, skip_missing=settings.skip_missing)
     division = _divided(pictures, prints, unit, settings.shares, split_images or {})
     tags = find_tags(pictures.activity.tolist(), settings.min_count)
     attrs = {
@@ -125,14 +126,17 @@ def plan(
         "sources": hash_files(dict.fromkeys([source, *([matlab] if matlab else []), *files])),
         "shorter_side": None if settings.images is None else settings.shorter_side,
     }
-    return ActivityPlan(pictures, division, tags, attrs, _notes(pictures, division, tags))
+    return ActivityPlan(pictures, division, tags, attrs, _notes(pictures, division, tags), troubles)
 
 
 def write_plan(plan: ActivityPlan, settings: ActivitySettings, target: Path) -> dict[Path, dict[str, int] | None]:
     """Write TARGET/activity/{train,val,test}.h5 and return each store's counts."""
     folder = settings.images
     encode = None if folder is None else encoder(folder, read_as_stored, settings.shorter_side)
-    return write(plan.pictures, plan.division, plan.tags, target, attrs=plan.attrs, encode=encode)
+    with owning(target / FOLDER):
+        return write(
+            plan.pictures, plan.division, plan.tags, target, attrs=plan.attrs, encode=encode, troubles=plan.troubles
+        )
 
 
 def _unit(pictures: Pictures, settings: ActivitySettings, split_images: Mapping[str, Iterable[str]] | None) -> Unit:
@@ -172,15 +176,17 @@ def _in_splits(pictures: Pictures, split_images: Mapping[str, Iterable[str]]) ->
     return pictures.without("in_no_split_of_the_annotations", ~np.isin(pictures.name, names))
 
 
-def _seen(pictures: Pictures, folder: Path, target: Path, *, skip_missing: bool) -> tuple[Pictures, Fingerprints]:
-    """The pictures that can be decoded, and their fingerprints.
+def _seen(
+    pictures: Pictures, folder: Path, target: Path, *, skip_missing: bool
+) -> tuple[Pictures, Fingerprints, list[Trouble]]:
+    """The pictures that can be decoded, their fingerprints, and what is wrong with the others.
 
     Raises:
         ConvertError: If there are others, and `skip_missing` is false; or if none is left.
     """
     prints, troubles = survey(pictures, folder, read_as_stored)
-    report(target, troubles)
     if troubles and not skip_missing:
+        report(report_path(target), troubles)
         raise ConvertError(
             f"{folder}: {len(troubles)} of {len(pictures)} photographs are missing or undecodable: "
             f"{_some(troubles)}. All are listed in {report_path(target)}; --skip-missing leaves them out"
@@ -188,7 +194,7 @@ def _seen(pictures: Pictures, folder: Path, target: Path, *, skip_missing: bool)
     if len(troubles) == len(pictures):
         raise ConvertError(f"{folder}: not one of the photographs is there and readable: {_some(troubles)}")
     gone = [trouble.name for trouble in troubles]
-    return pictures.without("missing_or_undecodable", np.isin(pictures.name, gone)), prints
+    return pictures.without("missing_or_undecodable", np.isin(pictures.name, gone)), prints, troubles
 
 
 def _some(troubles: Sequence[Trouble]) -> str:

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.matlab import items_of, number_of, text_of
-from pose_lightning.convert.people import People, by_first_appearance, check_people, empty_joints, read_mat
+from pose_lightning.convert.matlab import items_of, number_of, scalar_of, text_of
+from pose_lightning.convert.people import People, by_first_appearance, check_names, empty_joints, read_mat
 from pose_lightning.joints import MPII
 
 Form = Literal["matlab", "bearpaw", "hrnet", "newell"]
@@ -77,7 +77,7 @@ class _Rows:
 
     image: list[str] = field(default_factory=list)
     number: list[int] = field(default_factory=list)
-    joints: list[np.ndarray] = field(default_factory=list)  # (16, 2), NaN where unlabelled
+    joints: list[np.ndarray] = field(default_factory=list)  # (16, 2), NaN where unlabelled (`_marked`)
     visible: list[np.ndarray] = field(default_factory=list)
     center: list[Sequence[float]] = field(default_factory=list)
     scale: list[float] = field(default_factory=list)
@@ -173,7 +173,7 @@ def is_adjusted(center: Float64[np.ndarray, "n 2"], scale: Float64[np.ndarray, "
     The official centres are whole pixels. After the adjustment y is y + 15 s, with 1.25 s beside it, so that
     y - 12 * (1.25 s) is whole again. In Newell's validation file all 2,958 are; in the JSON all 25,204 are as they are.
     """
-    known = center[:, 0] != -1
+    known = (center[:, 0] != -1) & np.isfinite(center).all(axis=1) & np.isfinite(scale)
     if not known.any():
         return None
     y, s = center[known, 1], scale[known]
@@ -207,7 +207,7 @@ def _source(
     if not adjusted:
         center, scale = center + np.stack([np.zeros(count), SHIFT * scale], axis=1), ENLARGEMENT * scale
     joints = np.stack(rows.joints).astype(np.float64) - 1
-    labelled = np.all(np.isfinite(joints), axis=2)
+    labelled = ~np.isnan(joints).any(axis=2)
     image = np.array(rows.image, dtype=np.str_)
     people = People(
         image=image,
@@ -223,7 +223,7 @@ def _source(
     )
     usable = (np.array(rows.center, dtype=np.float64)[:, 0] != -1) & labelled.any(axis=1)
     left_out = left_out | ({"without_center_or_joints": int((~usable).sum())} if not usable.all() else {})
-    check_people(people.take(usable), path)
+    check_names(people.take(usable), path)
     video = np.array(rows.video or [-1] * count, dtype=np.int64)
     split = np.array(rows.split or [""] * count, dtype=np.str_)
     return Source(path, form, people.take(usable), split[usable], video[usable], adjusted, occlusion, left_out)
@@ -251,12 +251,17 @@ def _read_newell(path: Path) -> _Rows:
     return _Rows(
         image=image,
         number=columns["person"].astype(np.int64).tolist() if "person" in columns else _running(image),
-        joints=list(np.where((parts != 0).any(axis=2, keepdims=True), parts, np.nan)),
+        joints=_marked(parts, (parts != 0).any(axis=2)),
         visible=list(columns["visible"] != 0 if "visible" in columns else np.ones(parts.shape[:2], dtype=bool)),
         center=columns["center"].tolist(),
         scale=columns["scale"].tolist(),
         head_size=columns["normalize"].tolist() if "normalize" in columns else [],
     )
+
+
+def _marked(joints: np.ndarray, labelled: np.ndarray) -> list[np.ndarray]:
+    """Joints (n, 16, 2) as `_Rows` has them: NaN where unlabelled, infinity where the file has no finite number."""
+    return list(np.where(labelled[..., None], np.where(np.isfinite(joints), joints, np.inf), np.nan))
 
 
 def _names(column: np.ndarray, path: Path) -> list[str]:
@@ -293,11 +298,11 @@ def _read_json(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
     return persons
 
 
-def _column(persons: list[dict[str, Any]], key: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    """One key of all persons as float64 (n, *shape), checked.
+def _measured(persons: list[dict[str, Any]], key: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    """One key of all persons as float64 (n, *shape); numbers that are not finite are left to `crops.write_split`.
 
     Raises:
-        ConvertError: If a person's are of another shape, or not finite numbers.
+        ConvertError: If a person's are no numbers, or of another shape.
     """
     values = [person[key] for person in persons]
     try:
@@ -305,19 +310,36 @@ def _column(persons: list[dict[str, Any]], key: str, shape: tuple[int, ...], pat
     except (TypeError, ValueError):
         column = np.empty(0)
     if column.shape != (len(persons), *shape) or not np.isfinite(column).all():
-        index = next(index for index, value in enumerate(values) if not _is_numbers(value, shape))
-        raise ConvertError(
-            f"{path}: person {index}: {key} is {str(values[index])[:80]}; wanted finite numbers of shape {shape}"
-        )
+        for index, value in enumerate(values):
+            if not _is_numbers(value, shape):
+                raise _not_numbers(path, index, key, value, shape)
     return column
 
 
+def _column(persons: list[dict[str, Any]], key: str, path: Path) -> np.ndarray:
+    """One key of all persons as float64 (n,).
+
+    Raises:
+        ConvertError: If a person's is no finite number.
+    """
+    column = _measured(persons, key, (), path)
+    if not np.isfinite(column).all():
+        index = int(np.argmin(np.isfinite(column)))
+        raise _not_numbers(path, index, key, persons[index][key], ())
+    return column
+
+
+def _not_numbers(path: Path, index: int, key: str, value: object, shape: tuple[int, ...]) -> ConvertError:
+    return ConvertError(f"{path}: person {index}: {key} is {str(value)[:80]}; wanted finite numbers of shape {shape}")
+
+
 def _is_numbers(value: object, shape: tuple[int, ...]) -> bool:
+    """Whether a value of JSON holds numbers of a shape; numpy takes null for NaN."""
     try:
-        array = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+        array = np.array(value, dtype=object)
+    except ValueError:
         return False
-    return array.shape == shape and bool(np.isfinite(array).all())
+    return array.shape == shape and all(isinstance(number, int | float) for number in array.ravel())
 
 
 def _read_bearpaw(path: Path) -> _Rows:
@@ -325,19 +347,19 @@ def _read_bearpaw(path: Path) -> _Rows:
     persons = _read_json(path, ("img_paths", "objpos", "scale_provided", "joint_self", "isValidation"))
     if not persons:
         return _Rows()
-    joints = _column(persons, "joint_self", (len(MPII), 3), path)
-    missing = (joints[..., :2] == 0).all(axis=2, keepdims=True)
+    joints = _measured(persons, "joint_self", (len(MPII), 3), path)
+    labelled = (joints[..., :2] != 0).any(axis=2)
     image = [str(person["img_paths"]) for person in persons]
     numbered = all("people_index" in person for person in persons)
-    number = (_column(persons, "people_index", (), path).astype(np.int64) - 1).tolist() if numbered else _running(image)
+    number = (_column(persons, "people_index", path).astype(np.int64) - 1).tolist() if numbered else _running(image)
     return _Rows(
         image=image,
         number=number,
-        joints=list(np.where(missing, np.nan, joints[..., :2])),
+        joints=_marked(joints[..., :2], labelled),
         visible=list(joints[..., 2] > 0),
-        center=_column(persons, "objpos", (2,), path).tolist(),
-        scale=_column(persons, "scale_provided", (), path).tolist(),
-        split=["val" if value else "train" for value in _column(persons, "isValidation", (), path)],
+        center=_measured(persons, "objpos", (2,), path).tolist(),
+        scale=_measured(persons, "scale_provided", (), path).tolist(),
+        split=["val" if value else "train" for value in _column(persons, "isValidation", path)],
     )
 
 
@@ -346,16 +368,16 @@ def _read_hrnet(path: Path) -> _Rows:
     persons = _read_json(path, ("image", "center", "scale", "joints", "joints_vis"))
     if not persons:
         return _Rows()
-    joints = _column(persons, "joints", (len(MPII), 2), path)
-    labelled = _column(persons, "joints_vis", (len(MPII),), path) > 0
+    joints = _measured(persons, "joints", (len(MPII), 2), path)
+    labelled = _measured(persons, "joints_vis", (len(MPII),), path) > 0
     image = [str(person["image"]) for person in persons]
     return _Rows(
         image=image,
         number=_running(image),
-        joints=list(np.where(labelled[..., None], joints, np.nan)),
+        joints=_marked(joints, labelled),
         visible=list(labelled),
-        center=_column(persons, "center", (2,), path).tolist(),
-        scale=_column(persons, "scale", (), path).tolist(),
+        center=_measured(persons, "center", (2,), path).tolist(),
+        scale=_measured(persons, "scale", (), path).tolist(),
     )
 
 
@@ -406,16 +428,16 @@ def _add_person(rows: _Rows, person: Any, where: str) -> str | None:
     if not points:
         return "without_joints"
     position = getattr(person, "objpos", None)
-    center = [number_of(getattr(position, axis, None)) for axis in ("x", "y")]
-    scale = number_of(getattr(person, "scale", None))
+    center = [scalar_of(getattr(position, axis, None)) for axis in ("x", "y")]
+    scale = scalar_of(getattr(person, "scale", None))
     if scale is None or center[0] is None or center[1] is None:
         return "without_center_or_scale"
     joints, visible = empty_joints(1)
     for index, point in enumerate(points):
-        number, x, y = (number_of(getattr(point, key, None)) for key in ("id", "x", "y"))
+        number, x, y = (scalar_of(getattr(point, key, None)) for key in ("id", "x", "y"))
         if number is None or x is None or y is None or number not in range(len(MPII)):
             raise ConvertError(f"{where}.annopoints.point({index + 1}) has id {number}, x {x}, y {y}; ids are 0 to 15")
-        joints[0, int(number)] = x, y
+        joints[0, int(number)] = (x, y) if np.isfinite([x, y]).all() else np.inf
         # Empty for most heads and necks, which Newell's and bearpaw's files call visible.
         visible[0, int(number)] = number_of(getattr(point, "is_visible", None)) != 0
     rows.joints.append(joints[0])

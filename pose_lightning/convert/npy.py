@@ -3,6 +3,7 @@
 import math
 import os
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -11,7 +12,7 @@ import numpy as np
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import H36M, H36M_ROOT
 
-Unit = Literal["auto", "m", "mm"]
+Unit = Literal["auto", "m", "cm", "mm"]
 
 SIZE_MM: Final = (200.0, 5000.0)
 """A person's largest extent along an axis, whatever they do; curled up it is some 500 mm."""
@@ -20,9 +21,11 @@ FACTOR: Final = 8.0
 """Between a frame's extent and the median one's: people curl up, but no further."""
 
 EXTENT_M: Final = (0.4, 4.0)
-"""Metres: a person's largest extent along an axis, in the median frame; in mm a thousand times that."""
+"""Metres: a person's largest extent along an axis, in the median frame."""
 
-MM_PER_M: Final = 1000.0
+MM: Final[Mapping[Unit, float]] = {"m": 1000.0, "cm": 10.0, "mm": 1.0}
+AUTOMATIC: Final[tuple[Unit, ...]] = ("m", "mm")
+"""Units that are told; centimetres are rare enough that somebody should say so."""
 ROOT_TOLERANCE: Final = 1e-3
 """Of the extent: a root joint nearer to 0 than this in every frame means that the poses are root-relative."""
 
@@ -35,13 +38,13 @@ class ClipPair:
 
     Args:
         frames: uint8 (clips, frames, height, width, 3), RGB.
-        joints: Numbers (clips, frames, 17, 3), in m or mm.
-        unit: Of the joints; `auto` tells it from the extent of a person.
+        joints: Numbers (clips, frames, 17, 3), in m, cm or mm.
+        unit: Of the joints; `auto` tells m and mm by the extent of a person.
         split: Recorded in `attrs`.
 
     Raises:
         ConvertError: If a file is no such array (or truncated, pickled or an archive), the two do not fit each other, a
-            joint is not finite, or the unit cannot be told.
+            joint is not finite, the unit cannot be told, or nobody is as large as the joints say.
     """
 
     codec: Final = "raw"
@@ -67,8 +70,8 @@ class ClipPair:
             clip, frame, joint, _ = np.argwhere(~np.isfinite(values))[0].tolist()
             raise ConvertError(f"{joints}: clip {clip}, frame {frame}: {H36M.names[joint]} is not finite")
         source_unit = _tell_unit(self.joints_path, values) if unit == "auto" else unit
-        if source_unit == "m":
-            values *= MM_PER_M
+        _check_size(self.joints_path, values, source_unit)
+        values *= MM[source_unit]
         _check_extents(self.joints_path, values)
         root = values[:, :, H36M_ROOT].copy()
         relative = bool(np.abs(root).max() < ROOT_TOLERANCE * _extent(values))
@@ -194,13 +197,29 @@ def _check_extents(path: Path, poses: np.ndarray) -> None:
         )
 
 
-def _tell_unit(path: Path, poses: np.ndarray) -> Literal["m", "mm"]:
-    extent, (low, high) = _extent(poses), EXTENT_M
-    if low <= extent <= high:
-        return "m"
-    if low <= extent / MM_PER_M <= high:
-        return "mm"
+def _possible(extent: float, unit: Unit) -> bool:
+    """Whether a person can be so large."""
+    low, high = EXTENT_M
+    return low * MM["m"] <= extent * MM[unit] <= high * MM["m"]
+
+
+def _tell_unit(path: Path, poses: np.ndarray) -> Unit:
+    extent = _extent(poses)
+    for unit in AUTOMATIC:
+        if _possible(extent, unit):
+            return unit
+    low, high = EXTENT_M
+    hint = "if that is cm, say `--unit cm`" if _possible(extent, "cm") else "mend the joints"
     raise ConvertError(
-        f"{path}: a person is {extent:.4g} large, which is neither {low} to {high} m nor the same in mm; say "
-        "`--unit m` or `--unit mm`"
+        f"{path}: a person is {extent:.4g} large, which is neither {low} to {high} m nor the same in mm; {hint}"
     )
+
+
+def _check_size(path: Path, poses: np.ndarray, unit: Unit) -> None:
+    """Refuse joints that cannot be in a unit."""
+    extent = _extent(poses)
+    if not _possible(extent, unit):
+        low, high = EXTENT_M
+        units = [other for other in MM if _possible(extent, other)]
+        hint = f"say `--unit {units[0]}`" if units else "mend the joints"
+        raise ConvertError(f"{path}: in {unit}, a person is {extent:.4g} {unit} large, not {low} to {high} m; {hint}")

@@ -83,12 +83,11 @@ class People:
         }
 
 
-def check_people(people: People, source: object) -> None:
-    """Refuse persons that no crop can be cut for.
+def check_names(people: People, source: object) -> None:
+    """Refuse persons that cannot be told apart.
 
     Raises:
-        ConvertError: If two persons have one name, an image's name is a path, or a box or a labelled joint is not a
-            finite number of pixels.
+        ConvertError: If two persons have one name, or an image's name is a path.
     """
     for image in people.image.tolist():
         if PurePath(image).name != image:
@@ -97,15 +96,26 @@ def check_people(people: People, source: object) -> None:
     values, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
         raise ConvertError(f"{source}: person {values[counts > 1][0]} is there {counts.max()} times")
+
+
+def check_people(people: People, source: object) -> None:
+    """Refuse persons that cannot be told apart, or whose numbers no source of theirs can have.
+
+    Raises:
+        ConvertError: As `check_names`; or if a box or a labelled joint is not a finite number of pixels.
+    """
+    check_names(people, source)
     sane = np.isfinite(people.box) & (people.box > 0) & np.isfinite(people.center).all(axis=1)
     if not sane.all():
         row = int(np.argmin(sane))
         raise ConvertError(
-            f"{source}: person {names[row]} has box {people.box[row]} px at {people.center[row].tolist()}"
+            f"{source}: person {people.name(row)} has box {people.box[row]} px at {people.center[row].tolist()}"
         )
-    if (people.labelled != np.isfinite(people.joints).all(axis=2)).any():
-        row = int((people.labelled != np.isfinite(people.joints).all(axis=2)).any(axis=1).argmax())
-        raise ConvertError(f"{source}: person {names[row]} has a labelled joint that is not a finite number")
+    wrong = (people.labelled != np.isfinite(people.joints).all(axis=2)).any(axis=1)
+    if wrong.any():
+        raise ConvertError(
+            f"{source}: person {people.name(int(wrong.argmax()))} has a labelled joint that is not a finite number"
+        )
 
 
 def by_first_appearance(values: np.ndarray) -> Int64[np.ndarray, " n"]:

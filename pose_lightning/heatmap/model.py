@@ -218,7 +218,11 @@ class StackedHourglass(nn.Module):
         return network.eval()
 
     def save_weights(self, path: Path, **facts: Any) -> None:
-        """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin."""
+        """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin.
+
+        Raises:
+            UserError: If the file cannot be written.
+        """
         about = {"network": NETWORK, "settings": self.settings, "joint_order": list(MPII.names), **facts}
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
         write_bytes(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))

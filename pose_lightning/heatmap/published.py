@@ -21,8 +21,12 @@ from typing import Any, Final
 from torch import Tensor
 
 from pose_lightning import weights
+<<<<<<< HEAD
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+=======
+from pose_lightning.errors import UserError, door
+>>>>>>> convert
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
 
@@ -219,10 +223,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", required=True, type=local_path, metavar="OUT.safetensors", help="the file to write")
     options = parser.parse_args(args)
     try:
-        print(write(options.file, options.format, options.target))
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        door(lambda: print(write(options.file, options.format, options.target)))()
+    except SystemExit as end:
+        return int(end.code or 0)
     return 0
 
 
@@ -237,7 +240,15 @@ def write(path: Path, name: str, target: Path) -> str:
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
+<<<<<<< HEAD
     network.save_weights(target, format=name, repository=repository, file=path.name)
+=======
+    try:
+        network.save_weights(target, format=name, repository=repository, file=path.name)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{target} cannot be written: ")
+        raise UserError(f"--target {target} cannot be written: {reason}") from error
+>>>>>>> convert
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 

@@ -1,11 +1,10 @@
 """Writing a store: whole or not at all."""
 
-import fcntl
 import importlib.metadata
 import json
 import math
-import os
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -15,6 +14,8 @@ import numpy as np
 import simplejpeg
 import xxhash
 
+from pose_lightning import files
+from pose_lightning.errors import system_fault
 from pose_lightning.store.layout import (
     ANY_SIZE,
     FORMAT,
@@ -46,7 +47,7 @@ class StoreWriter:
 
     Samples go to `<name>.partial` beside the target. When the `with` block ends well, the file is closed, opened again,
     every sample is compared with its checksum, and only then does it get its name, replacing what was there. When the
-    block raises, the partial file is removed; a killed writer leaves one, which the next writer overwrites.
+    block raises, the partial file is removed; a killed writer leaves one, which the next writer removes.
 
     Args:
         path: The store's file; its directory is made.
@@ -57,8 +58,9 @@ class StoreWriter:
             frames below each other.
 
     Raises:
-        StoreError: If another process is writing the same store, or a sample does not fit; and, at the end of the
-            block, if there is no sample or the file does not hold what was written.
+        StoreError: If a sample does not fit; and, at the end of the block, if there is no sample or the file does not
+            hold what was written.
+        UserError: If the file cannot be written; `BusyError` if another process is writing it.
     """
 
     def __init__(
@@ -89,15 +91,11 @@ class StoreWriter:
         return len(self._names)
 
     def __enter__(self) -> "StoreWriter":
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            if self.path.is_dir():
-                raise StoreError(f"{self.path} is a folder; a store is a file: remove it, or choose another target")
-            self._lock = _lock(self.partial)
-        except OSError as error:
-            raise StoreError(f"{self.partial} cannot be written: {error.strerror}") from error
-        try:
-            # HDF5's own lock would meet ours, which outlives the file's closing.
+        if self.path.is_dir():
+            raise StoreError(f"{self.path} is a folder; a store is a file: remove it, or choose another target")
+        with ExitStack() as stack:
+            self.partial = stack.enter_context(files.writing(self.path))
+            # HDF5's own lock says less than ours, and some file systems have none.
             self._file = h5py.File(
                 self.partial,
                 "w",
@@ -106,27 +104,28 @@ class StoreWriter:
                 alignment_threshold=ALIGNED_FROM,
                 alignment_interval=PAGE,
             )
+            stack.push(self._close)
             if self.codec is not None:
                 chunk = (JPEG_CHUNK,) if self.codec == "jpeg" else (1, *(self.shape or ()))
                 self._pixels = _empty(self._file, chunk)
-        except BaseException:
-            os.close(self._lock)
-            raise
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._stack.__exit__(kind, error, traceback)
+
+    def _close(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End the file's content, if the block ended well, before it gets its name."""
         try:
             if kind is None:
                 self._finish()
         finally:
-            try:
+            with suppress(OSError, RuntimeError):  # the file is closed, or the first error says more
                 self._file.close()
-            finally:
-                if self._partial_is_ours():
-                    self.partial.unlink()
-                os.close(self._lock)
 
     def append(self, pixels: np.ndarray | bytes | None, labels: Mapping[str, Any]) -> None:
         """Add one sample.
@@ -146,7 +145,7 @@ class StoreWriter:
         try:
             self._write(payload)
         except (OSError, RuntimeError) as error:
-            raise StoreError(f"{where} cannot be written: {error}") from error
+            raise StoreError(f"{where} cannot be written: {_reason(error)}") from error
         for field, cell in row.items():
             self._fields[field] = (_storable(cell), cell.shape)
             if cell.dtype.kind == "S":
@@ -224,16 +223,9 @@ class StoreWriter:
             self._write_tables()
             self._file.close()
         except (OSError, RuntimeError) as error:
-            raise StoreError(f"{self.partial} cannot be written: {error}") from error
+            raise StoreError(f"{self.path} cannot be written: {_reason(error)}") from error
         if damaged := list(damaged_samples(self.partial)):
             raise StoreError(f"{damaged[0]}; {len(damaged)} of {len(self)} samples are not as they were written")
-        os.fsync(self._lock)
-        self.partial.replace(self.path)
-        directory = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _write_tables(self) -> None:
         if self._packed:
@@ -274,29 +266,10 @@ class StoreWriter:
                 rows[field] = np.frombuffer(self._columns[field], dtype).reshape(len(self), *shape)
         return rows
 
-    def _partial_is_ours(self) -> bool:
-        try:
-            return os.path.samestat(self.partial.stat(), os.fstat(self._lock))
-        except FileNotFoundError:  # it has its final name
-            return False
 
-
-def _lock(partial: Path) -> int:
-    """A descriptor of the partial file that no other process has, locked until it is closed."""
-    while True:
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Between opening and locking, the writer before us may have given the file its final name.
-            if partial.exists() and os.path.samestat(partial.stat(), os.fstat(descriptor)):
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            raise StoreError(f"{partial} is being written by another process; wait for it or stop it") from None
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
+def _reason(error: Exception) -> str:
+    """The reason why HDF5 could not write; its text says the system's error number."""
+    return system_fault(OSError(str(error))) or str(error)
 
 
 def _empty(file: h5py.File, chunk: tuple[int, ...]) -> h5py.Dataset:

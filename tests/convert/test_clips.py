@@ -1,6 +1,7 @@
 """The course's pair of .npy files, read and converted."""
 
 import os
+import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from pose_lightning.convert import ConvertError, clips
-from pose_lightning.convert.npy import ClipPair
+from pose_lightning.convert.npy import ClipPair, Unit
 from pose_lightning.regression.data import Clips
 from pose_lightning.store import Store
 
@@ -95,11 +96,31 @@ def test_the_unit_is_told_from_the_size_of_a_person(tmp_path: Path, scale: float
         np.testing.assert_allclose(served.labels["joints"], poses(1000.0), rtol=1e-5)
 
 
-def test_a_doubtful_unit_must_be_said(tmp_path: Path) -> None:
-    paths = saved(tmp_path, pixels(), poses(30.0))
-    with pytest.raises(ConvertError, match=r"joint_3d.*neither.*--unit m"):
-        ClipPair(*paths)
-    assert ClipPair(*paths, unit="mm").attrs["source_unit"] == "mm"
+@pytest.mark.parametrize(
+    ("scale", "unit", "message"),
+    [
+        (30.0, "auto", "neither 0.4 to 4.0 m nor the same in mm; if that is cm, say `--unit cm`"),
+        (100.0, "auto", "neither 0.4 to 4.0 m nor the same in mm; if that is cm, say `--unit cm`"),
+        (1e6, "auto", "neither 0.4 to 4.0 m nor the same in mm; mend the joints"),
+        (100.0, "m", "in m, a person is 170 m large, not 0.4 to 4.0 m; say `--unit cm`"),
+        (100.0, "mm", "in mm, a person is 170 mm large, not 0.4 to 4.0 m; say `--unit cm`"),
+        (1000.0, "cm", "in cm, a person is 1700 cm large, not 0.4 to 4.0 m; say `--unit mm`"),
+        (1.0, "mm", "in mm, a person is 1.7 mm large, not 0.4 to 4.0 m; say `--unit m`"),
+        (1e6, "mm", "not 0.4 to 4.0 m; mend the joints"),
+    ],
+)
+def test_joints_that_nobody_fits_are_refused_whatever_unit_is_said(
+    tmp_path: Path, scale: float, unit: Unit, message: str
+) -> None:
+    with pytest.raises(ConvertError, match=f"joint_3d.*{re.escape(message)}"):
+        ClipPair(*saved(tmp_path, pixels(), poses(scale)), unit=unit)
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(1.0, "m"), (100.0, "cm"), (1000.0, "mm")])
+def test_a_unit_can_be_said(tmp_path: Path, scale: float, unit: Unit) -> None:
+    with ClipPair(*saved(tmp_path, pixels(), poses(scale)), unit=unit) as served:
+        assert served.attrs["source_unit"] == unit
+        np.testing.assert_allclose(served.labels["joints"], poses(1000.0), rtol=1e-5)
 
 
 def test_absolute_poses_are_centred_on_every_frame_and_the_root_is_kept(tmp_path: Path) -> None:

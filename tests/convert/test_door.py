@@ -81,15 +81,20 @@ def test_lsp_without_photographs_says_so(tmp_path: Path, capsys: pytest.CaptureF
 def test_a_pair_of_npy_files_becomes_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames, joints = tmp_path / "videoframes_clips_valid.npy", tmp_path / "joint_3d_clips_valid.npy"
     np.save(frames, np.zeros((2, 8, 16, 16, 3), np.uint8))
-    person = 30.0 * np.repeat(np.linspace(0, 1, 17)[:, None], 3, axis=1)  # 30 large: neither m nor mm
+    person = 170.0 * np.repeat(np.linspace(0, 1, 17)[:, None], 3, axis=1)  # 170 large: neither m nor mm
     np.save(joints, np.broadcast_to(person, (2, 8, 17, 3)))
     arguments = ["clips", f"--frames={frames}", f"--joints={joints}", f"--target={tmp_path / 'clips'}", "--split=val"]
     assert main(arguments) == 2
-    assert "say `--unit m` or `--unit mm`" in capsys.readouterr().err
-    assert main([*arguments, "--unit=mm", "--synthetic"]) == 0
+    assert "which is neither 0.4 to 4.0 m nor the same in mm; if that is cm, say `--unit cm`" in capsys.readouterr().err
+    for unit in ("m", "mm"):
+        assert main([*arguments, f"--unit={unit}"]) == 2
+        message = f"in {unit}, a person is 170 {unit} large, not 0.4 to 4.0 m; say `--unit cm`"
+        assert message in capsys.readouterr().err
+    assert main([*arguments, "--unit=cm", "--synthetic"]) == 0
     printed = capsys.readouterr().out
-    assert "unit of the source: mm" in printed
+    assert "unit of the source: cm" in printed
     assert "not protocol 1" in printed
     with Store(tmp_path / "clips" / "val.h5") as store:
         assert (store.shape, store.attrs["synthetic"], store.attrs["frames"]) == ((8, 16, 16, 3), True, 8)
         assert store.attrs["counts"] == {"clips": 2, "frames": 16, "in another split": 0}
+        assert np.ptp(store.labels["joints"][0, 0, :, 0]) == pytest.approx(1700)
