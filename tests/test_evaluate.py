@@ -87,3 +87,21 @@ def test_how_the_network_was_asked_is_written_beside_its_scores(
     with h5py.File(run.path / "samples.h5") as file:
         assert not file.attrs["as_validated"]  # so that no comparison takes them for the logged score
     assert "Asked with flip test, scales 0.9 1 1.1, dark." in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_file_that_could_not_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "link.json").symlink_to("scores.json")
+    for path, reason in ((tmp_path, "is a folder; name a file"), (tmp_path / "link.json", "is a link")):
+        with pytest.raises(SystemExit) as stop:
+            evaluate.main(["--predictions", "none.npy", "--store", "none.h5", "--json", str(path)])
+        assert stop.value.code == 2
+        assert reason in capsys.readouterr().err
+
+
+def test_paths_are_of_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        evaluate.main(["s3://bucket/runs/hourglass/1"])
+    assert stop.value.code == 2
+    assert "s3://bucket/runs/hourglass/1 is a URL" in capsys.readouterr().err

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from pose_lightning import sealed
+from pose_lightning.errors import UserError
 from pose_lightning.sealed import SealError, previous
 
 
@@ -215,3 +216,26 @@ def test_no_kill_during_saves_loses_a_file(tmp_path: Path, kills: int) -> None:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= kills
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "last.ckpt.partial"])
+def test_a_checkpoint_is_not_written_through_a_link(last: Path, tmp_path: Path, name: str) -> None:
+    last.unlink()
+    (last.parent / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(UserError, match="is a link"):
+        sealed.write(value(3), last, keep=True)
+    assert not (tmp_path / "outside").exists()
+
+
+@pytest.mark.parametrize(("number", "remedy"), [(errno.EROFS, "read-only"), (errno.EMFILE, "ulimit -n")])
+def test_another_fault_of_the_disk_has_its_own_remedy(
+    last: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", fail)
+        with pytest.raises(SealError, match=rf"{remedy}.* and go on with `--resume`"):
+            sealed.write(value(3), last, keep=True)
+    assert step(last) == 2

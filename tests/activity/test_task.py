@@ -224,8 +224,13 @@ def test_every_stage_learns_at_a_share_of_the_next_ones_rate() -> None:
 
 def test_the_optimizer_has_the_groups_and_the_schedule_keeps_their_ratio(root: Path) -> None:
     model = task(layer_decay=0.5, schedule="step", step_every=1.0, decay=0.5)
-    fit = trainer(max_steps=2)
+    fit = trainer(max_steps=2, log_every_n_steps=1)
     fit.fit(model, datamodule=data(root))
+    logged = {name: value.item() for name, value in fit.logged_metrics.items() if name.startswith("lr")}
+    assert logged == {
+        f"lr/{name}": pytest.approx(1e-3 * 0.5 * 0.5**n)
+        for name, n in zip(("stage0", "stage1", "stage2", "stage3", "stage4", "head"), (5, 4, 3, 2, 1, 0), strict=True)
+    }  # of the second step
     rates = [group["lr"] for group in fit.optimizers[0].param_groups]
     assert rates == [pytest.approx(1e-3 * 0.25 * 0.5**n) for n in (5, 4, 3, 2, 1, 0)]
 
@@ -233,6 +238,7 @@ def test_the_optimizer_has_the_groups_and_the_schedule_keeps_their_ratio(root: P
 def test_the_backbone_learns_at_its_own_rate() -> None:
     groups = task(backbone_rate=0.1).parameter_groups()
     assert [group["lr"] for group in groups] == [pytest.approx(1e-4), 1e-3]
+    assert [group["name"] for group in groups] == ["backbone", "head"]
     both = task(backbone_rate=0.1, layer_decay=0.5).parameter_groups()
     assert [group["lr"] for group in both] == [pytest.approx(1e-4 * 0.5**n) for n in (5, 4, 3, 2, 1)] + [1e-3]
 

@@ -26,6 +26,7 @@ from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import H36M, MPII
 from pose_lightning.runs import RunDirectory
 from pose_lightning.weights import read_metadata
+from tests.room import room
 
 
 class Double(nn.Module):
@@ -248,3 +249,27 @@ def test_another_suffix_is_refused(
         main([str(runs["heatmap"].path), *arguments])
     assert stop.value.code == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+@pytest.mark.parametrize("size", [0, 300])
+def test_a_full_disk_leaves_the_file_before_it(form: Any, size: int, tmp_path: Path) -> None:
+    path = tmp_path / f"double{FORMATS[form].suffix}"
+    path.write_text("the one before")
+    with room(size), pytest.raises(UserError, match=rf"{path.name} cannot be written: .*larger than this system"):
+        write(double(), form, path)
+    assert path.read_text() == "the one before"
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_nothing_is_exported_through_a_link(
+    runs: dict[str, RunDirectory], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory(Path(shutil.copytree(runs["heatmap"].path, tmp_path / "run")))
+    shutil.rmtree(run.path / "exports", ignore_errors=True)
+    (run.path / "exports").symlink_to(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([str(run.path), "--format", "safetensors"])
+    assert stop.value.code == 2
+    assert "exports is a link" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

@@ -98,3 +98,21 @@ def test_a_configuration_that_is_none_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("trainer: {}\n")
     with pytest.raises(UserError, match=r"config\.yaml is no run's configuration"):
         gather([tmp_path])
+
+
+def test_a_folder_in_which_nothing_was_trained_is_not_the_newest_run(runs: Path, tmp_path: Path) -> None:
+    shutil.copytree(runs, tmp_path / "runs")
+    folder = tmp_path / "runs" / "hourglass_mpii_demo"
+    for place, path in enumerate(sorted(folder.glob("*/config.yaml"))):
+        os.utime(path, (place, place))
+    newest_path = newest("hourglass_mpii", tmp_path / "runs")
+    (folder / "empty" / "checkpoints").mkdir(parents=True)
+    (folder / "refused" / "checkpoints").mkdir(parents=True)
+    shutil.copy(newest_path[0] / "config.yaml", folder / "refused")
+    assert newest("hourglass_mpii", tmp_path / "runs") == newest_path
+
+
+def test_the_name_of_an_experiment_stays_below_the_runs(runs: Path) -> None:
+    for name in ("../..", str(runs)):
+        with pytest.raises(UserError, match="is no name of a folder below"):
+            newest(name, runs)

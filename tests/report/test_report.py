@@ -228,3 +228,16 @@ def test_paths_and_an_experiment_exclude_each_other(capsys: pytest.CaptureFixtur
             main(args)
         assert stop.value.code == 2
         assert "say what to report" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.html.partial"])
+def test_a_report_is_not_written_through_a_link(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    run = Path(shutil.copytree(runs / "hourglass_mpii_demo" / "faster", tmp_path / "run"))
+    (run / name).symlink_to(tmp_path / "outside")
+    with pytest.raises(SystemExit) as stop:
+        main([str(run), "--without-network"])
+    assert stop.value.code == 2
+    assert f"{name} is a link" in capsys.readouterr().err
+    assert not (tmp_path / "outside").exists()

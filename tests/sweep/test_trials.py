@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pose_lightning.errors import UserError
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry
 from pose_lightning.sweep.trials import MARK, Process, TrialFolder, complaint, environment
+from tests.test_runs import owned_by_another
 
 ENTRY = Entry(0, 0, "lr=1.0", 1, {"model.lr": 1.0}, "running", 0, 0, {}, None, (), 0.0)
 
@@ -126,3 +128,24 @@ def test_a_run_is_resumable_from_its_first_checkpoint_on(tmp_path: Path) -> None
     (tmp_path / "checkpoints" / "last.ckpt").write_text("x")
     assert folder.resumable
     assert not folder.finished
+
+
+def test_a_trial_that_somebody_trains_by_hand_is_taken(tmp_path: Path) -> None:
+    place = TrialFolder(tmp_path / "trials" / "a" / "1")
+    with owned_by_another(place.path) as other:
+        assert place.grasp() is None
+        assert place.holder.startswith(f"process {other.pid} ")
+    lock = place.grasp()
+    assert lock is not None
+    assert place.holder.startswith(f"process {os.getpid()} ")
+    os.close(lock)
+
+
+@pytest.mark.parametrize("name", ["trials", "trials/a", "trials/a/1", "trials/a/1/lock", "trials/a/1/output.txt"])
+def test_nothing_of_a_trial_is_written_through_a_link(tmp_path: Path, name: str) -> None:
+    outside, link = tmp_path / "outside", tmp_path / "sweep" / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises((UserError, OSError), match=r"is a link|Too many levels"):
+        process(tmp_path / "sweep" / "trials" / "a" / "1", "").start()
+    assert not outside.exists()
