@@ -21,12 +21,8 @@ from typing import Any, Final
 from torch import Tensor
 
 from pose_lightning import weights
-<<<<<<< HEAD
-from pose_lightning.errors import UserError
-from pose_lightning.files import local_path
-=======
 from pose_lightning.errors import UserError, door
->>>>>>> convert
+from pose_lightning.files import local_path
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
 
@@ -240,15 +236,11 @@ def write(path: Path, name: str, target: Path) -> str:
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
-<<<<<<< HEAD
-    network.save_weights(target, format=name, repository=repository, file=path.name)
-=======
     try:
         network.save_weights(target, format=name, repository=repository, file=path.name)
     except UserError as error:
         reason = str(error).removeprefix(f"{target} cannot be written: ")
         raise UserError(f"--target {target} cannot be written: {reason}") from error
->>>>>>> convert
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 
