@@ -362,7 +362,9 @@ def _npy_header(file: BinaryIO, path: Path, error: type[UserError]) -> tuple[tup
 
 
 @contextmanager
-def open_hdf5(path: Path, *, error: type[UserError] = UserError, remedy: str = "copy it again") -> Iterator[h5py.File]:
+def open_hdf5(
+    path: Path, *, error: type[UserError] = UserError, kind: str = "HDF5 file", remedy: str = "copy it again"
+) -> Iterator[h5py.File]:
     """Open an HDF5 file to read, and turn what HDF5 says of a damaged one, then or in the block, into a user's error.
 
     No lock is taken. Datasets are read with `read_dataset`, and attributes with `read_attributes`.
@@ -370,7 +372,8 @@ def open_hdf5(path: Path, *, error: type[UserError] = UserError, remedy: str = "
     Args:
         path: The file.
         error: Class of the error.
-        remedy: End of the message of a damaged file.
+        kind: The file's, for the message of a damaged one, as is the remedy.
+        remedy: Of a damaged file.
 
     Raises:
         UserError: As `open_regular`, and if it is no HDF5, damaged, or open for writing elsewhere.
@@ -382,10 +385,10 @@ def open_hdf5(path: Path, *, error: type[UserError] = UserError, remedy: str = "
     except UserError:
         raise
     except HDF5_ERRORS as reason:
-        raise error(f"{shortened(path)} {_hdf5_reason(reason, path, remedy)}") from reason
+        raise error(f"{shortened(path)} {_hdf5_reason(reason, path, kind, remedy)}") from reason
 
 
-def _hdf5_reason(reason: Exception, path: Path, remedy: str) -> str:
+def _hdf5_reason(reason: Exception, path: Path, kind: str, remedy: str) -> str:
     text = str(reason)
     if "h5clear" in text or "already open for write" in text:
         return f"is marked as being written: {H5CLEAR}{path}`, which comes with HDF5, and take away the mark"
@@ -395,7 +398,7 @@ def _hdf5_reason(reason: Exception, path: Path, remedy: str) -> str:
     if number is not None:
         return f"cannot be opened: {REMEDIES[number]}"
     words = text.partition("\n")[0][:200] or type(reason).__name__
-    return f"is no such HDF5 file, or truncated or damaged ({words}); {remedy}"
+    return f"is no {kind}, or truncated or damaged ({words}); {remedy}"
 
 
 def dataset_of(file: h5py.Group, name: str, path: Path, *, error: type[UserError] = UserError) -> h5py.Dataset:

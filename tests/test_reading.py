@@ -303,7 +303,7 @@ def test_a_reader_that_ends_badly_is_reported(
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0")
     source = Path(reading.__file__).with_name("mat_process.py").read_text()
-    stub = source.replace("        content = scipy.io.loadmat", f"        {body}\n        content = scipy.io.loadmat")
+    stub = source.replace("        source: Any = file", f"        {body}\n        source: Any = file")
     (tmp_path / "mat_process.py").write_text(stub)
     monkeypatch.setattr(reading, "__file__", str(tmp_path / "reading.py"))
     monkeypatch.setattr(reading, "MAT_SECONDS", (1, 0))

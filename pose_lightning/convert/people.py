@@ -8,10 +8,10 @@ from typing import Any, Final
 import numpy as np
 import xxhash
 from jaxtyping import Bool, Float64, Int64
-from scipy.io import loadmat
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import MPII
+from pose_lightning.reading import load_mat, open_regular, shortened
 
 READ_SIZE: Final = 1 << 20
 
@@ -134,7 +134,7 @@ def hash_files(paths: Iterable[Path]) -> dict[str, str]:
     digests = {}
     for path in paths:
         digest = xxhash.xxh3_64()
-        with path.open("rb") as file:
+        with open_regular(path, error=ConvertError) as file:
             while block := file.read(READ_SIZE):
                 digest.update(block)
         name = path.name if path.name not in digests else str(path)
@@ -148,14 +148,7 @@ def read_mat(path: Path, *keys: str) -> dict[str, Any]:
     Raises:
         ConvertError: If it is missing, no such file, damaged, or lacks the first of `keys`.
     """
-    if not path.is_file():
-        raise ConvertError(f"no file {path}")
-    try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=list(keys))
-    except NotImplementedError as error:
-        raise ConvertError(f"{path} is a MATLAB v7.3 file; save it again with `save -v7`") from error
-    except Exception as error:  # scipy's reader lets whatever a damaged file provokes escape
-        raise ConvertError(f"{path} cannot be read as a MATLAB v5 file: {type(error).__name__}: {error}") from error
+    content = load_mat(path, *keys, error=ConvertError)
     if keys[0] not in content:
-        raise ConvertError(f"{path} has no variable {keys[0]!r}")
-    return {key: content[key] for key in keys if key in content}
+        raise ConvertError(f"{shortened(path)} has no variable {keys[0]!r}")
+    return content

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning.files import local_path
+from pose_lightning.errors import door, shown
 from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
 
@@ -32,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return _verify(chosen.file)
         _info(chosen.file)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        print(shown(error), file=sys.stderr)
         return 2
     return 0
 
@@ -40,8 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _verify(path: Path) -> int:
     damaged = list(damaged_samples(path, progress=True))
     for line in damaged:
-        print(line)
-    print(f"{path}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
+        print(shown(line))
+    print(f"{shown(path)}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
     return 1 if damaged else 0
 
 
@@ -78,4 +79,4 @@ def _abbreviated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door(lambda: sys.exit(main()))()
