@@ -121,6 +121,15 @@ def open_regular(path: Path, *, error: type[UserError] = UserError) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def check_regular(path: Path, *, error: type[UserError] = UserError) -> None:
+    """Refuse what another library would open by its name, and may wait for.
+
+    Raises:
+        UserError: As `open_regular`.
+    """
+    os.close(open_descriptor(path, error=error))
+
+
 def open_descriptor(path: Path, *, error: type[UserError] = UserError) -> int:
     """The descriptor of a regular file, opened to read.
 
@@ -278,27 +287,39 @@ def _size(count: int) -> str:
     return f"{count:,} bytes" if count < MIB else f"{count / MIB:,.0f} MiB"
 
 
-def read_csv(path: Path, limit: int = LARGEST_TABLE, *, error: type[UserError] = UserError) -> list[dict[str, str]]:
-    """The rows of a .csv file by its header; a field that a row lacks is empty.
+def read_csv(
+    path: Path, *columns: str, limit: int = LARGEST_TABLE, error: type[UserError] = UserError
+) -> list[dict[str, str]]:
+    """The rows of a .csv file by its header.
 
     Raises:
         UserError: As `read_text`, and as `csv_rows`.
     """
-    return csv_rows(read_text(path, limit, error=error), path, error=error)
+    return csv_rows(read_text(path, limit, error=error), path, *columns, error=error)
 
 
-def csv_rows(text: str, path: Path, *, error: type[UserError] = UserError) -> list[dict[str, str]]:
+def csv_rows(text: str, path: Path, *columns: str, error: type[UserError] = UserError) -> list[dict[str, str]]:
     """The rows of CSV text by its header.
 
+    Args:
+        text: What was read.
+        path: From where.
+        columns: That must be among the header's.
+        error: Class of the error.
+
     Raises:
-        UserError: If a row has more fields than the header, or a field is longer than `csv` takes.
+        UserError: If a column is missing, a row has more or fewer fields than the header, or a field is longer than
+            `csv` takes.
     """
-    rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    read = []
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    read: list[dict[str, str]] = []
     try:
+        if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
+            raise error(f"{shortened(path)} lacks the columns {missing}; wanted {list(columns)}")
         for row in rows:
-            if None in row:
-                raise error(f"{shortened(path)}: line {rows.line_num} has more fields than the header")
+            if None in row or None in row.values():
+                number = "more" if None in row else "fewer"
+                raise error(f"{shortened(path)}: line {rows.line_num} has {number} fields than the header")
             read.append(row)
     except csv.Error as reason:
         raise error(f"{shortened(path)}: line {rows.line_num + 1} cannot be read: {reason}; it is damaged") from None
@@ -378,7 +399,7 @@ def open_hdf5(
     Raises:
         UserError: As `open_regular`, and if it is no HDF5, damaged, or open for writing elsewhere.
     """
-    os.close(open_descriptor(path, error=error))
+    check_regular(path, error=error)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file

@@ -135,7 +135,7 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, value: Any) -> None:
 
 def test_csv_rows_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(b'\xef\xbb\xbfa,b\r\n1,"2\r\n3"\r\n4\r\n')
+    path.write_bytes(b'\xef\xbb\xbfa,b\r\n1,"2\r\n3"\r\n4,\r\n')
     assert reading.read_csv(path) == [{"a": "1", "b": "2\r\n3"}, {"a": "4", "b": ""}]
 
 
@@ -143,10 +143,11 @@ def test_csv_rows_are_those_of_the_file(tmp_path: Path) -> None:
     ("data", "reason"),
     [
         (b"a,b\n1,2,3\n", "line 2 has more fields"),
+        (b"a,b\n1,2\n3\n", "line 3 has fewer fields"),
         (b"a,b\n1," + b"x" * 200_000, "line 2 cannot be read: field larger than field limit"),
         (b"a,b\n1,\xff\n", "line 2 has the byte 0xff"),
     ],
-    ids=["fields", "long", "latin"],
+    ids=["more", "fewer", "long", "latin"],
 )
 def test_damaged_csv_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "a.csv"

@@ -20,6 +20,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.npy import ClipPair, Unit
 from pose_lightning.convert.staging import owning, staged
+from pose_lightning.reading import open_regular
 from pose_lightning.store import Codec, Store, StoreWriter
 
 JPEG_BLOCK: Final = 8
@@ -141,7 +142,11 @@ def _known(target: Path, split: str) -> set[int]:
 
 def _digest(path: Path) -> str:
     digest = xxhash.xxh3_64()
-    with progress.open(path, "rb", description=f"checksum {path.name}", console=Console(stderr=True)) as file:
+    size = path.stat().st_size
+    with (
+        open_regular(path, error=ConvertError) as source,
+        progress.wrap_file(source, size, description=f"checksum {path.name}", console=Console(stderr=True)) as file,
+    ):
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.hexdigest()

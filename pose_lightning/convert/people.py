@@ -14,6 +14,8 @@ from pose_lightning.joints import MPII
 from pose_lightning.reading import load_mat, open_regular, shortened
 
 READ_SIZE: Final = 1 << 20
+LONGEST_NAME: Final = 255
+"""Bytes of a file's name, on all common file systems."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ def check_names(people: People, source: object) -> None:
         ConvertError: If two persons have one name, or an image's name is a path.
     """
     for image in people.image.tolist():
-        if PurePath(image).name != image:
-            raise ConvertError(f"{source}: image {image!r}: wanted a file's name without folders")
+        check_image_name(image, source)
     names = [people.name(row) for row in range(len(people))]
     values, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
@@ -115,6 +116,23 @@ def check_people(people: People, source: object) -> None:
     if wrong.any():
         raise ConvertError(
             f"{source}: person {people.name(int(wrong.argmax()))} has a labelled joint that is not a finite number"
+        )
+
+
+def check_image_name(image: str, source: object) -> None:
+    """Refuse what can be no file's name.
+
+    Raises:
+        ConvertError: If so.
+    """
+    try:
+        possible = PurePath(image).name == image and "\0" not in image and len(image.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConvertError(
+            f"{source}: image {shortened(repr(image))}: wanted a file's name without folders, of 1 to {LONGEST_NAME} "
+            "bytes"
         )
 
 

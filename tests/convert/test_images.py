@@ -1,6 +1,7 @@
 """Folders of pictures: formats by content, duplicates, groups, splits and what the stores say."""
 
 import csv
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -323,3 +324,10 @@ def test_the_door_takes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--validation and --folds exclude each other" in capsys.readouterr().err
     assert main([*arguments, "--shorter-side=5"]) == 2
     assert "--shorter-side 5: wanted 16 to 4096 px" in capsys.readouterr().err
+
+
+def test_a_fifo_among_the_pictures_is_listed_and_not_waited_for(tmp_path: Path) -> None:
+    source = make_tree(tmp_path / "source", 6, 6)
+    os.mkfifo(source / "a" / "pipe.jpg")
+    assert main(["images", "--source", str(source), "--target", str(tmp_path / "out")]) == 0
+    assert left_out(tmp_path / "out") == {"a/pipe.jpg": ("no regular file", "")}

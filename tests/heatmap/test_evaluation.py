@@ -20,7 +20,7 @@ from pose_lightning.heatmap.baselines import MEAN_POSE, NEAREST_POSE, baselines,
 from pose_lightning.heatmap.evaluation import Score, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
-from pose_lightning.heatmap.truth import SHAPES, Truth, as_published, zeroed_joints
+from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
 from pose_lightning.joints import MPII_GROUPS
 from pose_lightning.metrics import points as metrics
 from pose_lightning.scoring import Estimate
