@@ -4,7 +4,7 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -113,7 +113,7 @@ class Store:
             self._check_places()
 
     def _check_labels(self, rows: np.ndarray) -> None:
-        fields = rows.dtype.fields or {}
+        fields: Mapping[str, Any] = rows.dtype.fields or {}
         if rows.ndim != 1 or not len(rows) or "name" not in fields or fields["name"][0].kind != "S":
             raise self._damage(f"its labels are {rows.dtype} {rows.shape}, and no table of samples with a name each")
         if wrong := [field for field, (dtype, *_) in fields.items() if dtype.base.kind not in "biufS"]:
