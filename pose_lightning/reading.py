@@ -232,8 +232,67 @@ def read_object(path: Path, limit: int = LARGEST_RECORD, *, error: type[UserErro
     return value
 
 
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a number that fits a float, or null, which stands for an unknown one."""
+    return value is None or type(value) is float or (type(value) is int and abs(value) < 1 << 63)
+
+
+def misfit(value: Any, shape: Any, place: str = "") -> str | None:
+    """Where a JSON value is not of a shape, and what is there; None where it is.
+
+    Args:
+        value: What was read.
+        shape: A type; a function that says whether a value will do; several of these, as a tuple; `{name: shape}` of an
+            object's keys, where a name that ends with `?` may be missing and others may be there; `{...: shape}` of all
+            of its values; or `[shape]` of a list's elements.
+        place: Before the names, for the message.
+    """
+    if isinstance(shape, tuple):
+        return None if any(misfit(value, part) is None for part in shape) else f"{place or 'it'} is {shown_json(value)}"
+    if isinstance(shape, type) or callable(shape):
+        fits = type(value) is shape if isinstance(shape, type) else shape(value)
+        return None if fits else f"{place or 'it'} is {shown_json(value)}"
+    if not isinstance(value, type(shape)):
+        return f"{place or 'it'} is {shown_json(value)}"
+    if isinstance(value, list):
+        parts = [(str(index), item, shape[0]) for index, item in enumerate(value)]
+    elif ... in shape:
+        parts = [(key, item, shape[...]) for key, item in value.items()]
+    else:
+        names = {key.removesuffix("?"): wanted for key, wanted in shape.items()}
+        if missing := [key for key in shape if not key.endswith("?") and key not in value]:
+            return f"{place or 'it'} has no {missing[0]!r}"
+        parts = [(name, value[name], wanted) for name, wanted in names.items() if name in value]
+    return next((found for name, item, wanted in parts if (found := misfit(item, wanted, f"{place}/{name}"))), None)
+
+
+def read_record(path: Path, shape: Any, *, remedy: str, limit: int = LARGEST_RECORD) -> dict[str, Any]:
+    """The object of a JSON file that this package wrote, checked.
+
+    Args:
+        path: The file.
+        shape: Of the object, as `misfit` takes it.
+        remedy: End of the message.
+        limit: Bytes.
+
+    Raises:
+        UserError: As `read_object`, and if it is of another shape.
+    """
+    value = read_object(path, limit)
+    if found := misfit(value, shape):
+        raise UserError(f"{shortened(path)} is damaged, or of another version: {found}; {remedy}")
+    return value
+
+
+def shown_json(value: object) -> str:
+    """A JSON value in a few words."""
+    return shortened(repr(value)) if isinstance(value, str | int | float) else _json_kind(value)
+
+
 def _json_kind(value: object) -> str:
-    return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+    return {list: "a list", str: "a text", bool: "true or false", dict: "an object", type(None): "null"}.get(
+        type(value), "a number"
+    )
 
 
 def read_packed_text(path: Path, limit: int, *, error: type[UserError] = UserError) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import torch
 
-from pose_lightning import cli, sealed
+from pose_lightning import cli, sealed, weights
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
@@ -112,12 +112,12 @@ def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, i
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
     try:
-        sealed.verify(checkpoint)
+        state = sealed.load(checkpoint)
     except SealError as error:
         if checkpoint == run.best and run.last.is_file():
             error.add_note(f"remove it, and {run.last.name} is scored")
         raise
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    weights.check(state["state_dict"], built.model.state_dict(), f"{checkpoint} does not fit its run's config.yaml")
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)
     return built, checkpoint, int(state["global_step"])

@@ -310,3 +310,22 @@ def test_a_reader_that_ends_badly_is_reported(
     monkeypatch.setattr(reading, "MAT_SECONDS", (1, 0))
     with pytest.raises(UserError, match=reason):
         reading.load_mat(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"a": 1, "b": [{"c": "x"}], "d": {"e": 2.0, "f": None}, "other": []}, None),
+        ({"a": 1, "b": []}, None),
+        ({"b": []}, "it has no 'a'"),
+        ({"a": True, "b": []}, "/a is True"),
+        ({"a": 1, "b": {}}, "/b is an object"),
+        ({"a": 1, "b": [{"c": "x"}, {"c": 3}]}, "/b/1/c is 3"),
+        ({"a": 1, "b": [], "d": {"e": "1"}}, "/d/e is '1'"),
+        ({"a": 1, "b": [], "d": {"e": 1 << 64}}, "/d/e is 18446744073709551616"),
+        ([], "it is a list"),
+    ],
+)
+def test_a_value_of_another_shape_is_told_by_its_place(value: Any, found: str | None) -> None:
+    shape = {"a": (int, str), "b": [{"c": str}], "d?": {...: reading.is_number}}
+    assert reading.misfit(value, shape) == found

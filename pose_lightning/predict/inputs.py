@@ -12,6 +12,7 @@ import numpy as np
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, FrameFolder, StoredClip, VideoFile
+from pose_lightning.reading import read_array
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(
@@ -210,14 +211,10 @@ def _stored(path: Path, number: int) -> np.ndarray:
 
 
 def _array_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as .npy ({error}); it is truncated, or holds Python objects") from error
+    array = read_array(path, mapped=True)
     wanted = "uint8 (clips, frames, height, width, 3)"
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
-        said = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
-        raise UserError(f"{path} holds {said}; wanted {wanted}, or one clip of them")
+    if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
+        raise UserError(f"{path} holds {array.dtype} {array.shape}; wanted {wanted}, or one clip of them")
     several = array if array.ndim == 5 else array[None]
     for number in _numbers(path, len(several), chosen):
         pixels = partial(np.array, several[number])

@@ -1,6 +1,5 @@
 """The runs of a report, from run directories and sweeps."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +8,13 @@ from typing import Any, Final
 import yaml
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
 from pose_lightning.report.labels import labelled
 from pose_lightning.report.subject import Run, Subject, lower_is_better
 from pose_lightning.runs import below
 from pose_lightning.sweep import compare, findings, offline
 from pose_lightning.sweep.comparison import compare as compare_trials
+from pose_lightning.sweep.records import read_results, read_trial
 from pose_lightning.sweep.results import OWN, Trial
 
 MOST_CELLS: Final = 12
@@ -99,7 +100,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _run(folder: Path) -> Run:
     config = _read_config(folder)
     told = folder / "trial.json"
-    known = json.loads(told.read_text()) if told.is_file() else {}
+    known = read_trial(told) if is_file(told) else {}
     scored = (folder / "metrics.json").is_file()
     trial = Trial(
         cell=str(known.get("cell", "")),
@@ -135,7 +136,7 @@ def _sweep(folder: Path) -> Subject:
     ended = [_time(path) for path in folder.glob("trials/*/*/trial.json")]
     comparison = None
     if kept.is_file() and _time(kept) >= max(ended, default=0.0):
-        comparison = json.loads(kept.read_text())
+        comparison = read_results(kept, compare.LAYOUT)
     else:
         comparison, remarks = _compared([folder], runs)
     order = [cell["cell"] for cell in comparison["cells"]] if comparison else []

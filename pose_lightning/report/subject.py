@@ -1,6 +1,5 @@
 """What a report is about: runs, and the comparison of their cells where there are several."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
+from pose_lightning.scoring import read_scores
 from pose_lightning.sweep import compare
 from pose_lightning.sweep.results import Trial
 
@@ -70,8 +71,8 @@ class Run:
         found = {}
         for split in SPLITS:
             path = self.folder / f"metrics{suffix(split)}.json"
-            if path.is_file():
-                found[split] = json.loads(path.read_text())
+            if is_file(path):
+                found[split] = read_scores(path)
         return found
 
     @property

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.files import local_path
 from pose_lightning.errors import door, shown
+from pose_lightning.files import local_path
 from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
 

@@ -8,7 +8,6 @@ The sweep that `server` registers has this as its command:
 
 import argparse
 import importlib
-import json
 import os
 import signal
 import sys
@@ -20,10 +19,12 @@ from typing import Any, Final
 
 from pose_lightning import cli
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
 from pose_lightning.runs import revision
 from pose_lightning.sweep import space
 from pose_lightning.sweep.files import Cell, SweepFile
 from pose_lightning.sweep.limits import Limits
+from pose_lightning.sweep.records import read_trial
 from pose_lightning.sweep.runner import Command, Outcome
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
@@ -174,7 +175,7 @@ def _attempt(order: Order, place: TrialFolder, lock: int, command: Command, outc
 def _entry(order: Order, place: TrialFolder) -> Entry:
     """The trial as the runner knows its own; earlier attempts count."""
     kept = place.path / "trial.json"
-    before = json.loads(kept.read_text()) if kept.is_file() else {}
+    before = read_trial(kept) if is_file(kept) else {}
     return Entry(
         id=-1,
         number=-1,

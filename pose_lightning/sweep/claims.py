@@ -5,7 +5,6 @@ DIR is the directory of a compared sweep, or one of many such, such as runs/swee
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
 from pose_lightning.sweep.findings import CLAIM, Goal
+from pose_lightning.sweep.records import read_results
 from pose_lightning.sweep.reported import CLAIMS, Claim, Contrast, Side
 from pose_lightning.sweep.sentences import number, seeds, unit
 
@@ -99,13 +99,7 @@ def read(folders: Sequence[Path]) -> list[Results]:
         if not folder.is_dir():
             raise UserError(f"no directory {folder}; `ls runs/sweeps` lists the sweeps there are")
         for path in sorted({*folder.glob("results*.json"), *folder.glob("*/results*.json")}):
-            try:
-                told = json.loads(path.read_text())
-            except ValueError as error:
-                raise UserError(f"{path} cannot be read ({error}); `compare` writes it anew") from None
-            if told.get("layout") != LAYOUT:
-                raise UserError(f"{path} is of another version (layout {told.get('layout')}); `compare` writes it anew")
-            found.append(Results(path, told))
+            found.append(Results(path, read_results(path, LAYOUT)))
     if not found:
         raise UserError(f"no results.json in {_places(folders)}; `python -m pose_lightning.sweep compare` writes it")
     return found

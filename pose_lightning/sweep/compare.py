@@ -6,7 +6,6 @@ DIR is a sweep's directory, or runs and directories of runs. A sweep's gets resu
 import argparse
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +21,7 @@ from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
 from pose_lightning.sweep.published import published
+from pose_lightning.sweep.records import read_study
 from pose_lightning.sweep.results import Trial, read_runs, read_sweep
 from pose_lightning.sweep.sentences import footnotes, sentences
 from pose_lightning.sweep.tables import show, to_markdown
@@ -50,7 +50,7 @@ def read(folders: Sequence[Path], metric: str | None) -> tuple[list[Trial], Subj
     if len(folders) > 1:
         raise UserError(f"{folders[0]} is a sweep, which is compared alone; leave out {folders[1]}")
     trials = read_sweep(folders[0])
-    told = json.loads(about.read_text()) if about.is_file() else {}
+    told = read_study(folders[0])
     followed = metric or told.get("metric") or _followed(trials)
     goal = told.get("goal") if followed == told.get("metric") else None
     tuning: tuple[int, ...] = ()
@@ -204,5 +204,4 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _asked(folders: Sequence[Path]) -> str | None:
     """The metric that a sweep follows."""
-    about = folders[0] / "study.json"
-    return json.loads(about.read_text()).get("metric") if about.is_file() else None
+    return read_study(folders[0]).get("metric")

@@ -38,10 +38,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read what `save_checkpoint` wrote.
 
         Raises:
-            SealError: If it is damaged.
+            SealError: If it is damaged, or no checkpoint.
         """
         sealed.verify(Path(path))
-        return super().load_checkpoint(path, *args, **kwargs)
+        with sealed.explained(Path(path)):
+            state = super().load_checkpoint(path, *args, **kwargs)
+        return sealed.checked(state, Path(path))
 
 
 class RunCheckpoints(Checkpoint):
