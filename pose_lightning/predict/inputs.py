@@ -12,7 +12,7 @@ import numpy as np
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, FrameFolder, StoredClip, VideoFile
-from pose_lightning.reading import read_array
+from pose_lightning.reading import check_regular, read_array
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(
@@ -173,9 +173,10 @@ def _listed(paths: Sequence[Path]) -> str:
 
 def _add_video(found: Inputs, path: Path) -> None:
     try:
+        check_regular(path)
         found.films.append(VideoFile.open(path))
-    except FilmError as error:
-        found.unopened[path] = str(error)
+    except (FilmError, UserError) as error:
+        found.unopened[path] = str(error).removeprefix(f"{path} ")
 
 
 def _clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:

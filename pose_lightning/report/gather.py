@@ -134,7 +134,7 @@ def _sweep(folder: Path) -> Subject:
     kept = folder / "results.json"
     remarks: list[str] = []
     ended = [_time(path) for path in folder.glob("trials/*/*/trial.json")]
-    comparison = None
+    comparison: Mapping[str, Any] | None = None
     if kept.is_file() and _time(kept) >= max(ended, default=0.0):
         comparison = read_results(kept, compare.LAYOUT)
     else:
