@@ -13,7 +13,8 @@ from pose_lightning import manner
 from pose_lightning.errors import UserError, door
 from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, FrameFolder, StoredClip
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR
+from pose_lightning.predict.films import FrameFolder, StoredClip
 from pose_lightning.predict.inputs import Inputs, gather
 from pose_lightning.predict.motion import AnimationName, predict_clips
 from pose_lightning.predict.people import predict_poses

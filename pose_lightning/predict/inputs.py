@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, FrameFolder, StoredClip, VideoFile
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError
+from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(
@@ -172,9 +173,13 @@ def _listed(paths: Sequence[Path]) -> str:
 
 def _add_video(found: Inputs, path: Path) -> None:
     try:
-        found.films.append(VideoFile.open(path))
+        film = VideoFile.open(path)
     except FilmError as error:
         found.unopened[path] = str(error)
+        return
+    found.films.append(film)
+    if film.note:
+        found.skipped.append(f"{path} {film.note}")
 
 
 def _clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:

@@ -13,7 +13,8 @@ from pose_lightning import draw
 from pose_lightning.joints import MPII
 from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
-from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
+from pose_lightning.predict.containers import STILLS
+from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, unused, usable
 from pose_lightning.predict.places import Places

@@ -12,7 +12,8 @@ from rich.text import Text
 
 from pose_lightning import draw
 from pose_lightning.predict.answers import Ranking, check_numbers, marked, say_data
-from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
+from pose_lightning.predict.containers import STILLS
+from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
 from pose_lightning.predict.recording import Annotated

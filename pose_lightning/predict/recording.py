@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pose_lightning import draw
-from pose_lightning.predict.films import Frame, pyav
+from pose_lightning.predict.containers import pyav
+from pose_lightning.predict.films import Frame
 
 BITS_PER_PIXEL: Final = 0.25
 """Of MPEG-4 video, which is told a bit rate; H.264 is told a quality."""

@@ -16,7 +16,8 @@ from PIL import Image
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict import films
-from pose_lightning.predict.films import FilmError, Frame, FrameFolder, VideoFile, batches, of_one_size
+from pose_lightning.predict.containers import FilmError, packets_of
+from pose_lightning.predict.films import Frame, FrameFolder, VideoFile, batches, of_one_size
 from pose_lightning.predict.inputs import gather, natural
 from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording, _durations
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
@@ -200,7 +201,7 @@ def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path
         yield 1
         raise BrokenError(5, "no more of it")
 
-    found = list(films._packets(packets(), BrokenError))
+    found = list(packets_of(packets(), BrokenError))
     assert found[0] == 1
     assert films._said(found[1]) == "no more of it"
 
