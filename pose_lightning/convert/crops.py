@@ -19,7 +19,6 @@ import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -28,6 +27,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.people import People
 from pose_lightning.joints import MPII
 from pose_lightning.store import Codec, StoreWriter
+from pose_lightning.terminal import Terminal
 
 Image = UInt8[np.ndarray, "h w 3"]
 Item = TypeVar("Item")
@@ -185,7 +185,7 @@ def in_threads(
     waiting: deque[Future[Result]] = deque()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=len(items))
             for item in items:
                 waiting.append(executor.submit(work, item))
@@ -389,7 +389,7 @@ def _crops(people: People, windows: list[tuple[int, int, int]], pixels: Pixels) 
 
 def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:
     """Print what was written, one row per store."""
-    console = Console()
+    console = Terminal()
     table = Table("store", box=None)
     keys = list(dict.fromkeys(key for counts in results.values() for key in counts or {}))
     for key in keys:

@@ -1,6 +1,7 @@
 """Where in a photograph a person is: from the command line, from a file, or the whole of it."""
 
 import csv
+import io
 import json
 import math
 import re
@@ -13,6 +14,7 @@ from typing import Any, Final
 from pose_lightning.convert.crops import LARGEST_WINDOW
 from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
+from pose_lightning.reading import LARGEST_TABLE, read_text
 
 MARGIN: Final = 1.25
 """Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""
@@ -116,13 +118,12 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
     Raises:
         UserError: If the file is neither, or a number makes no sense.
     """
-    if not path.is_file():
-        raise UserError(f"--boxes {path} {'is no regular file' if path.exists() else 'does not exist'}")
+    read = _json_rows if path.suffix.lower() == ".json" else _csv_rows
     try:
-        names, rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, UserError):
-            raise
+        names, rows = read(path, read_text(path, LARGEST_TABLE))
+    except UserError:
+        raise
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"--boxes {path} cannot be read: {error}") from error
     boxes: dict[str, list[Box]] = {name: [] for name in names}
     for said, name, frame, values in rows:
@@ -144,28 +145,27 @@ Row = tuple[str, str, str | None, list[Any]]
 """Where it stands, the image, the frame, and the numbers."""
 
 
-def _csv_rows(path: Path) -> tuple[list[str], list[Row]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write that
-        table = csv.DictReader(file)
-        columns = table.fieldnames or ()
-        if missing := [name for name in COLUMNS if name not in columns]:
-            raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
-        if twice := [name for name in (*COLUMNS, FRAME) if columns.count(name) > 1]:
-            raise UserError(f"--boxes {path} has two columns {twice[0]}; remove one")
-        rows: list[Row] = []
-        for row in table:
-            if any(row.get(None, ())):
-                raise UserError(
-                    f"--boxes {path}, line {table.line_num} has more fields than the {len(columns)} columns of the "
-                    "first line; numbers have points, not commas, and a name with a comma stands in quotes"
-                )
-            numbers = [row[name] for name in COLUMNS[1:]]
-            rows.append((f"line {table.line_num}", row["image"], row.get(FRAME), numbers))
+def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    columns = table.fieldnames or ()
+    if missing := [name for name in COLUMNS if name not in columns]:
+        raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
+    if twice := [name for name in (*COLUMNS, FRAME) if columns.count(name) > 1]:
+        raise UserError(f"--boxes {path} has two columns {twice[0]}; remove one")
+    rows: list[Row] = []
+    for row in table:
+        if any(row.get(None, ())):
+            raise UserError(
+                f"--boxes {path}, line {table.line_num} has more fields than the {len(columns)} columns of the "
+                "first line; numbers have points, not commas, and a name with a comma stands in quotes"
+            )
+        numbers = [row[name] for name in COLUMNS[1:]]
+        rows.append((f"line {table.line_num}", row["image"], row.get(FRAME), numbers))
     return [name for _, name, _, _ in rows], rows
 
 
-def _json_rows(path: Path) -> tuple[list[str], list[Row]]:
-    found = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=lambda pairs: _named_once(pairs, path))
+def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    found = json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, path))
     form = '{"NAME": [[x, y, w, h], ...], ...}'
     if not isinstance(found, dict) or not all(isinstance(boxes, list | dict) for boxes in found.values()):
         raise UserError(f"--boxes {path}: wanted {form}")

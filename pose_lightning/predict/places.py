@@ -8,6 +8,7 @@ from typing import Protocol
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box, name_in, read_boxes, whole
 from pose_lightning.predict.inputs import NAMED, Inputs
+from pose_lightning.terminal import say
 
 
 class Places(Protocol):
@@ -85,7 +86,7 @@ class BoxesOfFile:
         known = {*names.values(), *(name for each in inputs.unopened for name in (str(each), each.name))}
         if unknown := [name for name in listed if name not in known]:
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-            print(f"--boxes {path}: no input is called {', '.join(unknown[:NAMED])}{more}", flush=True)
+            say(f"--boxes {path}: no input is called {', '.join(unknown[:NAMED])}{more}")
         for name in inputs.photographs:
             if numbered := [box for box in self._found[name] if box.frame is not None]:
                 raise UserError(

@@ -12,7 +12,6 @@ import h5py
 import numpy as np
 import simplejpeg
 import xxhash
-from rich.console import Console
 from rich.progress import track
 
 from pose_lightning.store.layout import (
@@ -29,6 +28,7 @@ from pose_lightning.store.layout import (
     row_checksums,
     text,
 )
+from pose_lightning.terminal import Terminal
 
 # What h5py raises on files that are damaged in ways that HDF5 notices late.
 _HDF5_ERRORS: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError)
@@ -252,7 +252,7 @@ def damaged_samples(path: Path, *, progress: bool = False) -> Iterator[str]:
         StoreError: If the file cannot be opened as a store at all.
     """
     with Store._despite_damage(path) as store:
-        rows, console = set(store._damaged_rows), Console(stderr=True)
+        rows, console = set(store._damaged_rows), Terminal(stderr=True)
         buffer = memoryview(bytearray(max(np.diff(store._starts), default=0)))
         for index in track(range(len(store)), f"verify {path.name}", console=console, disable=not progress):
             if index in rows:
