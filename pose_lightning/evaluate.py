@@ -6,8 +6,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 import pose_lightning.heatmap.scoring
 import pose_lightning.regression.scoring
 from pose_lightning import cli
@@ -30,6 +28,7 @@ from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
+from pose_lightning.terminal import Terminal, say
 from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
 from pose_lightning.weight_files import WeightFile
 
@@ -57,7 +56,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
         raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
     with ExitStack() as stack:
         store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
-        print(f"evaluating {checkpoint} (step {step}) on {split}{manner}", flush=True)
+        say(f"evaluating {checkpoint} (step {step}) on {split}{manner}")
         found = predict(built, split)
         outcome = scoring.judge(found, store, train, title=built.config.experiment)
         suffix = "" if split == "val" else f"-{split}"
@@ -109,7 +108,7 @@ def evaluate_weights(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        print(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}", flush=True)
+        say(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}")
         found = predict(built, "val")
         outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=path.stem)
     if json is not None:
@@ -140,7 +139,7 @@ def evaluate_pair(
             "split_rule": "a pair of files, of a split that nobody named",
         }
         built.datamodule.read_from(pair)
-        print(f"evaluating {checkpoint} (step {step}) on {clips}", flush=True)
+        say(f"evaluating {checkpoint} (step {step}) on {clips}")
         found = predict(built, "test")
         outcome = pose_lightning.regression.scoring.judge(found, pair, train, title=built.config.experiment)
     if json is not None:
@@ -234,12 +233,12 @@ def evaluate_folds(runs: Sequence[RunDirectory], *, json: Path | None = None) ->
 
 
 def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
-    console = Console(width=min(80, Console().width), highlight=False)
+    console = Terminal(width=min(80, Terminal().width), highlight=False)
     console.print(outcome.table)
     if note:
         console.print(f"  {note}")
     for path in paths:
-        print(path)
+        say(path)
 
 
 @cli.door

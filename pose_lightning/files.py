@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import time
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,7 @@ PATIENCE: Final = 10.0
 """Seconds for which a short write waits for another one of the same file."""
 
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
+_FORMULA: Final = "=+-@\t\r\n"
 _EXCHANGE: Final = 2
 _HERE: Final = -100
 """`RENAME_EXCHANGE` and `AT_FDCWD` of Linux's renameat2."""
@@ -200,7 +202,7 @@ def make_folder(folder: Path, *, inside: Path) -> Path:
         UserError: If a link stands in its place, or in that of a folder between the two; or if it cannot be made.
     """
     with explained(folder):
-        inside.mkdir(parents=True, exist_ok=True)
+        _make(inside)
         place = inside
         for part in folder.relative_to(inside).parts:
             place /= part
@@ -227,7 +229,7 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
     """
     partial = path.with_name(f"{path.name}.partial{extension}")
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         refuse_target(path)
         with Lock.take(lock_path(path), guards=path, patience=patience):
             refuse_link(partial)
@@ -282,6 +284,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def as_cell(value: Any) -> Any:
+    """A value for a table: text that a spreadsheet would run as a formula begins with an apostrophe."""
+    text = str(value)
+    if not text or unicodedata.normalize("NFKC", text[0])[0] not in _FORMULA:
+        return value
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return value
+
+
 @contextmanager
 def owning(folder: Path) -> Iterator[None]:
     """Let no other process write into a folder, which is made, while the block runs.
@@ -291,7 +305,7 @@ def owning(folder: Path) -> Iterator[None]:
         UserError: If the disk refuses, or a link is in the lock's place.
     """
     with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         lock = Lock.take(folder / ".lock", guards=folder)
     with lock:
         yield
@@ -307,7 +321,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     partial = folder.with_name(f"{folder.name}.partial")
     with explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(folder.parent)
         refuse_link(folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, where a folder is to be written; remove it")
@@ -343,6 +357,13 @@ def _take_place(partial: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "", str(folder)) from error
 
 
 @contextmanager

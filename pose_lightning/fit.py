@@ -19,7 +19,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zer
 from pose_lightning import cli, evaluate
 from pose_lightning.cli import PoseCLI
 from pose_lightning.divergence import DivergedError
-from pose_lightning.errors import FULL, UserError
+from pose_lightning.errors import FULL, UserError, shown
 from pose_lightning.files import local_path
 from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger, finishing, record_evaluation
 from pose_lightning.randomness import RandomStates
@@ -319,7 +319,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         fit(sys.argv[1:] if args is None else list(args))
     except Stopped as stopped:
-        print("; ".join([str(stopped), *stopped.__notes__]), file=sys.stderr)
+        print(shown("; ".join([str(stopped), *stopped.__notes__])), file=sys.stderr)
         raise SystemExit(stopped.code) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + SIGINT) from None

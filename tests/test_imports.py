@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "mat_process", "randomness", "signals"},
-    {"files", "reading"},
+    {"files", "reading", "terminal"},
     {"joints", "divergence", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
     {"loader", "backbones"},
@@ -30,7 +30,7 @@ LAYERS = (
     {"report"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
-ALLOWED["convert"] = {"errors", "files", "reading", "joints", "geometry", "store"}
+ALLOWED["convert"] = {"errors", "files", "reading", "terminal", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
 ALLOWED["export"] |= {"convert"}  # says what people are cut from

@@ -139,7 +139,8 @@ def report(path: Path, troubles: Sequence[Trouble]) -> None:
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["file", "reason", "of"])
-    rows.writerows([trouble.name, trouble.reason, trouble.of] for trouble in sorted(troubles, key=_by_name))
+    for trouble in sorted(troubles, key=_by_name):
+        rows.writerow(map(files.as_cell, (trouble.name, trouble.reason, trouble.of)))
     files.write_text(path, text.getvalue(), errors="backslashreplace")
 
 

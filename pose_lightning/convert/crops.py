@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -31,6 +30,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
 from pose_lightning.reading import is_file, read_bytes, read_start, shortened
 from pose_lightning.store import Codec, StoreWriter
+from pose_lightning.terminal import Terminal
 
 Image = UInt8[np.ndarray, "h w 3"]
 Item = TypeVar("Item")
@@ -263,7 +263,7 @@ def in_threads(
     waiting: deque[Future[Result]] = deque()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=len(items))
             for item in items:
                 waiting.append(executor.submit(work, item))
@@ -485,7 +485,7 @@ def turned_note(count: int) -> str:
 
 def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:
     """Print what was written, one row per store."""
-    console = Console()
+    console = Terminal()
     table = Table("store", box=None)
     keys = list(dict.fromkeys(key for counts in results.values() for key in counts or {}))
     for key in keys:

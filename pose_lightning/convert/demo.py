@@ -29,6 +29,7 @@ from pose_lightning.convert.drawn.scenes import Annotation, Video
 from pose_lightning.convert.mpii_activities import ActivitySettings
 from pose_lightning.convert.splits import Shares, divide
 from pose_lightning.convert.staging import owning
+from pose_lightning.terminal import say
 
 PEOPLE: Final = 600
 """How many persons are drawn with joints by default."""
@@ -107,7 +108,7 @@ def write_clips(target: Path, *, seed: int = 0) -> None:
         ConvertError: If `seed` is out of range.
     """
     demo_clips.write(target, demo_clips.takes(seed), seed=seed)
-    print("note: these people are drawn, not filmed; subject S8 is held out for validation")
+    say("note: these people are drawn, not filmed; subject S8 is held out for validation")
 
 
 def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:

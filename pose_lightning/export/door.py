@@ -18,6 +18,7 @@ from pose_lightning.export.formats import FORMATS, FormatName
 from pose_lightning.export.networks import Exportable, exportable
 from pose_lightning.files import check_target, local_path, make_folder, writing
 from pose_lightning.runs import RunDirectory
+from pose_lightning.terminal import say
 from pose_lightning.trained import load
 
 BATCHES: Final = (1, 3)
@@ -151,15 +152,15 @@ def main(args: Sequence[str] | None = None) -> None:
     network = exportable(built, checkpoint, step)
     facts = network.facts
     path = options.out or make_folder(run.path / "exports", inside=run.path) / f"{facts.experiment}{suffix}"
-    print(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}", flush=True)
+    say(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}")
     if facts.synthetic:
-        print("trained on SYNTHETIC (demo) data; the file says so", flush=True)
+        say("trained on SYNTHETIC (demo) data; the file says so")
     try:
         agreement = write(network, options.format, path)
     except KeyboardInterrupt:
-        print(f"interrupted: {path} is as it was before")
+        say(f"interrupted: {path} is as it was before")
         raise SystemExit(INTERRUPTED) from None
     for each in (facts.input, facts.output):
-        print(f"{each}: {each.values}")
-    print(f"read back: {agreement}")
-    print(path)
+        say(f"{each}: {each.values}")
+    say(f"read back: {agreement}")
+    say(path)

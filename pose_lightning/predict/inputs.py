@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
-from pose_lightning.errors import UserError
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, FrameFolder, StoredClip, VideoFile
+from pose_lightning.errors import UserError, shown
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError
+from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
 from pose_lightning.reading import check_regular, read_array
 from pose_lightning.store import Store
 
@@ -110,6 +111,8 @@ def gather(
                 _add_folder(found, path, rate, frames=folders, named=path == place)
             elif not path.exists():
                 found.unopened[path] = "cannot be read: there is no such file"
+            elif not path.is_file():
+                found.unopened[path] = "cannot be read: it is no regular file"
             elif path.suffix.lower() in UNREAD:
                 found.unopened[path] = f"cannot be read: {path.suffix} is not known; convert it to JPEG"
             elif path.suffix.lower() in CLIPS:
@@ -167,16 +170,20 @@ def _add_folder(found: Inputs, folder: Path, rate: Fraction | None, *, frames: b
 
 
 def _listed(paths: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:NAMED])
+    names = ", ".join(shown(path.name) for path in paths[:NAMED])
     return names if len(paths) <= NAMED else f"{names} and {len(paths) - NAMED} more"
 
 
 def _add_video(found: Inputs, path: Path) -> None:
     try:
         check_regular(path)
-        found.films.append(VideoFile.open(path))
+        film = VideoFile.open(path)
     except (FilmError, UserError) as error:
         found.unopened[path] = str(error).removeprefix(f"{path} ")
+        return
+    found.films.append(film)
+    if film.note:
+        found.skipped.append(f"{path} {film.note}")
 
 
 def _clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:

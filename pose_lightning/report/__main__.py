@@ -10,6 +10,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.report import build
 from pose_lightning.report.gather import gather, newest
+from pose_lightning.terminal import say
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -40,7 +41,7 @@ def main(args: Sequence[str] | None = None) -> None:
     check_target(out)
     text = build.build(gather(paths), with_network=not options.without_network)
     write_text(out, text)
-    print(f"{out}  ({len(text.encode()) / 1e6:.1f} MB)")
+    say(f"{out}  ({len(text.encode()) / 1e6:.1f} MB)")
     if options.open:
         webbrowser.open(out.resolve().as_uri())
 

@@ -13,7 +13,6 @@ import h5py
 import numpy as np
 import simplejpeg
 import xxhash
-from rich.console import Console
 from rich.progress import track
 
 from pose_lightning import reading
@@ -32,6 +31,7 @@ from pose_lightning.store.layout import (
     row_checksums,
     text,
 )
+from pose_lightning.terminal import Terminal
 
 LARGEST_SAMPLE: Final = 1 << 29
 """Bytes of a sample's pixels, decoded: 10 crops of the largest size, or a minute of small frames."""
@@ -296,7 +296,7 @@ def damaged_samples(path: Path, *, progress: bool = False) -> Iterator[str]:
         StoreError: If the file cannot be opened as a store at all.
     """
     with Store._despite_damage(path) as store:
-        rows, console = set(store._damaged_rows), Console(stderr=True)
+        rows, console = set(store._damaged_rows), Terminal(stderr=True)
         whole = (store._size(index) for index in range(len(store)) if index not in rows and store.codec is not None)
         buffer = memoryview(bytearray(max(whole, default=0)))
         for index in track(range(len(store)), f"verify {path.name}", console=console, disable=not progress):

@@ -27,6 +27,7 @@ from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
+from pose_lightning.terminal import say
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -162,7 +163,7 @@ def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: ar
 
 
 def _interrupted(folder: Path) -> int:
-    print(f"interrupted; the same command goes on with {folder}", flush=True)
+    say(f"interrupted; the same command goes on with {folder}")
     return INTERRUPTED
 
 
@@ -202,13 +203,11 @@ def _end(study: Study) -> int:
     waiting = [entry for entry in entries if entry.state in ("waiting", "running")]
     elsewhere = [entry for entry in entries if entry.holder and entry.holder["place"] != study.place]
     if waiting:
-        print(f"{len(waiting)} trials are left; the same command goes on with them", flush=True)
+        say(f"{len(waiting)} trials are left; the same command goes on with them")
     if failed:
-        print(f"{len(failed)} trials failed; --retry 1 runs them again", flush=True)
+        say(f"{len(failed)} trials failed; --retry 1 runs them again")
     if elsewhere:
-        print(
-            f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them"
-        )
+        say(f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them")
     if any(folder.glob("trials/*/*/metrics.json")):
         compare.main([str(folder)])
         compare.write_others(folder, claims.metrics(folder.name.removesuffix(claims.DEMO)))
@@ -221,12 +220,12 @@ def _print_commands(
     """Print the command of every trial of a grid; a search has none before it has begun."""
     make = command(file, layers, devices=options.devices_per_trial, token="0" * 8, name=name)
     if file.method != "grid":
-        print(f"# {file.method}: the values are drawn while it runs; the arguments that every trial has:")
-        print(shlex.join(["python", "-m", "pose_lightning.fit", *layers, *file.flags]))
+        say(f"# {file.method}: the values are drawn while it runs; the arguments that every trial has:")
+        say(shlex.join(["python", "-m", "pose_lightning.fit", *layers, *file.flags]))
         return 0
     for number, (seed, cell) in enumerate((seed, cell) for seed in file.seeds for cell in file.cells()):
         entry = Entry(number, number, cell.name, seed, cell.values, "waiting", 0, 0, {}, None, (), 0.0)
-        print(shlex.join(make(entry, folder / "trials" / cell.name / str(seed), False)))
+        say(shlex.join(make(entry, folder / "trials" / cell.name / str(seed), False)))
     return 0
 
 

@@ -31,6 +31,7 @@ from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.stopping import told_to_stop
 from pose_lightning.sweep.study import Entry, State
 from pose_lightning.sweep.trials import Process, TrialFolder, complaint
+from pose_lightning.terminal import say
 
 IDENTITY: Final = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """What an agent tells its trial, in the environment."""
@@ -133,14 +134,14 @@ def run(order: Order, command: Command, outcome: Outcome) -> int:
         raise UserError(f"{place.path} is being run already, by {place.holder}")
     try:
         if place.finished:
-            print(f"{place.path} is finished", flush=True)
+            say(f"{place.path} is finished")
             return 0
         for left in reversed(range(order.limits.retry + 1)):
             place.end_strays()
             state = _attempt(order, place, lock, command, outcome)
             if state != "failed" or not left:
                 break
-            print(f"{place.path}: it runs again", flush=True)
+            say(f"{place.path}: it runs again")
         return 0 if state in ("complete", "diverged", "pruned") else 1
     finally:
         os.close(lock)
@@ -168,7 +169,7 @@ def _attempt(order: Order, place: TrialFolder, lock: int, command: Command, outc
             time.sleep(order.limits.poll)
     state, error = _judge(order, process, outcome, by_server=signals[:1] == [signal.SIGTERM])
     _record(order, process, state, error)
-    print(f"{place.path}: {state}{f': {error}' if error else ''}", flush=True)
+    say(f"{place.path}: {state}{f': {error}' if error else ''}")
     return state
 
 

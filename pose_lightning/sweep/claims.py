@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pose_lightning import cli
-from pose_lightning.errors import UserError
+from pose_lightning.errors import UserError, shown
 from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
@@ -21,6 +21,7 @@ from pose_lightning.sweep.findings import CLAIM, Goal
 from pose_lightning.sweep.records import read_results
 from pose_lightning.sweep.reported import CLAIMS, Claim, Contrast, Side
 from pose_lightning.sweep.sentences import number, seeds, unit
+from pose_lightning.terminal import say
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
@@ -289,7 +290,7 @@ def main(args: Sequence[str] | None = None) -> None:
         check_target(options.out)
     text = to_markdown(table(read(options.folders)))
     if options.out is None:
-        print(text, end="")
+        print("\n".join(map(shown, text.split("\n"))), end="")
     else:
         write_text(options.out, text)
-        print(options.out)
+        say(options.out)

@@ -12,11 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.files import check_target, local_path, write_json, write_text
+from pose_lightning.files import as_cell, check_target, local_path, write_json, write_text
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
@@ -25,6 +23,7 @@ from pose_lightning.sweep.records import read_study
 from pose_lightning.sweep.results import Trial, read_runs, read_sweep
 from pose_lightning.sweep.sentences import footnotes, sentences
 from pose_lightning.sweep.tables import show, to_markdown
+from pose_lightning.terminal import Terminal, say
 
 WIDTH: Final = 80
 """Columns of a terminal that the tables keep to."""
@@ -99,7 +98,8 @@ def to_csv(found: Comparison) -> str:
     writer = csv.DictWriter(text, ["cell", *names, *[key for key in rows[0] if key != "cell"]], lineterminator="\n")
     writer.writeheader()
     for row, flat in zip(found.rows, rows, strict=True):
-        writer.writerow({**row.values, **{key: "" if _unknown(value) else value for key, value in flat.items()}})
+        cells = {**row.values, **{key: "" if _unknown(value) else value for key, value in flat.items()}}
+        writer.writerow({key: as_cell(value) for key, value in cells.items()})
     return text.getvalue()
 
 
@@ -196,10 +196,10 @@ def main(args: Sequence[str] | None = None) -> None:
         check_target(out / "results.csv")
     trials, subject = read(options.folders, options.metric)
     found = compare(trials, subject, score=options.score)
-    show(found, Console(width=min(WIDTH, Console().width), highlight=False))
+    show(found, Terminal(width=min(WIDTH, Terminal().width), highlight=False))
     if out is not None:
         for path in write(out, found, followed=options.metric in (None, _asked(options.folders))):
-            print(path)
+            say(path)
 
 
 def _asked(folders: Sequence[Path]) -> str | None:
