@@ -236,7 +236,11 @@ def write(path: Path, name: str, target: Path) -> str:
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
-    network.save_weights(target, format=name, repository=repository, file=path.name)
+    try:
+        network.save_weights(target, format=name, repository=repository, file=path.name)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{target} cannot be written: ")
+        raise UserError(f"--target {target} cannot be written: {reason}") from error
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 
