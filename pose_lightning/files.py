@@ -28,6 +28,9 @@ PATIENCE: Final = 10.0
 
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
 _FORMULA: Final = "=+-@\t\r\n"
+_NOBODY: Final = "another process"
+_SILENCE: Final = 1.0
+"""Seconds for which a holder without a name is waited for."""
 _EXCHANGE: Final = 2
 _HERE: Final = -100
 """`RENAME_EXCHANGE` and `AT_FDCWD` of Linux's renameat2."""
@@ -93,8 +96,8 @@ class Lock:
                 if _is_at(path, descriptor):
                     return cls(path, descriptor, sign(descriptor))
             except BlockingIOError:
-                if time.monotonic() >= end:
-                    holder = _holder(descriptor)
+                holder, late = _holder(descriptor), time.monotonic() - end
+                if late >= (0 if holder != _NOBODY else _SILENCE):  # a holder may not have written its name yet
                     os.close(descriptor)
                     raise BusyError(f"{guards} is being written by {holder}; wait for it, or stop it") from None
                 time.sleep(0.02)
@@ -413,7 +416,7 @@ def _holder(descriptor: int) -> str:
     """The process that a lock file names."""
     _, process, host, command, *_ = [*os.pread(descriptor, 4096, 0).decode(errors="replace").split("\n"), *[""] * 4]
     if not process:
-        return "another process"
+        return _NOBODY
     elsewhere = "" if host == socket.gethostname() else f" on {host}"
     return f"process {process}{elsewhere} ({command})"
 

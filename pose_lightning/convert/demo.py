@@ -97,8 +97,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(people: int, seed: int) -> None:
-    if people < 1 or seed < 0:
-        raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
+    if people < 1:
+        raise ConvertError(f"--people {people}: wanted at least 1")
+    if seed < 0:
+        raise ConvertError(f"--seed {seed}: wanted 0 or more")
 
 
 def write_clips(target: Path, *, seed: int = 0) -> None:

@@ -253,19 +253,21 @@ def find(source: Path) -> Found:
         raise ConvertError(f"--source {source} is no folder")
     found = Found()
     folders: dict[View, Path] = {}
-    seen = set()
+    seen: dict[Path, Path] = {}
 
     def fail(error: OSError) -> None:
         found.unread[Path(error.filename)] = f"cannot be listed: {error.strerror}"
 
     for name, children, files in os.walk(source.resolve(), followlinks=True, onerror=fail):
         folder = Path(name)
-        if (real := os.path.realpath(name)) in seen:  # a link may lead back up
-            if _subject(folder) != _subject(Path(real)):
-                found.unread[folder] = f"is a link to {real}, which was looked into already"
+        real = folder.resolve()
+        if real in seen:
+            leads_up = folder.parent.resolve().is_relative_to(real)
+            if not leads_up and _subject(folder) != _subject(seen[real]):
+                found.unread[folder] = f"is the same folder as {seen[real]}"
             children.clear()
             continue
-        seen.add(real)
+        seen[real] = folder
         children.sort()
         for child in [child for child in children if _VIEW.fullmatch(child)]:
             children.remove(child)  # may hold thousands of images
