@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
+from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import pose_lightning.activity.data
@@ -25,12 +25,14 @@ from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.sync_batchnorm import synchronise_by_timm
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.memory import MemoryAdvice
 from pose_lightning.training.progress import MetricBar
+from pose_lightning.training.timer import SlotTimer
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -84,15 +86,17 @@ class Tracking:
 
 @dataclass
 class Saving:
-    """When checkpoints are written, and which one is scored; the best one is chosen by the task's own metric.
+    """When checkpoints are written, which one is the best, and which one is scored.
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
+        follow: What `best.ckpt` follows: the task's own `metric`, or the validation `loss`.
         evaluate: Which one is scored, by `fit` at its end and by `evaluate`. The best was chosen on the validation
             split: comparisons on that split take the last.
     """
 
     every_n_steps: int = 500
+    follow: Literal["metric", "loss"] = "metric"
     evaluate: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
@@ -210,7 +214,8 @@ class PoseCLI(LightningCLI):
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
-        given = [MetricBar() if type(each) is RichProgressBar else each for each in trainer.callbacks]  # type: ignore[attr-defined]
+        synchronise_by_timm(trainer)
+        given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
         trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
         return trainer
 
@@ -230,6 +235,11 @@ class PoseCLI(LightningCLI):
             callbacks.append(CompiledNetwork())
         return [*callbacks, CollapseWatch(), MemoryAdvice()]
 
+    @property
+    def followed(self) -> tuple[str, Literal["min", "max"]]:
+        """The logged metric that `best.ckpt` follows, and whether a smaller or a larger value is better."""
+        return ("val/loss", "min") if self.config.checkpoint.follow == "loss" else self.model.monitor
+
     def dump(self) -> str:
         """The resolved configuration as YAML; the parser takes it back unchanged."""
         config = self.config.clone()
@@ -244,6 +254,13 @@ class PoseCLI(LightningCLI):
             if key != "config" and not key.startswith("config."):
                 settings[key.replace(".init_args.", ".")] = str(value) if isinstance(value, Path) else value
         return settings
+
+
+def _own(callback: Callback) -> Callback:
+    """This suite's own form of what Lightning adds to every trainer."""
+    if type(callback) is RichProgressBar:
+        return MetricBar()
+    return SlotTimer.like(callback) if type(callback) is Timer else callback
 
 
 class _CheckpointCLI(PoseCLI):

@@ -10,8 +10,9 @@ TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "mat_process", "randomness", "signals"},
     {"files", "reading"},
-    {"joints", "divergence", "sealed"},
-    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
+    {"joints", "divergence", "precision", "sealed"},
+    {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
+    {"recomputation", "sync_batchnorm"},
     {"loader", "backbones"},
     {"budget"},
     {"data"},
