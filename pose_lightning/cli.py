@@ -1,5 +1,6 @@
 """One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
 
+import argparse
 import logging
 import sys
 import warnings
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
+from jsonargparse._parameter_resolvers import get_signature_parameters
 from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import pose_lightning.activity.data
 import pose_lightning.activity.task
@@ -25,7 +28,9 @@ from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.parser_messages import explain_parser, explain_trainer
 from pose_lightning.sync_batchnorm import synchronise_by_timm
+from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
@@ -138,6 +143,12 @@ class PoseCLI(LightningCLI):
 
     from_checkpoint = False
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser, whose refusals `build` puts into the user's words."""
+        parser = super().init_parser(**kwargs)
+        parser.exit_on_error = False
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run has beside its trainer, model and data."""
         parser.add_argument(
@@ -213,7 +224,10 @@ class PoseCLI(LightningCLI):
                 )
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        try:
+            trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        except MisconfigurationException as error:
+            raise UserError(explain_trainer(str(error), settings.as_dict())) from error
         synchronise_by_timm(trainer)
         given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
         trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
@@ -293,12 +307,39 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             run=False,
             args=arrange(args),
         )
+    except argparse.ArgumentError as error:
+        raise UserError(explain_parser(str(error), _known_settings())) from None
     except ValueError as error:
+        if "not in bounds, numpy accepts" in str(error):
+            raise UserError(f"seed_everything: {error}") from None
         if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit
             raise error.__cause__ from None
         raise
     finally:
         sys.argv = argv
+
+
+def _known_settings() -> set[str]:
+    """Every setting by its short dotted name, of any task."""
+    owners: dict[str, list[type]] = {
+        "trainer": [pl.Trainer],
+        "wandb": [Tracking],
+        "checkpoint": [Saving],
+        "pictures": [Showing],
+        "budget": [Budget],
+        "ema": [Averaging],
+        "model": [each for module in TASKS for each in vars(module).values() if _is_kind(each, Task)],
+        "data": [each for module in TASKS for each in vars(module).values() if _is_kind(each, StoreDataModule)],
+    }
+    names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
+    for group, classes in owners.items():
+        for owner in classes:
+            names |= {f"{group}.{each.name}" for each in get_signature_parameters(owner, None)}
+    return names
+
+
+def _is_kind(each: Any, kind: type) -> bool:
+    return isinstance(each, type) and issubclass(each, kind)
 
 
 def _quieten() -> None:

@@ -280,6 +280,17 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             f"data.batch_size={self.batch_size} has trainer.accumulate_grad_batches={parts} of them; {advice}"
         )
 
+    def check_validation_interval(self) -> None:
+        """Refuse an interval between validations that no epoch is long enough for."""
+        trainer: Any = self.trainer
+        interval, batches = trainer.val_check_interval, self._training_batches()
+        within_epochs = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches > 0
+        if isinstance(interval, int) and interval > batches and within_epochs:
+            raise UserError(
+                f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch; take {batches} "
+                "or fewer, or count on over epochs with trainer.check_val_every_n_epoch=null"
+            )
+
     def _check_batch_size(self) -> None:
         parts, devices = self._parts, self._parts // self._accumulate
         if self.batch_size % parts:

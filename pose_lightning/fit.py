@@ -145,6 +145,7 @@ def _check(built: PoseCLI) -> None:
     data.setup("fit")
     model.setup("fit")
     model.check(trainer, data)
+    data.check_validation_interval()
     if built.followed == model.monitor and (reason := model.unscorable(data)):
         raise UserError(
             f"{reason}, so {model.monitor[0]} would be NaN throughout; follow val/loss by --checkpoint.follow=loss"

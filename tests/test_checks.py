@@ -125,3 +125,27 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
     first = {printed(names, seed): seed for seed in range(12)}
     assert len(first) == 2
     assert {printed(ORDER, seed) for seed in first.values()} == {"[0.0, 1.0]"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--model.learning_rate=1", "model.learning_rate is no setting"),
+        ("--model.optimizer=adm", "model.optimizer=adm is not one of sgd, nesterov, adam, adamw, rmsprop, rmsprop_tf"),
+        ("--model.optimizer=adm", "did you mean adam?"),
+        ("--trainer.max_steps=abc", "trainer.max_steps=abc is not a whole number"),
+        ("--trainer.max_stps=3", "--trainer.max_stps=3 is no setting; did you mean trainer.max_steps?"),
+        ("--data.batch_size=1.5", "data.batch_size=1.5 is not a whole number"),
+        ("--trainer.devices=0", "trainer.devices=0: "),
+        ("--seed_everything=-1", "seed_everything: -1 is not in bounds"),
+        ("--trainer.callbacks=ModelCheckpoint", "a run writes its own checkpoints; leave it out"),
+        ("--trainer.fast_dev_run=-1", "trainer.fast_dev_run=-1: "),
+        ("--trainer.val_check_interval=99", "trainer.val_check_interval=99 is more than the 5 batches of an epoch"),
+    ],
+)
+def test_a_refusal_of_the_parser_or_of_lightning_is_one_line_of_the_users_own_words(
+    demo_stores: Path, refusal: Callable[..., str], flag: str, said: str
+) -> None:
+    refused = refusal(demo_stores, flag)
+    assert said in refused
+    assert not any(word in refused for word in ("Union", "NestedArg", "--help", "<class"))

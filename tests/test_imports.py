@@ -20,7 +20,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "training", "exported", "manner"},
+    {"arguments", "curves", "parser_messages", "training", "exported", "manner"},
     {"cli"},
     {"trained", "weight_files"},
     {"evaluate_options"},
