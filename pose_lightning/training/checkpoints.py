@@ -153,7 +153,10 @@ class RunCheckpoints(Checkpoint):
         """Write `last.ckpt`, after `best.ckpt` where the metric improved."""
         if not _fitting(trainer):
             return
-        self._validated = {name: value.detach().cpu().clone() for name, value in trainer.callback_metrics.items()}
+        logged = sorted(trainer.callback_metrics.items())
+        self._validated = {
+            name: value.detach().cpu().clone() for name, value in logged if not name.startswith("train/")
+        }
         if divergence.finite(pl_module) and self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
             trainer.save_checkpoint(self.best)
