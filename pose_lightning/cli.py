@@ -1,5 +1,6 @@
 """One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
 
+import argparse
 import logging
 import sys
 import warnings
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
+from jsonargparse._parameter_resolvers import get_signature_parameters
+from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import pose_lightning.activity.data
 import pose_lightning.activity.task
@@ -25,12 +28,16 @@ from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.parser_messages import explain_parser, explain_trainer
+from pose_lightning.sync_batchnorm import synchronise_by_timm
+from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.memory import MemoryAdvice
 from pose_lightning.training.progress import MetricBar
+from pose_lightning.training.timer import SlotTimer
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -84,15 +91,17 @@ class Tracking:
 
 @dataclass
 class Saving:
-    """When checkpoints are written, and which one is scored; the best one is chosen by the task's own metric.
+    """When checkpoints are written, which one is the best, and which one is scored.
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
+        follow: What `best.ckpt` follows: the task's own `metric`, or the validation `loss`.
         evaluate: Which one is scored, by `fit` at its end and by `evaluate`. The best was chosen on the validation
             split: comparisons on that split take the last.
     """
 
     every_n_steps: int = 500
+    follow: Literal["metric", "loss"] = "metric"
     evaluate: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
@@ -133,6 +142,12 @@ class PoseCLI(LightningCLI):
     """
 
     from_checkpoint = False
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser, whose refusals `build` puts into the user's words."""
+        parser = super().init_parser(**kwargs)
+        parser.exit_on_error = False
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run has beside its trainer, model and data."""
@@ -209,8 +224,12 @@ class PoseCLI(LightningCLI):
                 )
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
-        given = [MetricBar() if type(each) is RichProgressBar else each for each in trainer.callbacks]  # type: ignore[attr-defined]
+        try:
+            trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        except MisconfigurationException as error:
+            raise UserError(explain_trainer(str(error), settings.as_dict())) from error
+        synchronise_by_timm(trainer)
+        given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
         trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
         return trainer
 
@@ -230,6 +249,11 @@ class PoseCLI(LightningCLI):
             callbacks.append(CompiledNetwork())
         return [*callbacks, CollapseWatch(), MemoryAdvice()]
 
+    @property
+    def followed(self) -> tuple[str, Literal["min", "max"]]:
+        """The logged metric that `best.ckpt` follows, and whether a smaller or a larger value is better."""
+        return ("val/loss", "min") if self.config.checkpoint.follow == "loss" else self.model.monitor
+
     def dump(self) -> str:
         """The resolved configuration as YAML; the parser takes it back unchanged."""
         config = self.config.clone()
@@ -244,6 +268,13 @@ class PoseCLI(LightningCLI):
             if key != "config" and not key.startswith("config."):
                 settings[key.replace(".init_args.", ".")] = str(value) if isinstance(value, Path) else value
         return settings
+
+
+def _own(callback: Callback) -> Callback:
+    """This suite's own form of what Lightning adds to every trainer."""
+    if type(callback) is RichProgressBar:
+        return MetricBar()
+    return SlotTimer.like(callback) if type(callback) is Timer else callback
 
 
 class _CheckpointCLI(PoseCLI):
@@ -276,12 +307,39 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             run=False,
             args=arrange(args),
         )
+    except argparse.ArgumentError as error:
+        raise UserError(explain_parser(str(error), _known_settings())) from None
     except ValueError as error:
+        if "not in bounds, numpy accepts" in str(error):
+            raise UserError(f"seed_everything: {error}") from None
         if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit
             raise error.__cause__ from None
         raise
     finally:
         sys.argv = argv
+
+
+def _known_settings() -> set[str]:
+    """Every setting by its short dotted name, of any task."""
+    owners: dict[str, list[type]] = {
+        "trainer": [pl.Trainer],
+        "wandb": [Tracking],
+        "checkpoint": [Saving],
+        "pictures": [Showing],
+        "budget": [Budget],
+        "ema": [Averaging],
+        "model": [each for module in TASKS for each in vars(module).values() if _is_kind(each, Task)],
+        "data": [each for module in TASKS for each in vars(module).values() if _is_kind(each, StoreDataModule)],
+    }
+    names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
+    for group, classes in owners.items():
+        for owner in classes:
+            names |= {f"{group}.{each.name}" for each in get_signature_parameters(owner, None)}
+    return names
+
+
+def _is_kind(each: Any, kind: type) -> bool:
+    return isinstance(each, type) and issubclass(each, kind)
 
 
 def _quieten() -> None:

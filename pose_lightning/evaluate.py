@@ -79,7 +79,7 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
             written.append(folder)
             pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
         write_json(metrics_path, {**facts, **outcome.json})  # the last: by it a sweep knows that a trial is finished
-    note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
+    note = f"best.ckpt was chosen by {built.followed[0]} on this split: a little optimistic." if chosen else ""
     _print(outcome, f"{manner.note} {note}".strip(), [run.path, checkpoint, run.path / "metrics.csv", *written])
     return outcome
 

@@ -26,6 +26,7 @@ from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
+from pose_lightning.task import Task
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
@@ -135,10 +136,20 @@ def _full(error: OSError | UserError) -> str | None:
 
 def _check(built: PoseCLI) -> None:
     """Refuse what Lightning would find only when the run has a directory, or a new place."""
-    data = built.datamodule
+    trainer, model, data = built.trainer, built.model, built.datamodule
+    if not isinstance(model, Task):
+        raise UserError(f"model={type(model).__name__} is no task of this suite; make it a subclass of one of them")
     data.check()
-    data.trainer = built.trainer
+    data.trainer, model.trainer = trainer, trainer
+    trainer.datamodule = data  # type: ignore[attr-defined]
     data.setup("fit")
+    model.setup("fit")
+    model.check(trainer, data)
+    data.check_validation_interval()
+    if built.followed == model.monitor and (reason := model.unscorable(data)):
+        raise UserError(
+            f"{reason}, so {model.monitor[0]} would be NaN throughout; follow val/loss by --checkpoint.follow=loss"
+        )
 
 
 def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:
@@ -171,7 +182,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _checkpoints(built: PoseCLI, run: RunDirectory, request: StopRequest) -> RunCheckpoints:
-    monitor, mode = built.model.monitor
+    monitor, mode = built.followed
     every = built.config.checkpoint.every_n_steps
     return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every, request=request)
 
