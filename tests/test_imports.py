@@ -10,6 +10,8 @@ TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "mat_process", "randomness", "signals"},
     {"files", "reading"},
+    {"reading_yaml"},
+    {"trust"},
     {"joints", "divergence", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
     {"loader", "backbones"},
