@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
+import yaml
 from jsonargparse._parameter_resolvers import get_signature_parameters
 from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -21,7 +22,7 @@ import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
-from pose_lightning import errors
+from pose_lightning import errors, reading, reading_yaml
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
@@ -259,6 +260,7 @@ class PoseCLI(LightningCLI):
         config = self.config.clone()
         config.pop("config", None)
         config.run_dir = None  # another run of the same settings has a directory of its own
+        config.trainer.default_root_dir = None  # a run is its own
         return self.parser.dump(config, skip_none=False)
 
     def flat(self) -> dict[str, Any]:
@@ -281,6 +283,26 @@ class _CheckpointCLI(PoseCLI):
     from_checkpoint = True
 
 
+def build_run(settings: Mapping[str, Any], flags: Sequence[str] = (), *, from_checkpoint: bool) -> PoseCLI:
+    """Make what the configuration of a run describes, as `trust.read_config` has checked it, with further flags."""
+    text = yaml.safe_dump({**settings, "run_dir": None}, sort_keys=False)
+    return build([f"--config={text}", *flags], from_checkpoint=from_checkpoint)
+
+
+def build_for_scoring(settings: Mapping[str, Any], accelerator: str | None = None) -> PoseCLI:
+    """Make what the configuration of a run describes, as far as its predictions need it.
+
+    Of the trainer that is its precision and where it runs: no callback, logger, profiler, plugin or strategy is made.
+    """
+    trainer = settings.get("trainer") or {}
+    kept = {key: trainer[key] for key in ("accelerator", "precision") if isinstance(trainer.get(key), str | int)}
+    alone = {**kept, "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    if accelerator is not None:
+        alone["accelerator"] = accelerator
+    others = {key: value for key, value in settings.items() if key not in ("trainer", "ema", "compile")}
+    return build_run({**others, "trainer": alone}, from_checkpoint=True)
+
+
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """Parse `args` and make the trainer, model and data module they describe.
 
@@ -291,10 +313,12 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """
     _quieten()
     keep_freed_memory()
+    args = arrange(args)
+    _check_files(args)
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
+        built = (_CheckpointCLI if from_checkpoint else PoseCLI)(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,
@@ -305,8 +329,15 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             seed_everything_default=1,
             parser_kwargs={"usage": USAGE},
             run=False,
-            args=arrange(args),
+            args=args,
         )
+        if not isinstance(built.model, Task):
+            raise UserError(
+                f"model={type(built.model).__module__}.{type(built.model).__qualname__} is no task of this package, "
+                "which has a metric to follow and a way to be scored; derive it from HeatmapEstimation, ClipRegression "
+                "or ActivityClassification"
+            )
+        return built
     except argparse.ArgumentError as error:
         raise UserError(explain_parser(str(error), _known_settings())) from None
     except ValueError as error:
@@ -340,6 +371,15 @@ def _known_settings() -> set[str]:
 
 def _is_kind(each: Any, kind: type) -> bool:
     return isinstance(each, type) and issubclass(each, kind)
+
+
+def _check_files(args: Sequence[str]) -> None:
+    """Refuse YAMLs that the parser, which knows no bounds, would read for minutes."""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        path = Path(value if equals else following)
+        if key == "--config" and reading.is_file(path):
+            reading_yaml.read_yaml(path, own=True)
 
 
 def _quieten() -> None:

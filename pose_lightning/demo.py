@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from pose_lightning import cli, fit
 from pose_lightning.convert import demo
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.reading_yaml import read_yaml
 from pose_lightning.terminal import say
 
 EXPERIMENTS: Final = Path("experiments")
@@ -74,12 +73,12 @@ def _sweep_layer(sweep: str, experiment: str) -> Path:
 
 def _validates(path: Path, root: Path) -> bool:
     """Whether there is something to validate on; clips fall back to the test subjects, and their table says so."""
-    clips = yaml.safe_load(path.read_text())["data"]["class_path"] == "ClipData"
+    clips = read_yaml(path, own=True)["data"]["class_path"] == "ClipData"
     return any((root / f"{split}.h5").is_file() for split in (("val", "test") if clips else ("val",)))
 
 
 def _root(path: Path) -> Path:
-    return Path(yaml.safe_load(path.read_text())["data"]["init_args"]["root"])
+    return Path(read_yaml(path, own=True)["data"]["init_args"]["root"])
 
 
 def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds: bool, dry: bool) -> Path:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pose_lightning.heatmap.scoring
 import pose_lightning.regression.scoring
-from pose_lightning import cli
+from pose_lightning import cli, trust
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.folds import judge_folds
 from pose_lightning.activity.predictions import predicted_target
@@ -18,6 +18,7 @@ from pose_lightning.activity.truth import Target
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
+from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import parse
 from pose_lightning.files import write_json
@@ -30,6 +31,7 @@ from pose_lightning.store import Store
 from pose_lightning.task import Task
 from pose_lightning.terminal import Terminal, say
 from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
+from pose_lightning.trust import NOBODY, Trust
 from pose_lightning.weight_files import WeightFile
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
@@ -37,10 +39,25 @@ SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     ClipRegression: lambda data: pose_lightning.regression.scoring,
     ActivityClassification: lambda data: ActivityScoring(data.target),
 }
-"""How each task's predictions are scored; a function of the data module."""
+"""How each task's predictions are scored, and those of tasks derived from it; a function of the data module."""
 
 
-def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAIN, overlays: int = 0) -> Outcome:
+def scoring_of(task: Task, data: StoreDataModule) -> Scoring:
+    """How the predictions of a task are scored.
+
+    Raises:
+        UserError: If it is derived from none that can be.
+    """
+    for kind, scoring in SCORING.items():
+        if isinstance(task, kind):
+            return scoring(data)
+    names = ", ".join(kind.__name__ for kind in SCORING)
+    raise UserError(f"the predictions of {type(task).__name__} cannot be scored: it is derived from none of {names}")
+
+
+def evaluate_run(
+    run: RunDirectory, *, split: str = "val", manner: Manner = PLAIN, overlays: int = 0, trusted: Trust = NOBODY
+) -> Outcome:
     """Score a run's best checkpoint on a split of its data, print the tables and write them into the run's directory.
 
     Writes `metrics.json`, `predictions.h5`, `samples.h5`, `curves/` and, where asked for, `overlays/`; for another
@@ -49,9 +66,9 @@ def evaluate_run(run: RunDirectory, *, split: str = "val", manner: Manner = PLAI
     Raises:
         UserError: If the run has no checkpoint, or the split no store.
     """
-    built, checkpoint, step = load(run, manner=manner)
+    built, checkpoint, step = load(run, manner=manner, trusted=trusted)
     data = built.datamodule
-    scoring = SCORING[type(built.model)](data)
+    scoring = scoring_of(built.model, data)
     if overlays and not isinstance(built.model, HeatmapEstimation):
         raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
     with ExitStack() as stack:
@@ -119,14 +136,20 @@ def evaluate_weights(
 
 
 def evaluate_pair(
-    run: RunDirectory, clips: Path, joints: Path, *, unit: Unit | None = None, json: Path | None = None
+    run: RunDirectory,
+    clips: Path,
+    joints: Path,
+    *,
+    unit: Unit | None = None,
+    json: Path | None = None,
+    trusted: Trust = NOBODY,
 ) -> Outcome:
     """Score a run's best checkpoint on a pair of `.npy` files, read piece by piece: the course's `evaluate.py`.
 
     Raises:
         UserError: If the run is no clip regression, or the files are not such a pair.
     """
-    built, checkpoint, step = load(run)
+    built, checkpoint, step = load(run, trusted=trusted)
     if not isinstance(built.model, ClipRegression):
         raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
     with ExitStack() as stack:
@@ -209,13 +232,14 @@ FILES: Final[Mapping[str, tuple[Callable[..., tuple[Outcome, Mapping[str, Any]]]
 """By the store's kind: what scores a file of predictions, and the options that go with it."""
 
 
-def evaluate_folds(runs: Sequence[RunDirectory], *, json: Path | None = None) -> Outcome:
+def evaluate_folds(runs: Sequence[RunDirectory], *, json: Path | None = None, trusted: Trust = NOBODY) -> Outcome:
     """Score the predictions of one run for every fold as one, and print the spread over folds.
 
     Raises:
         UserError: If they are not runs of activity classification, one for every fold, or one was not evaluated.
     """
-    data = [cli.build([f"--config={run.config}"]).datamodule for run in runs]
+    settings = [trust.read_config(run.config, trusted) for run in runs]
+    data = [cli.build_for_scoring(each).datamodule for each in settings]
     for run, each in zip(runs, data, strict=True):
         if not isinstance(each, ActivityData) or each.fold is None:
             raise UserError(f"{run.path} was not trained on folds (FOLD=0 and so on); several runs are those of folds")
@@ -244,7 +268,9 @@ def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
+    args = sys.argv[1:] if args is None else list(args)
     options = parse(args, description=__doc__)
+    trusted = Trust.of("evaluate", args, options.trust)
     if options.predictions is not None:
         evaluate_predictions(
             options.predictions,
@@ -269,12 +295,14 @@ def main(args: Sequence[str] | None = None) -> None:
         raise UserError("say what to score: a run's directory, or --predictions or --weights FILE with --store FILE")
     run, *others = [RunDirectory.open(path) for path in options.run]
     if others:
-        evaluate_folds([run, *others], json=options.json)
+        evaluate_folds([run, *others], json=options.json, trusted=trusted)
     elif options.clips is not None:
-        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json)
+        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, trusted=trusted)
     else:
         with run.owned():
-            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays)
+            evaluate_run(
+                run, split=options.split, manner=manner_from(options), overlays=options.overlays, trusted=trusted
+            )
 
 
 if __name__ == "__main__":

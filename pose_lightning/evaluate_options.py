@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import get_args
 
-from pose_lightning import manner
+from pose_lightning import manner, trust
 from pose_lightning.activity.truth import Target
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path
@@ -73,6 +73,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         metavar="OUT",
         help="write the scores of --predictions, --weights, --clips or folds to a file",
     )
+    trust.add_argument(parser)
     return parser
 
 
@@ -80,6 +81,7 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
     manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
     of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
+    of_networks = {"--trust": options.trust}
     of_pairs = {"--clips": options.clips, "--joints": options.joints}
     of_files = {
         "--store": options.store,
@@ -96,11 +98,15 @@ def _check(options: argparse.Namespace) -> None:
     if options.predictions is None and (options.clips is None) != (options.joints is None):
         raise UserError("--clips NPY and --joints NPY go together")
     if options.predictions is not None:
-        kind, foreign = "--predictions", of_runs | of_pairs | of_weights
+        kind, foreign = "--predictions", of_runs | of_pairs | of_weights | of_networks
     elif options.weights is not None:
         kind = "--weights"
         others = {*manner, "--store"}
-        foreign = {key: value for key, value in (of_runs | of_pairs | of_files | unit).items() if key not in others}
+        foreign = {
+            key: value
+            for key, value in (of_runs | of_pairs | of_files | unit | of_networks).items()
+            if key not in others
+        }
     elif len(options.run) > 1:
         kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | of_weights | unit
     elif options.clips is not None:

@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import torch
 
-from pose_lightning import cli, sealed, weights
+from pose_lightning import cli, sealed, trust, weights
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
@@ -19,6 +19,7 @@ from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
 from pose_lightning.sealed import SealError
+from pose_lightning.trust import NOBODY, Trust
 
 
 @dataclass(frozen=True)
@@ -92,23 +93,22 @@ def manner_from(options: argparse.Namespace) -> Manner:
     return Manner(flip_test=options.flip_test, scales=scales, decoding=options.decoding)
 
 
-def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, int]:
+def load(run: RunDirectory, *, manner: Manner = PLAIN, trusted: Trust = NOBODY) -> tuple[PoseCLI, Path, int]:
     """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
 
     That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`.
 
     Raises:
-        UserError: If there is no checkpoint, or the network cannot be asked in this manner.
+        UserError: If there is no checkpoint, the configuration names what is neither known nor trusted, or the network
+            cannot be asked in this manner.
     """
+    settings = trust.read_config(run.config, trusted)
     if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
             f"{run.path} has no checkpoint yet; `python -m pose_lightning.fit --resume {run.path}` trains it"
         )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
-    built = cli.build(
-        [f"--config={run.config}", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"],
-        from_checkpoint=True,
-    )
+    built = cli.build_for_scoring(settings)
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
     try:

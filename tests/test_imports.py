@@ -10,6 +10,8 @@ TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "mat_process", "randomness", "signals"},
     {"files", "reading", "terminal"},
+    {"reading_yaml"},
+    {"trust"},
     {"joints", "divergence", "precision", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
     {"recomputation", "sync_batchnorm"},

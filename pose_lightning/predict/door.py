@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning import manner
+from pose_lightning import manner, trust
 from pose_lightning.errors import UserError, door, shown
 from pose_lightning.files import check_target, local_path, refuse_link
 from pose_lightning.predict import onnx
@@ -22,6 +22,7 @@ from pose_lightning.predict.people import predict_poses
 from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
 from pose_lightning.predict.rankings import predict_classes
 from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 BATCH_SIZE: Final = 16
 
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--scale", metavar="S", help="the person's height in the image by 200 px")
     manner.add_arguments(parser)
+    trust.add_argument(parser)
     return parser
 
 
@@ -220,30 +222,32 @@ def main(args: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    options = _parser().parse_intermixed_args(_joined(sys.argv[1:] if args is None else args))
+    args = sys.argv[1:] if args is None else list(args)
+    options = _parser().parse_intermixed_args(_joined(args))
+    trusted = Trust.of("predict", args, options.trust)
     no_run = options.weights is not None or options.onnx is not None
     run, places = (None, options.places) if no_run else (options.places[0], options.places[1:])
     if not places:
         raise UserError("say what to predict on: RUN_DIR INPUT..., --weights FILE INPUT... or --onnx FILE INPUT...")
     _check(options)
     try:
-        _predict(options, run, places)
+        _predict(options, run, places, trusted)
     except KeyboardInterrupt:
         say("interrupted: files that were not complete are gone, the others stay")
         raise SystemExit(INTERRUPTED) from None
 
 
-def _network(options: argparse.Namespace, run: Path | None) -> Any:
+def _network(options: argparse.Namespace, run: Path | None, trusted: Trust) -> Any:
     """What `predict_poses`, `predict_classes` or `predict_clips` takes, as its `task` says."""
     if options.onnx is not None:
         return onnx.read(options.onnx, flip_test=options.flip_test, decoding=options.decoding)
     from pose_lightning.predict import loading  # noqa: PLC0415 - imports PyTorch, which --onnx does without
 
-    return loading.of_weights(options) if run is None else loading.of_run(run, options)
+    return loading.of_weights(options) if run is None else loading.of_run(run, options, trusted)
 
 
-def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path]) -> None:
-    network = _network(options, run)
+def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path], trusted: Trust) -> None:
+    network = _network(options, run, trusted)
     if options.out is None and run is not None:
         refuse_link(run / "predictions")
     folder = options.out if options.out is not None or run is None else run / "predictions"

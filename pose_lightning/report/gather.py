@@ -5,10 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from pose_lightning import trust
 from pose_lightning.errors import UserError
 from pose_lightning.reading import is_file
+from pose_lightning.reading_yaml import read_yaml
 from pose_lightning.report.labels import labelled
 from pose_lightning.report.subject import Run, Subject, lower_is_better
 from pose_lightning.runs import below
@@ -84,13 +84,9 @@ def _cell(folder: Path) -> dict[str, Any]:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
-    try:
-        config = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict) or not {"model", "data"} <= set(config):
-        raise UserError(f"{path} is no run's configuration: it has no model and data")
-    return config
+    config = read_yaml(path, own=False)
+    trust.find_strangers(config, path)  # nothing is imported: only its form is checked
+    return dict(config)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:

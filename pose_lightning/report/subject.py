@@ -21,6 +21,13 @@ FOLLOWED: Final[Mapping[str, tuple[str, str, str]]] = {
 }
 """By task: the metric that stands for a run, its name and its unit."""
 
+TASKS: Final[Mapping[str, str]] = {
+    "PoseData": "HeatmapEstimation",
+    "ClipData": "ClipRegression",
+    "ActivityData": "ActivityClassification",
+}
+"""By data module: the task that trains on it."""
+
 SPLITS: Final = ("val", "test", "train")
 
 
@@ -55,8 +62,13 @@ class Run:
 
     @property
     def task(self) -> str:
-        """The class of its LightningModule."""
-        return str(self.config["model"]["class_path"]).rpartition(".")[2]
+        """The task that its LightningModule is, or is derived from, as its data or its metrics tell."""
+        name = str(self.config["model"]["class_path"]).rpartition(".")[2]
+        if name in FOLLOWED:
+            return name
+        data = str(self.config["data"]["class_path"]).rpartition(".")[2]
+        logged = (task for task, (metric, *_) in FOLLOWED.items() if self.trial.history(metric))
+        return TASKS.get(data) or next(logged, name)
 
     @property
     def metric(self) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pose_lightning import cli, demo
+from pose_lightning import cli, demo, trust
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.runs import revision
@@ -28,6 +28,7 @@ from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
 from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -58,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--join", action="store_true", help="help other runners of the same sweep")
     parser.add_argument("--sampler", choices=["tpe", "gp"], default="tpe", help="of `method: bayes`")
     parser.add_argument("--project", default="pose_lightning", help="W&B's")
+    trust.add_argument(parser)
     return parser
 
 
@@ -90,15 +92,17 @@ def arguments(
     ]
 
 
-def command(file: SweepFile, layers: Sequence[str], *, devices: int, token: str, name: str) -> Command:
+def command(
+    file: SweepFile, layers: Sequence[str], *, devices: int, token: str, name: str, trusted: Sequence[str] = ()
+) -> Command:
     """What starts a trial, or goes on with it."""
     python = [sys.executable, "-m", "pose_lightning.fit"]
 
     def make(entry: Entry, folder: Path, resume: bool) -> list[str]:
         if resume:
-            return [*python, f"--resume={folder}"]
+            return [*python, f"--resume={folder}", *trusted]
         given = arguments(file, entry, folder, layers, token=token, name=name)
-        return [*python, *given, f"--trainer.devices={devices}"]
+        return [*python, *given, f"--trainer.devices={devices}", *trusted]
 
     return make
 
@@ -108,6 +112,11 @@ def _layers(file: SweepFile, data: str, *, dry: bool = False) -> list[str]:
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
     return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=file.name, dry=dry)
+
+
+def _trusted(options: argparse.Namespace) -> list[str]:
+    """The arguments that hand the trust of this command to its trials."""
+    return Trust.of("sweep", [], options.trust).flags
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
@@ -157,7 +166,8 @@ def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: ar
         devices=options.devices_per_trial,
         folder=folder,
         limits=[
-            f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value
+            *(f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value),
+            *_trusted(options),
         ],
     )
 
@@ -176,7 +186,14 @@ def _run(
         raise UserError(
             f"a runner is at work in {study.folder}: {holder(study.folder / 'runner.lock')}; help it with --join"
         )
-    make = command(file, layers, devices=options.devices_per_trial, token=study.token, name=study.folder.name)
+    make = command(
+        file,
+        layers,
+        devices=options.devices_per_trial,
+        token=study.token,
+        name=study.folder.name,
+        trusted=_trusted(options),
+    )
     try:
         return Runner(
             file,
@@ -218,7 +235,7 @@ def _print_commands(
     file: SweepFile, layers: Sequence[str], folder: Path, name: str, options: argparse.Namespace
 ) -> int:
     """Print the command of every trial of a grid; a search has none before it has begun."""
-    make = command(file, layers, devices=options.devices_per_trial, token="0" * 8, name=name)
+    make = command(file, layers, devices=options.devices_per_trial, token="0" * 8, name=name, trusted=_trusted(options))
     if file.method != "grid":
         say(f"# {file.method}: the values are drawn while it runs; the arguments that every trial has:")
         say(shlex.join(["python", "-m", "pose_lightning.fit", *layers, *file.flags]))

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning import cli
+from pose_lightning import cli, trust
 from pose_lightning.errors import UserError
 from pose_lightning.reading import is_file
 from pose_lightning.runs import revision
@@ -32,6 +32,7 @@ from pose_lightning.sweep.stopping import told_to_stop
 from pose_lightning.sweep.study import Entry, State
 from pose_lightning.sweep.trials import Process, TrialFolder, complaint
 from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 IDENTITY: Final = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """What an agent tells its trial, in the environment."""
@@ -52,6 +53,7 @@ class Order:
         cell: Which combination.
         seed: Which seed.
         limits: How often it is run again where it fails, and how long an attempt may take.
+        trusted: Arguments that hand the sweep's trust to the trial.
     """
 
     file: SweepFile
@@ -61,6 +63,7 @@ class Order:
     cell: Cell
     seed: int
     limits: Limits = field(default_factory=Limits)
+    trusted: Sequence[str] = ()
 
     @classmethod
     def read(cls, args: Sequence[str]) -> "Order":
@@ -77,13 +80,15 @@ class Order:
         parser.add_argument("--devices", type=int, default=1)
         parser.add_argument("--retry", type=int, default=0)
         parser.add_argument("--timeout", type=float)
+        trust.add_argument(parser)
         options = parser.parse_args([*args[:first], *os.environ.get(LIMITS, "").split()])
         file = SweepFile.read(options.file)
         given = dict(flag.removeprefix("--").split("=", 1) for flag in args[second + 1 :])
         seed = int(given.pop(SEED, file.seeds[0]))
         values = {name: value(file.parameters[name], given[name]) for name in given if name in file.parameters}
+        trusted = Trust.of("sweep", [], options.trust).flags
         limits, layers = Limits(retry=options.retry, timeout=options.timeout), args[first + 1 : second]
-        return cls(file, options.folder, options.devices, layers, file.cell(values), seed, limits)
+        return cls(file, options.folder, options.devices, layers, file.cell(values), seed, limits, trusted)
 
     @property
     def place(self) -> TrialFolder:
@@ -227,7 +232,9 @@ def main(args: Sequence[str] | None = None) -> None:
     order = Order.read(sys.argv[1:] if args is None else args)
     door = importlib.import_module("pose_lightning.sweep.__main__")
     results = importlib.import_module("pose_lightning.sweep.results")
-    command = door.command(order.file, order.layers, devices=order.devices, token="", name=order.folder.name)
+    command = door.command(
+        order.file, order.layers, devices=order.devices, token="", name=order.folder.name, trusted=order.trusted
+    )
     if status := run(order, command, results.outcome):
         raise SystemExit(status)
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-import yaml
 
 from pose_lightning.errors import UserError
 from pose_lightning.history import read_metrics
 from pose_lightning.reading import is_file, open_hdf5, read_dataset
+from pose_lightning.reading_yaml import read_yaml
 from pose_lightning.scoring import SampleScores, read_notes
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.files import SweepFile
@@ -158,7 +158,7 @@ def _settings(folder: Path) -> dict[str, Any]:
     """The resolved configuration by dotted name, without `init_args`."""
     path = folder / "config.yaml"
     if path.is_file():
-        nested = yaml.safe_load(path.read_text())
+        nested = _mapping(path, own=False)
     elif offline.files(folder):
         nested = {
             key: value for key, value in offline.history(folder)[0].items() if key not in COLUMNS or key == "experiment"
@@ -166,6 +166,13 @@ def _settings(folder: Path) -> dict[str, Any]:
     else:
         return {}
     return {key.replace("init_args.", ""): value for key, value in offline.flat(nested).items()}
+
+
+def _mapping(path: Path, *, own: bool) -> dict[str, Any]:
+    settings = read_yaml(path, own=own)
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} holds no settings; wanted a mapping such as `model:` and `data:`")
+    return settings
 
 
 def _peak_memory(folder: Path) -> int | None:
@@ -240,7 +247,7 @@ def group(values: Mapping[str, Any]) -> tuple[str, str]:
     """What a rate is tuned for: the optimizer that the recipe names, and every parameter but recipe and rate."""
     optimizer = values.get("model.optimizer", "")
     if "config" in values and Path(str(values["config"])).is_file():
-        recipe = yaml.safe_load(Path(str(values["config"])).read_text()) or {}
+        recipe = _mapping(Path(str(values["config"])), own=True)
         optimizer = offline.flat(recipe).get(
             "model.init_args.optimizer", offline.flat(recipe).get("model.optimizer", optimizer)
         )
