@@ -118,13 +118,17 @@ class Task(pl.LightningModule, ABC):
     def _check_smallest_share(self, data: Any) -> None:
         """Pass the smallest share of a batch through the network on the meta device, which computes shapes alone."""
         samples = data.smallest_share()
-        if samples > 1 or not any(_learns_alone(module) for module in self.modules()):
+        if (
+            samples > 1
+            or (example := self.example(data, samples)) is None
+            or not any(_learns_alone(module) for module in self.modules())
+        ):
             return
         tensors = [*self.parameters(), *self.buffers()]
         network = copy.deepcopy(self.model, {id(each): _on_meta(each) for each in tensors})
         try:
             with torch.no_grad(), torch.random.fork_rng([]):
-                network.train()(self.example(data, samples))
+                network.train()(example)
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -137,9 +141,9 @@ class Task(pl.LightningModule, ABC):
                 + "a larger input_size"
             ) from None
 
-    @abstractmethod
-    def example(self, data: Any, samples: int) -> Tensor:
-        """The network's input for so many samples of `data`: zeros, on the meta device."""
+    def example(self, data: Any, samples: int) -> Tensor | None:
+        """The network's input for so many samples of `data`: zeros, on the meta device; None leaves it unchecked."""
+        return None
 
     def unscorable(self, data: Any) -> str | None:
         """Why the followed metric would be NaN throughout; None where it would not."""
