@@ -1,5 +1,7 @@
 """Batch norms that take their statistics from all devices together."""
 
+from typing import Any
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
@@ -40,9 +42,9 @@ def _revert_activated(module: Module) -> Module:
     return module
 
 
-def _plain(norm: SyncBatchNormAct) -> BatchNormAct2d:
+def _plain(norm: Any) -> Any:
     with torch.device("meta"):  # every tensor is the synchronised norm's own
-        plain = BatchNormAct2d(
+        plain: Any = BatchNormAct2d(
             norm.num_features, norm.eps, norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
         )
     plain.weight, plain.bias = norm.weight, norm.bias
