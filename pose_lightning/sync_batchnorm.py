@@ -5,8 +5,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
-from timm.layers.norm_act import SyncBatchNormAct
+from timm.layers.norm_act import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
 from torch.nn import Module
 
 from pose_lightning.errors import UserError
@@ -21,7 +20,7 @@ class SyncBatchNorms(TorchSyncBatchNorm):
 
     def apply(self, model: Module) -> Module:
         """Return the model with its batch norms synchronised."""
-        return convert_sync_batchnorm(model)
+        return convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
 
     def revert(self, model: Module) -> Module:
         """Return the model with plain batch norms again, each in the mode that it was in."""
