@@ -1,6 +1,6 @@
 """Batch norms that take their statistics from all devices together."""
 
-from typing import cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -20,7 +20,7 @@ class SyncBatchNorms(TorchSyncBatchNorm):
 
     def apply(self, model: Module) -> Module:
         """Return the model with its batch norms synchronised."""
-        return cast("Module", convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
+        return convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
 
     def revert(self, model: Module) -> Module:
         """Return the model with plain batch norms again, each in the mode that it was in."""
@@ -41,19 +41,15 @@ def _revert_activated(module: Module) -> Module:
     return module
 
 
-def _plain(norm: SyncBatchNormAct) -> BatchNormAct2d:
+def _plain(norm: Any) -> Any:
     with torch.device("meta"):  # every tensor is the synchronised norm's own
-        plain = BatchNormAct2d(
-            norm.num_features,
-            norm.eps,
-            cast("float", norm.momentum),
-            affine=norm.affine,
-            track_running_stats=norm.track_running_stats,
+        plain: Any = BatchNormAct2d(
+            norm.num_features, norm.eps, norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
         )
     plain.weight, plain.bias = norm.weight, norm.bias
     plain.running_mean, plain.running_var = norm.running_mean, norm.running_var
     plain.num_batches_tracked = norm.num_batches_tracked
-    plain.act, plain.drop = cast("Module", norm.act), cast("Module", norm.drop)
+    plain.act, plain.drop = norm.act, norm.drop
     return plain
 
 
