@@ -1,9 +1,12 @@
 """What every test may ask for."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+
+from tests.warm import Warm, warm
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,3 +51,20 @@ def demo_activity_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     target = tmp_path_factory.mktemp("demo_activities")
     demo.write_activities(target, people=60, seed=3)
     return target / "activity"
+
+
+@pytest.fixture(scope="session")
+def warm_process() -> Iterator[Warm]:
+    """A process that has imported every door; one for all tests."""
+    with warm() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def door_inputs(tmp_path_factory: pytest.TempPathFactory, demo_stores: Path) -> Path:
+    """A directory of small files, of each format that a door reads."""
+    from tests.doors import make_inputs  # noqa: PLC0415 - jaxtyping's hook must come before the package
+
+    target = tmp_path_factory.mktemp("door_inputs")
+    make_inputs(target, demo_stores)
+    return target

@@ -5,7 +5,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +13,6 @@ from typing import Any, Final
 
 import h5py
 import numpy as np
-import pytest
 import torch
 import yaml
 from scipy.io import savemat
@@ -22,7 +21,7 @@ from pose_lightning import fit
 from tests.convert import test_human36m, test_images, test_lsp
 from tests.fuzz.formats import make
 from tests.predict.test_films import write_video
-from tests.warm import ROOT, Job, Warm, warm
+from tests.warm import ROOT, Job, Warm
 
 Snapshot = Mapping[str, str]
 
@@ -212,25 +211,15 @@ def alone(case: Case, inputs: Path, folder: Path, process: Warm, *, existing: bo
     return left
 
 
-@pytest.fixture(scope="session")
-def process() -> Iterator[Warm]:
-    """The warm process."""
-    with warm() as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-def inputs(tmp_path_factory: pytest.TempPathFactory, demo_stores: Path) -> Path:
-    """The files that the doors read."""
-    folder = tmp_path_factory.mktemp("inputs")
-    make(folder, demo_stores)
-    shutil.copytree(demo_stores, folder / "pose")
+def make_inputs(folder: Path, pose_stores: Path) -> None:
+    """Write the files that the doors read."""
+    make(folder, pose_stores)
+    shutil.copytree(pose_stores, folder / "pose")
     test_lsp.write_images(folder / "lsp", 4)
     flags = np.zeros((test_lsp.PHOTOGRAPHS, 14, 1))
     joints = np.concatenate([test_lsp.points(), flags], axis=2).transpose(2, 1, 0)
     savemat(folder / "lsp" / "joints.mat", {"joints": joints})
     test_images.make_tree(folder / "images", 12, 12)
-    return folder
 
 
 def complete(folder: Path) -> None:

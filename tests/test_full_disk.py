@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.doors import CASES, Case, Snapshot, alone, complete, inputs, process, snapshot, unfinished
+from tests.doors import CASES, Case, Snapshot, alone, complete, snapshot, unfinished
 from tests.warm import Outcome, Warm
 
 FAULTS: dict[str, dict[str, Any]] = {
@@ -25,8 +25,6 @@ FAULTS: dict[str, dict[str, Any]] = {
     "replace: EIO": {"failing": "replace", "error": errno.EIO},
     "mkdir: EACCES": {"failing": "mkdir", "error": errno.EACCES},
 }
-
-__all__ = ["inputs", "process"]
 
 
 def mount(*arguments: str) -> None:
@@ -90,15 +88,15 @@ def tried(name: str, inputs: Path, folder: Path, process: Warm) -> dict[str, str
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quick])
-def test_a_disk_that_fails_loses_nothing(name: str, inputs: Path, tmp_path: Path, process: Warm) -> None:
-    ends = tried(name, inputs, tmp_path, process)
+def test_a_disk_that_fails_loses_nothing(name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm) -> None:
+    ends = tried(name, door_inputs, tmp_path, warm_process)
     assert not [f"{fault}: {end}" for fault, end in ends.items() if end.startswith("FAULT")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if not case.quick])
 def test_a_disk_that_fails_loses_nothing_of_the_other_doors(
-    name: str, inputs: Path, tmp_path: Path, process: Warm
+    name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm
 ) -> None:
-    complete(inputs)
-    test_a_disk_that_fails_loses_nothing(name, inputs, tmp_path, process)
+    complete(door_inputs)
+    test_a_disk_that_fails_loses_nothing(name, door_inputs, tmp_path, warm_process)

@@ -1,3 +1,4 @@
+import errno
 import json
 import multiprocessing
 import os
@@ -629,7 +630,20 @@ def test_info_describes_a_store_in_80_columns(raw: Path, capsys: pytest.CaptureF
 def test_the_commands_report_what_is_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("info", "verify"):
         assert main([command, str(tmp_path / "missing.h5")]) == 2
-        assert "make it with" in capsys.readouterr().err
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert "make it with" in said
+
+
+def test_the_commands_report_a_fault_of_the_disk(
+    raw: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error", str(raw))
+
+    monkeypatch.setattr("pose_lightning.store.__main__.damaged_samples", fail)
+    assert main(["verify", str(raw)]) == 2
+    assert "error: " in capsys.readouterr().err
 
 
 def sealed_again(path: Path, **tables: Any) -> Path:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.doors import CASES, Snapshot, alone, complete, inputs, process, snapshot, unfinished
+from tests.doors import CASES, Snapshot, alone, complete, snapshot, unfinished
 from tests.warm import Outcome, Warm
 
 FEW, MANY = 2, 10
 TOLD = re.compile(r"error: .*(process \d+|runner)", re.DOTALL)
-
-__all__ = ["inputs", "process"]
 
 
 def judged(outcomes: list[Outcome], left: Snapshot, wanted: list[Snapshot], names: list[str]) -> str:
@@ -50,12 +48,12 @@ def starts(name: str, count: int, inputs: Path, folder: Path, process: Warm) -> 
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.quick])
-def test_a_few_pairs(name: str, inputs: Path, tmp_path: Path, process: Warm) -> None:
-    assert not [end for end in starts(name, FEW, inputs, tmp_path, process) if end.startswith("FAULT")]
+def test_a_few_pairs(name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm) -> None:
+    assert not [end for end in starts(name, FEW, door_inputs, tmp_path, warm_process) if end.startswith("FAULT")]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_ten_pairs(name: str, inputs: Path, tmp_path: Path, process: Warm) -> None:
-    complete(inputs)
-    assert not [end for end in starts(name, MANY, inputs, tmp_path, process) if end.startswith("FAULT")]
+def test_ten_pairs(name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm) -> None:
+    complete(door_inputs)
+    assert not [end for end in starts(name, MANY, door_inputs, tmp_path, warm_process) if end.startswith("FAULT")]

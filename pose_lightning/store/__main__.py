@@ -11,9 +11,9 @@ import numpy as np
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.errors import complain, door
+from pose_lightning.errors import door
 from pose_lightning.files import local_path
-from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
+from pose_lightning.store.layout import ANY_SIZE, LAYOUT
 from pose_lightning.store.reader import Store, damaged_samples
 from pose_lightning.terminal import Terminal, say
 
@@ -28,22 +28,29 @@ def main(args: Sequence[str] | None = None) -> int:
     for command, text in (("verify", "read everything; name every damaged sample"), ("info", "say what a store holds")):
         commands.add_parser(command, help=text, description=text).add_argument("file", type=local_path)
     chosen = parser.parse_args(args)
-    try:
+    damaged = False
+
+    def run() -> None:
+        nonlocal damaged
         if chosen.command == "verify":
-            return _verify(chosen.file)
-        _info(chosen.file)
-    except StoreError as error:
-        complain(error)
-        return 2
-    return 0
+            damaged = _verify(chosen.file)
+        else:
+            _info(chosen.file)
+
+    try:
+        door(run)()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return int(damaged)
 
 
-def _verify(path: Path) -> int:
+def _verify(path: Path) -> bool:
+    """Name the damaged samples; returns whether there are any."""
     damaged = list(damaged_samples(path, progress=True))
     for line in damaged:
         say(line)
     say(f"{path}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
-    return 1 if damaged else 0
+    return bool(damaged)
 
 
 def _info(path: Path) -> None:
@@ -79,4 +86,4 @@ def _abbreviated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    door(lambda: sys.exit(main()))()
+    sys.exit(main())

@@ -8,7 +8,6 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,23 +17,10 @@ import numpy as np
 import pytest
 
 from tests.fuzz import mutations
-from tests.fuzz.formats import FORMATS, Format, make
-from tests.warm import Job, Outcome, Warm, warm
+from tests.fuzz.formats import FORMATS, Format
+from tests.warm import Job, Outcome, Warm
 
 FEW, MANY = 20, 1000
-
-
-@pytest.fixture(scope="session")
-def sources(tmp_path_factory: pytest.TempPathFactory, demo_stores: Path) -> Path:
-    folder = tmp_path_factory.mktemp("sources")
-    make(folder, demo_stores)
-    return folder
-
-
-@pytest.fixture(scope="session")
-def process() -> Iterator[Warm]:
-    with warm() as started:
-        yield started
 
 
 def mutated(name: str, seed: int, data: bytes) -> tuple[str, bytes]:
@@ -131,22 +117,22 @@ def fuzz(name: str, seeds: range, sources: Path, folder: Path, process: Warm) ->
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_few_mutations_end_well(name: str, sources: Path, tmp_path: Path, process: Warm) -> None:
-    assert not fuzz(name, range(FEW), sources, tmp_path, process).failures
+def test_a_few_mutations_end_well(name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm) -> None:
+    assert not fuzz(name, range(FEW), door_inputs, tmp_path, warm_process).failures
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_thousand_mutations_end_well(name: str, sources: Path, tmp_path: Path, process: Warm) -> None:
-    assert not fuzz(name, range(MANY), sources, tmp_path, process).failures
+def test_a_thousand_mutations_end_well(name: str, door_inputs: Path, tmp_path: Path, warm_process: Warm) -> None:
+    assert not fuzz(name, range(MANY), door_inputs, tmp_path, warm_process).failures
 
 
 @pytest.mark.skipif("FUZZ" not in os.environ, reason="FUZZ=FORMAT:SEED names a mutation to be tried again")
-def test_one_mutation_again(sources: Path, process: Warm) -> None:
+def test_one_mutation_again(door_inputs: Path, warm_process: Warm) -> None:
     name, _, seed = os.environ["FUZZ"].partition(":")
     folder = Path("/tmp") / f"fuzz-{name}-{seed}"  # noqa: S108 - to be looked at afterwards
-    trial = Trial(FORMATS[name], sources, folder, process)
-    kind, changed = mutated(name, int(seed), (sources / FORMATS[name].file).read_bytes())
+    trial = Trial(FORMATS[name], door_inputs, folder, warm_process)
+    kind, changed = mutated(name, int(seed), (door_inputs / FORMATS[name].file).read_bytes())
     outcome, _ = trial.run(changed)
     print(f"{kind} in {folder}: {outcome.fault or 'well'}, exit code {outcome.code}\n{outcome.out}\n{outcome.err}")
     assert outcome.fault is None
