@@ -25,6 +25,7 @@ from pose_lightning.store.layout import (
     Codec,
     StoreError,
     describe,
+    fingerprint,
     header_checksum,
     row_checksums,
     text,
@@ -52,6 +53,7 @@ class Store:
         shape: Shape of one sample's pixels, channels last; `ANY_SIZE` where each has its own; or None.
         labels: Field name -> read-only array (n, ...), text as `str`; `name` is always there.
         package_version: Version of this package that wrote the store.
+        fingerprint: Of the header and of every sample's labels, place and pixels, 32 hexadecimal digits.
 
     Raises:
         StoreError: If the file is missing, no store, of another layout or damaged.
@@ -115,6 +117,7 @@ class Store:
         self._damaged_rows: list[int] = np.flatnonzero(expected != file["row_checksums"][()]).tolist()
         readable = "replace" if self._damaged_rows else "strict"
         self.labels = {field: _column(rows[field], readable) for field in rows.dtype.names or ()}
+        self.fingerprint = fingerprint(header_checksum(header, rows), expected)
 
     def _read_places(self, file: h5py.File) -> None:
         """Where the payloads are: sample i is bytes starts[i] to starts[i + 1] of all chunks, one after the other."""
