@@ -25,6 +25,7 @@ from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.settings import STARTING_POINTS
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
@@ -53,9 +54,6 @@ CHATTER: Final = (
 
 BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interval": None, "check_val_every_n_epoch": 1}
 """What a budget of samples sets of the trainer, beside `max_epochs`."""
-
-STARTING_POINTS: Final = {"pretrained": False, "weights": None}
-"""Settings of a network that say where its weights come from, and how to say nowhere."""
 
 door = errors.door
 """What the doors wrap themselves in, which those without PyTorch take from `errors`."""

@@ -16,8 +16,9 @@ import yaml
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from pose_lightning import cli, evaluate
+from pose_lightning import cli, evaluate, sealed
 from pose_lightning.cli import PoseCLI
+from pose_lightning.data import FLAG
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import FULL, UserError
 from pose_lightning.files import local_path
@@ -26,6 +27,7 @@ from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
+from pose_lightning.trained import data_state
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
@@ -37,6 +39,9 @@ BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 
 PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """What may change when a run is resumed: it sees the same global batches wherever it runs."""
+
+ROOT: Final = "data.root"
+"""What may change too: the stores have fingerprints, by which a run knows them wherever they are."""
 
 GROUP: Final = (
     "GROUP_RANK",
@@ -50,7 +55,9 @@ GROUP: Final = (
 """Environment variables that make a process one of a group."""
 
 
-def train(args: Sequence[str], run: RunDirectory | None = None, *, held: ExitStack) -> tuple[RunDirectory, PoseCLI]:
+def train(
+    args: Sequence[str], run: RunDirectory | None = None, *, held: ExitStack, accept_changed_stores: bool = False
+) -> tuple[RunDirectory, PoseCLI]:
     """Fit the experiment that `args` describe, in a directory of its own, or going on in `run`.
 
     A run without a checkpoint goes on from its beginning, and comes by the same rows of `metrics.csv` again.
@@ -59,19 +66,21 @@ def train(args: Sequence[str], run: RunDirectory | None = None, *, held: ExitSta
         args: As on the command line.
         run: To go on with; its caller owns it.
         held: Gets what lasts until the run has been evaluated: the new run's lock, and the W&B run.
+        accept_changed_stores: Go on with other stores than those of the checkpoint.
 
     Returns:
         The run and what was built for it.
 
     Raises:
-        UserError: If the store is missing, or the run to go on with has no checkpoint that is whole; or if the training
-            diverges, or the disk is full.
+        UserError: If the store is missing, or the run to go on with has no checkpoint that is whole, or had other
+            stores and changes are not accepted; or if the training diverges, or the disk is full.
         Stopped: If a signal told it to stop.
     """
     resumed = run is not None
     from_checkpoint = run is not None and run.resumable
     built = cli.build(args, from_checkpoint=from_checkpoint)
     _check(built)
+    checkpoint = _resumed(built, run, accept_changed_stores) if run is not None and from_checkpoint else None
     run = run or _new_run(built, held)
     if resumed and not from_checkpoint:
         rank_zero_warn(f"{run.path} has no checkpoint yet: it begins anew")
@@ -98,7 +107,6 @@ def train(args: Sequence[str], run: RunDirectory | None = None, *, held: ExitSta
     stopped = None
     try:
         with run.log(), run.shared(), request.listening(), explained(trainer):
-            checkpoint = run.whole_checkpoint() if from_checkpoint else None
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
     except (Stopped, DivergedError) as end:
         if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
@@ -139,6 +147,21 @@ def _check(built: PoseCLI) -> None:
     data.check()
     data.trainer = built.trainer
     data.setup("fit")
+
+
+def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> Path:
+    """The checkpoint to go on from.
+
+    Raises:
+        UserError: If none is whole, or it is of other settings or stores than what was built.
+    """
+    with run.log():
+        path = run.whole_checkpoint()
+    state = sealed.read(path)
+    built.model.check_settings(state, str(path))
+    built.datamodule.accept_changed_stores = accept_changed_stores
+    built.datamodule.check_stores(data_state(state, built.datamodule, path))
+    return path
 
 
 def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:
@@ -245,10 +268,10 @@ def _budget(args: Sequence[str], config: Path) -> list[str]:
     old = settings["trainer"]
     for arg in args:
         key, _, value = arg.removeprefix("--").partition("=")
-        if not arg.startswith("--") or key not in (*BUDGET, *PLACE) or not value:
-            allowed = ", ".join(f"--{name}=..." for name in (*BUDGET, *PLACE))
+        if not arg.startswith("--") or key not in (*BUDGET, *PLACE, ROOT) or not value:
+            allowed = ", ".join([*(f"--{name}=..." for name in (*BUDGET, *PLACE, ROOT)), FLAG])
             raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
-        if key in PLACE:
+        if key in (*PLACE, ROOT):
             continue
         if (settings.get("budget") or {}).get("max_samples") is not None:
             raise UserError(f"{arg}: the run has a budget of samples and ends there; start another for more")
@@ -282,7 +305,8 @@ def _fit(args: Sequence[str], held: ExitStack) -> Path:
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
         run = RunDirectory.open(local_path("".join(words)))
         held.enter_context(run.owned())
-        run, built = train(_budget(rest, run.config), run, held=held)
+        settings = [arg for arg in rest if arg != FLAG]
+        run, built = train(_budget(settings, run.config), run, held=held, accept_changed_stores=FLAG in rest)
     elif (begun := _begun(args)) is not None:
         held.enter_context(begun.owned())
         run, built = train(_budget([], begun.config), begun, held=held)

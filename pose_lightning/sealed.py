@@ -5,6 +5,7 @@ of everything before it, with the comment's own length counted as none. The file
 """
 
 import os
+import pickle
 import shutil
 import struct
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ LENGTH: Final = struct.pack("<H", SEAL_BYTES)
 END: Final = b"PK\x05\x06"
 END_BYTES: Final = 22
 """A zip archive's last record, without the comment whose length its last two bytes are."""
+
+FOREIGN: Final = (
+    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, IndexError, ValueError, TypeError),
+    *(AttributeError, AssertionError, OverflowError),
+)
+"""Errors of `torch.load` on files that `torch.save` did not write."""
 
 _CHUNK: Final = 1 << 22
 
@@ -113,6 +120,22 @@ def verify(path: Path) -> None:
         _compare(path)
     except OSError as error:
         raise SealError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The file's content on the CPU: plain data and tensors, which are read where they are used.
+
+    Raises:
+        SealError: If it is damaged, or no such file.
+    """
+    verify(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except FOREIGN as error:
+        raise SealError(f"{path} is no checkpoint of this package: {type(error).__name__} where it is read") from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise SealError(f"{path} is no checkpoint of this package: it has no state_dict")
+    return content
 
 
 def first_whole(paths: Sequence[Path]) -> Path:

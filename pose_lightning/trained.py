@@ -11,6 +11,7 @@ import torch
 
 from pose_lightning import cli, sealed
 from pose_lightning.cli import PoseCLI
+from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
@@ -92,35 +93,58 @@ def manner_from(options: argparse.Namespace) -> Manner:
     return Manner(flip_test=options.flip_test, scales=scales, decoding=options.decoding)
 
 
-def load(run: RunDirectory, *, manner: Manner = PLAIN) -> tuple[PoseCLI, Path, int]:
+def load(
+    run: RunDirectory, *, manner: Manner = PLAIN, root: Path | None = None, accept_changed_stores: bool = False
+) -> tuple[PoseCLI, Path, int]:
     """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
 
-    That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`.
+    That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`. No store
+    is opened: the data module has its facts from the checkpoint, and compares every store that is opened later.
+
+    Args:
+        run: The run.
+        manner: How the network is asked.
+        root: Directory of the stores, where it is not the run's.
+        accept_changed_stores: Open stores too that are not those of the run.
 
     Raises:
-        UserError: If there is no checkpoint, or the network cannot be asked in this manner.
+        UserError: If there is no checkpoint, it is damaged or was trained with other settings than the configuration's,
+            or the network cannot be asked in this manner.
     """
     if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
             f"{run.path} has no checkpoint yet; `python -m pose_lightning.fit --resume {run.path}` trains it"
         )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
-    built = cli.build(
-        [f"--config={run.config}", "--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"],
-        from_checkpoint=True,
-    )
+    alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
+    elsewhere = [] if root is None else [f"--data.root={root}"]
+    built = cli.build([f"--config={run.config}", *alone, *elsewhere], from_checkpoint=True)
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
     try:
-        sealed.verify(checkpoint)
+        state = sealed.read(checkpoint)
     except SealError as error:
         if checkpoint == run.best and run.last.is_file():
             error.add_note(f"remove it, and {run.last.name} is scored")
         raise
-    state = torch.load(checkpoint, weights_only=True, map_location="cpu")
+    built.model.check_settings(state, str(checkpoint))
+    built.datamodule.accept_changed_stores = accept_changed_stores
+    built.datamodule.load_state_dict(data_state(state, built.datamodule, checkpoint))
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)
     return built, checkpoint, int(state["global_step"])
+
+
+def data_state(checkpoint: Mapping[str, Any], data: StoreDataModule, path: Path) -> dict[str, Any]:
+    """What a checkpoint holds of the data module.
+
+    Raises:
+        UserError: If it was trained with another one.
+    """
+    state = checkpoint.get(type(data).__qualname__)
+    if not isinstance(state, dict):
+        raise UserError(f"{path} was not trained with data of {type(data).__name__}; put config.yaml back as it was")
+    return state
 
 
 def predict(built: PoseCLI, split: str) -> Found:
