@@ -13,7 +13,7 @@ export GOMP_SPINCOUNT ?= 20000
 PARALLEL := -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fit sweep evaluate report test test-all lint bench clean
+.PHONY: help setup fit sweep evaluate report test test-all fuzz lint bench clean
 
 help: ## Show this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -44,6 +44,9 @@ test: setup lint ## Lint, types and every test that is not slow
 
 test-all: setup lint ## Every test
 	@$(BIN)/python -m pytest -q $(PARALLEL) $(ARGS)
+
+fuzz: setup ## A thousand damaged files of every format, two writers at once, full disks; with tables
+	@$(BIN)/python -m pytest -q -rP -m slow -n auto tests/fuzz tests/test_two_at_once.py tests/test_full_disk.py $(ARGS)
 
 lint: setup ## ruff (lint and format) and mypy
 	@$(BIN)/ruff check .

@@ -4,9 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
-import yaml
-
-from pose_lightning.errors import UserError
+from pose_lightning.reading_yaml import parse_yaml
 
 GROUPS: Final = ("--model", "--data", "--trainer", "--checkpoint", "--budget", "--wandb")
 """Settings that nested parameters of a sweep may lie in."""
@@ -38,10 +36,7 @@ def names(args: Sequence[str]) -> set[str]:
 
 
 def _read(word: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"{word} is no mapping that YAML can read") from None
+    return parse_yaml(text, word, own=True)
 
 
 def _spread(key: str, value: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
 
+import argparse
 import logging
 import sys
 import warnings
@@ -9,8 +10,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, RichProgressBar, WeightAveraging
+import yaml
+from jsonargparse._parameter_resolvers import get_signature_parameters
+from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import pose_lightning.activity.data
 import pose_lightning.activity.task
@@ -18,20 +22,24 @@ import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
-from pose_lightning import errors
+from pose_lightning import errors, reading, reading_yaml
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.parser_messages import explain_parser, explain_trainer
 from pose_lightning.settings import STARTING_POINTS
+from pose_lightning.sync_batchnorm import synchronise_by_timm
+from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
 from pose_lightning.training.collapse import CollapseWatch
 from pose_lightning.training.compilation import CompiledNetwork
 from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.memory import MemoryAdvice
 from pose_lightning.training.progress import MetricBar
+from pose_lightning.training.timer import SlotTimer
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -82,15 +90,17 @@ class Tracking:
 
 @dataclass
 class Saving:
-    """When checkpoints are written, and which one is scored; the best one is chosen by the task's own metric.
+    """When checkpoints are written, which one is the best, and which one is scored.
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
+        follow: What `best.ckpt` follows: the task's own `metric`, or the validation `loss`.
         evaluate: Which one is scored, by `fit` at its end and by `evaluate`. The best was chosen on the validation
             split: comparisons on that split take the last.
     """
 
     every_n_steps: int = 500
+    follow: Literal["metric", "loss"] = "metric"
     evaluate: Literal["best", "last"] = "best"
 
     def __post_init__(self) -> None:
@@ -131,6 +141,12 @@ class PoseCLI(LightningCLI):
     """
 
     from_checkpoint = False
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Make the parser, whose refusals `build` puts into the user's words."""
+        parser = super().init_parser(**kwargs)
+        parser.exit_on_error = False
+        return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add what a run has beside its trainer, model and data."""
@@ -207,8 +223,12 @@ class PoseCLI(LightningCLI):
                 )
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
-        trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
-        given = [MetricBar() if type(each) is RichProgressBar else each for each in trainer.callbacks]  # type: ignore[attr-defined]
+        try:
+            trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
+        except MisconfigurationException as error:
+            raise UserError(explain_trainer(str(error), settings.as_dict())) from error
+        synchronise_by_timm(trainer)
+        given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
         trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
         return trainer
 
@@ -228,11 +248,17 @@ class PoseCLI(LightningCLI):
             callbacks.append(CompiledNetwork())
         return [*callbacks, CollapseWatch(), MemoryAdvice()]
 
+    @property
+    def followed(self) -> tuple[str, Literal["min", "max"]]:
+        """The logged metric that `best.ckpt` follows, and whether a smaller or a larger value is better."""
+        return ("val/loss", "min") if self.config.checkpoint.follow == "loss" else self.model.monitor
+
     def dump(self) -> str:
         """The resolved configuration as YAML; the parser takes it back unchanged."""
         config = self.config.clone()
         config.pop("config", None)
         config.run_dir = None  # another run of the same settings has a directory of its own
+        config.trainer.default_root_dir = None  # a run is its own
         return self.parser.dump(config, skip_none=False)
 
     def flat(self) -> dict[str, Any]:
@@ -244,8 +270,38 @@ class PoseCLI(LightningCLI):
         return settings
 
 
+def _own(callback: Callback) -> Callback:
+    """This suite's own form of what Lightning adds to every trainer."""
+    if type(callback) is RichProgressBar:
+        return MetricBar()
+    return SlotTimer.like(callback) if type(callback) is Timer else callback
+
+
 class _CheckpointCLI(PoseCLI):
     from_checkpoint = True
+
+
+def build_run(settings: Mapping[str, Any], flags: Sequence[str] = (), *, from_checkpoint: bool) -> PoseCLI:
+    """Make what the configuration of a run describes, as `trust.read_config` has checked it, with further flags."""
+    text = yaml.safe_dump({**settings, "run_dir": None}, sort_keys=False)
+    return build([f"--config={text}", *flags], from_checkpoint=from_checkpoint)
+
+
+def build_for_scoring(
+    settings: Mapping[str, Any], accelerator: str | None = None, *, root: Path | None = None
+) -> PoseCLI:
+    """Make what the configuration of a run describes, as far as its predictions need it.
+
+    Of the trainer that is its precision and where it runs: no callback, logger, profiler, plugin or strategy is made.
+    """
+    trainer = settings.get("trainer") or {}
+    kept = {key: trainer[key] for key in ("accelerator", "precision") if isinstance(trainer.get(key), str | int)}
+    alone = {**kept, "devices": 1, "num_nodes": 1, "strategy": "auto"}
+    if accelerator is not None:
+        alone["accelerator"] = accelerator
+    others = {key: value for key, value in settings.items() if key not in ("trainer", "ema", "compile")}
+    elsewhere = [] if root is None else [f"--data.root={root}"]
+    return build_run({**others, "trainer": alone}, elsewhere, from_checkpoint=True)
 
 
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
@@ -258,10 +314,12 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """
     _quieten()
     keep_freed_memory()
+    args = arrange(args)
+    _check_files(args)
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        return (_CheckpointCLI if from_checkpoint else PoseCLI)(
+        built = (_CheckpointCLI if from_checkpoint else PoseCLI)(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,
@@ -272,14 +330,57 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             seed_everything_default=1,
             parser_kwargs={"usage": USAGE},
             run=False,
-            args=arrange(args),
+            args=args,
         )
+        if not isinstance(built.model, Task):
+            raise UserError(
+                f"model={type(built.model).__module__}.{type(built.model).__qualname__} is no task of this package, "
+                "which has a metric to follow and a way to be scored; derive it from HeatmapEstimation, ClipRegression "
+                "or ActivityClassification"
+            )
+        return built
+    except argparse.ArgumentError as error:
+        raise UserError(explain_parser(str(error), _known_settings())) from None
     except ValueError as error:
+        if "not in bounds, numpy accepts" in str(error):
+            raise UserError(f"seed_everything: {error}") from None
         if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit
             raise error.__cause__ from None
         raise
     finally:
         sys.argv = argv
+
+
+def _known_settings() -> set[str]:
+    """Every setting by its short dotted name, of any task."""
+    owners: dict[str, list[type]] = {
+        "trainer": [pl.Trainer],
+        "wandb": [Tracking],
+        "checkpoint": [Saving],
+        "pictures": [Showing],
+        "budget": [Budget],
+        "ema": [Averaging],
+        "model": [each for module in TASKS for each in vars(module).values() if _is_kind(each, Task)],
+        "data": [each for module in TASKS for each in vars(module).values() if _is_kind(each, StoreDataModule)],
+    }
+    names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
+    for group, classes in owners.items():
+        for owner in classes:
+            names |= {f"{group}.{each.name}" for each in get_signature_parameters(owner, None)}
+    return names
+
+
+def _is_kind(each: Any, kind: type) -> bool:
+    return isinstance(each, type) and issubclass(each, kind)
+
+
+def _check_files(args: Sequence[str]) -> None:
+    """Refuse YAMLs that the parser, which knows no bounds, would read for minutes."""
+    for word, following in zip(args, [*args[1:], ""], strict=True):
+        key, equals, value = word.partition("=")
+        path = Path(value if equals else following)
+        if key == "--config" and reading.is_file(path):
+            reading_yaml.read_yaml(path, own=True)
 
 
 def _quieten() -> None:

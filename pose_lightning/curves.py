@@ -1,6 +1,5 @@
 """Curves of a run: a PNG per metric, training and validation by samples seen."""
 
-import csv
 import math
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -12,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pose_lightning.files import make_folder, writing
+from pose_lightning.history import read_metrics
 
 Curve = tuple[list[float], list[float]]
 """Places on the axis, and values."""
@@ -24,14 +24,13 @@ DPI: Final = 120
 def read_curves(metrics: Path, name: str) -> dict[str, Curve]:
     """The split's values of one metric in a metrics.csv, by samples seen, where they are finite."""
     curves: dict[str, Curve] = {}
-    with metrics.open(newline="") as file:
-        for row in csv.DictReader(file):
-            for split in COLOURS:
-                value = float(row.get(f"{split}/{name}") or math.nan)
-                if math.isfinite(value):
-                    places, values = curves.setdefault(split, ([], []))
-                    places.append(float(row["samples"]))
-                    values.append(value)
+    for row in read_metrics(metrics):
+        for split in COLOURS:
+            value = float(row.get(f"{split}/{name}") or math.nan)
+            if math.isfinite(value):
+                places, values = curves.setdefault(split, ([], []))
+                places.append(float(row["samples"]))
+                values.append(value)
     return curves
 
 

@@ -1,6 +1,5 @@
 """The data module of all tasks: the splits of a directory of stores, and their loaders, built one way."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -74,8 +73,15 @@ class StoreDataModule(pl.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(settings.of_constructor(StoreDataModule)[0], logger=False)
-        if limit_samples is not None and limit_samples < 1:
-            raise UserError(f"data.limit_samples {limit_samples}; at least 1, or leave it out for the whole split")
+        for key, value, least in (
+            ("batch_size", batch_size, 1),
+            ("num_threads", num_threads, 0),
+            ("ring_depth", ring_depth, 1),
+            ("limit_samples", limit_samples, 1),
+        ):
+            if value is not None and value < least:
+                whole = ", or null for the whole split" if key == "limit_samples" else ""
+                raise UserError(f"data.{key}={value} is out of range; it is {least} or more{whole}")
         self.root, self.batch_size = Path(root), batch_size
         self.num_threads, self.ring_depth = num_threads, ring_depth
         self.verify, self.seed, self.limit_samples = verify, seed, limit_samples
@@ -203,6 +209,9 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         if stage != "fit":
             return
         self._check_batch_size()
+        if development := int(self.trainer.fast_dev_run):  # type: ignore[attr-defined]
+            self.trainer.limit_train_batches = development * self._accumulate  # Lightning counts parts of batches
+        self._check_limit()
         if self.trainer.overfit_batches:  # type: ignore[attr-defined]
             raise UserError("trainer.overfit_batches does not hold these samples fixed; use data.limit_samples")
         if self.trainer.precision in ("16-true", "bf16-true"):
@@ -242,8 +251,8 @@ class StoreDataModule(pl.LightningDataModule, ABC):
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps of what the trainer calls an epoch, without `limit_train_batches`."""
-        return self._epoch().batches
+        """Optimizer steps of what the trainer calls an epoch, within `limit_train_batches`."""
+        return -(-self._training_batches() // self._accumulate)
 
     @property
     def samples_per_pass(self) -> int:
@@ -252,10 +261,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
 
     def samples_seen(self, step: int) -> int:
         """Samples that training has seen after `step` optimizer steps: the last batch of an epoch may be smaller."""
-        plan = self._epoch()
-        batches = plan.batches
-        if self.trainer is not None and math.isfinite(self.trainer.num_training_batches):  # limit_train_batches
-            batches = min(batches, math.ceil(self.trainer.num_training_batches / self._accumulate))
+        plan, batches = self._epoch(), self.steps_per_epoch
         epochs, rest = divmod(step, batches)
         return epochs * min(batches * plan.batch_size, plan.length) + rest * plan.batch_size
 
@@ -326,6 +332,12 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         return 1 if self.trainer is None else self.trainer.accumulate_grad_batches
 
     @property
+    def _parts(self) -> int:
+        """Into how many parts a global batch is cut, over devices and accumulated batches."""
+        devices = 1 if self.trainer is None else self.trainer.num_devices * self.trainer.num_nodes
+        return devices * self._accumulate
+
+    @property
     def _settings(self) -> dict[str, Any]:
         """What all loaders share."""
         trainer = self.trainer
@@ -353,9 +365,58 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         steps = self.budget.steps(self.batch_size)
         return StreamPlan(steps * self.batch_size, self.batch_size, self.seed, shuffle=False)
 
+    def smallest_share(self) -> int:
+        """Samples of the smallest part of a batch that one device gets in an epoch of training."""
+        plan, steps = self._epoch(), self.steps_per_epoch
+        last = min(plan.length - (steps - 1) * plan.batch_size, plan.batch_size)
+        return max(1, last // self._parts)
+
+    def batch_sizes_of_pairs(self) -> list[int]:
+        """The next smaller and the next larger batch size whose parts have two samples or more throughout a pass."""
+        length, parts = self.samples_per_pass, self._parts
+
+        def fits(size: int) -> bool:
+            return size // parts > 1 and (length % size or size) // parts > 1
+
+        below = range(self.batch_size - parts, 0, -parts)
+        above = range(self.batch_size + parts, length + 1, parts)
+        return [size for sizes in (below, above) for size in [next(filter(fits, sizes), None)] if size is not None]
+
+    def _training_batches(self) -> int:
+        """Batches of one device that the trainer takes of an epoch, as Lightning counts and limits them."""
+        batches = self._epoch().batches * self._accumulate
+        limit = 1.0 if self.trainer is None else self.trainer.limit_train_batches
+        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+    def _check_limit(self) -> None:
+        """Refuse a limit that ends an epoch inside a global batch, whose part would count as a whole one."""
+        batches, whole, parts = self._training_batches(), self._epoch().batches * self._accumulate, self._accumulate
+        if batches and batches % parts == 0:
+            return
+        limit = None if self.trainer is None else self.trainer.limit_train_batches
+        below = batches // parts * parts
+        sizes = " or ".join(str(number) for number in (below, below + parts) if 0 < number < whole)
+        advice = f"take trainer.limit_train_batches={sizes}" if sizes else "leave it out"
+        if not batches:
+            raise UserError(f"trainer.limit_train_batches={limit} of {whole} batches is none to train on; {advice}")
+        raise UserError(
+            f"trainer.limit_train_batches={limit} ends an epoch after {batches} parts of batches, and a batch of "
+            f"data.batch_size={self.batch_size} has trainer.accumulate_grad_batches={parts} of them; {advice}"
+        )
+
+    def check_validation_interval(self) -> None:
+        """Refuse an interval between validations that no epoch is long enough for."""
+        trainer: Any = self.trainer
+        interval, batches = trainer.val_check_interval, self._training_batches()
+        within_epochs = trainer.check_val_every_n_epoch is not None and trainer.limit_val_batches > 0
+        if isinstance(interval, int) and interval > batches and within_epochs:
+            raise UserError(
+                f"trainer.val_check_interval={interval} is more than the {batches} batches of an epoch; take {batches} "
+                "or fewer, or count on over epochs with trainer.check_val_every_n_epoch=null"
+            )
+
     def _check_batch_size(self) -> None:
-        devices = 1 if self.trainer is None else self.trainer.num_devices * self.trainer.num_nodes
-        parts = devices * self._accumulate
+        parts, devices = self._parts, self._parts // self._accumulate
         if self.batch_size % parts:
             below = self.batch_size // parts * parts
             sizes = f"{below} or {below + parts}" if below else f"{parts}"

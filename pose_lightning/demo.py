@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import yaml
-
 from pose_lightning import cli, fit
 from pose_lightning.convert import demo
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.terminal import say
 
 EXPERIMENTS: Final = Path("experiments")
 DEMO_DATA: Final = Path("data/demo")
@@ -73,18 +73,18 @@ def _sweep_layer(sweep: str, experiment: str) -> Path:
 
 def _validates(path: Path, root: Path) -> bool:
     """Whether there is something to validate on; clips fall back to the test subjects, and their table says so."""
-    clips = yaml.safe_load(path.read_text())["data"]["class_path"] == "ClipData"
+    clips = read_yaml(path, own=True)["data"]["class_path"] == "ClipData"
     return any((root / f"{split}.h5").is_file() for split in (("val", "test") if clips else ("val",)))
 
 
 def _root(path: Path) -> Path:
-    return Path(yaml.safe_load(path.read_text())["data"]["init_args"]["root"])
+    return Path(read_yaml(path, own=True)["data"]["init_args"]["root"])
 
 
 def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds: bool, dry: bool) -> Path:
     """Draw what the demo layer reads, where it is not there; returns the folder of its stores."""
     why = f"{absent} is not there" if absent else "DATA=demo"
-    print(f"{'# ' if dry else ''}*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***", flush=True)
+    say(f"{'# ' if dry else ''}*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***")
     root = _root(layer)
     kind = root.relative_to(DEMO_DATA).parts[0]
     if folds and kind != "activity":
@@ -92,7 +92,7 @@ def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds:
     root = DEMO_DATA / "folds" / "activity" if folds else root
     if not all((root / name).is_file() for name in (("train.h5",) if folds else ("train.h5", "val.h5"))):
         if dry:
-            print(f"# {root} is not drawn yet; it would be now", flush=True)
+            say(f"# {root} is not drawn yet; it would be now")
         elif kind == "activity":
             demo.write_activities(DEMO_DATA, folds=FOLDS if folds else 0)
         else:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from pose_lightning.files import write_bytes
 from pose_lightning.joints import LSP, LSP_TO_MPII, MPII
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
@@ -258,12 +259,7 @@ def write_png(path: Path, picture: Picture) -> None:
     encoded, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise ValueError(f"{path}: a picture of {picture.shape} cannot be written as PNG")
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(data.tobytes())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, data.tobytes())
 
 
 def _resize(picture: Picture, factor: float) -> Picture:

@@ -53,6 +53,11 @@ def shown(text: object) -> str:
     )
 
 
+def complain(message: object) -> None:
+    """Print the message of an error, which may have several lines."""
+    print("error: " + "\n".join(map(shown, str(message).split("\n"))), file=sys.stderr)
+
+
 def system_fault(error: BaseException) -> str | None:
     """The file, the reason and the remedy where the disk or a limit of the process is at fault, or else None.
 
@@ -95,7 +100,7 @@ def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:
             return
         with contextlib.suppress(OSError):  # standard output may be on the full disk too
             sys.stdout.flush()
-        print("error: " + "\n".join(map(shown, message.split("\n"))), file=sys.stderr)
+        complain(message)
         raise SystemExit(2)
 
     return wrapped

@@ -7,8 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 import pose_lightning.heatmap.scoring
 import pose_lightning.regression.scoring
 from pose_lightning import cli
@@ -21,6 +19,7 @@ from pose_lightning.activity.truth import Target
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
+from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import parse
 from pose_lightning.files import write_json
@@ -31,7 +30,9 @@ from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
+from pose_lightning.terminal import Terminal, say
 from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
+from pose_lightning.trust import NOBODY, Trust
 from pose_lightning.weight_files import WeightFile
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
@@ -39,7 +40,20 @@ SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     ClipRegression: lambda data: pose_lightning.regression.scoring,
     ActivityClassification: lambda data: ActivityScoring(data.target),
 }
-"""How each task's predictions are scored; a function of the data module."""
+"""How each task's predictions are scored, and those of tasks derived from it; a function of the data module."""
+
+
+def scoring_of(task: Task, data: StoreDataModule) -> Scoring:
+    """How the predictions of a task are scored.
+
+    Raises:
+        UserError: If it is derived from none that can be.
+    """
+    for kind, scoring in SCORING.items():
+        if isinstance(task, kind):
+            return scoring(data)
+    names = ", ".join(kind.__name__ for kind in SCORING)
+    raise UserError(f"the predictions of {type(task).__name__} cannot be scored: it is derived from none of {names}")
 
 
 def evaluate_run(
@@ -48,6 +62,7 @@ def evaluate_run(
     split: str = "val",
     manner: Manner = PLAIN,
     overlays: int = 0,
+    trusted: Trust = NOBODY,
     root: Path | None = None,
     accept_changed_stores: bool = False,
 ) -> Outcome:
@@ -60,14 +75,16 @@ def evaluate_run(
         UserError: If the run has no checkpoint, the split has no store, or a store is not the run's and changes are not
             accepted.
     """
-    built, checkpoint, step = load(run, manner=manner, root=root, accept_changed_stores=accept_changed_stores)
+    built, checkpoint, step = load(
+        run, manner=manner, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores
+    )
     data = built.datamodule
-    scoring = SCORING[type(built.model)](data)
+    scoring = scoring_of(built.model, data)
     if overlays and not isinstance(built.model, HeatmapEstimation):
         raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
     with ExitStack() as stack:
         store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
-        print(f"evaluating {checkpoint} (step {step}) on {split}{manner}", flush=True)
+        say(f"evaluating {checkpoint} (step {step}) on {split}{manner}")
         found = predict(built, split)
         outcome = scoring.judge(found, store, train, title=built.config.experiment)
         suffix = "" if split == "val" else f"-{split}"
@@ -92,7 +109,7 @@ def evaluate_run(
             written.append(folder)
             pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
         write_json(metrics_path, {**facts, **outcome.json})  # the last: by it a sweep knows that a trial is finished
-    note = f"best.ckpt was chosen by {built.model.monitor[0]} on this split: a little optimistic." if chosen else ""
+    note = f"best.ckpt was chosen by {built.followed[0]} on this split: a little optimistic." if chosen else ""
     others = [
         f"ANOTHER {name.upper()} STORE than the run's: {now}, not {before}." for name, (before, now) in changed.items()
     ]
@@ -128,7 +145,7 @@ def evaluate_weights(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        print(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}", flush=True)
+        say(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}")
         found = predict(built, "val")
         outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=path.stem)
     if json is not None:
@@ -145,6 +162,7 @@ def evaluate_pair(
     *,
     unit: Unit | None = None,
     json: Path | None = None,
+    trusted: Trust = NOBODY,
     root: Path | None = None,
     accept_changed_stores: bool = False,
 ) -> Outcome:
@@ -153,7 +171,7 @@ def evaluate_pair(
     Raises:
         UserError: If the run is no clip regression, or the files are not such a pair.
     """
-    built, checkpoint, step = load(run, root=root, accept_changed_stores=accept_changed_stores)
+    built, checkpoint, step = load(run, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores)
     if not isinstance(built.model, ClipRegression):
         raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
     with ExitStack() as stack:
@@ -166,7 +184,7 @@ def evaluate_pair(
             "split_rule": "a pair of files, of a split that nobody named",
         }
         built.datamodule.read_from(pair)
-        print(f"evaluating {checkpoint} (step {step}) on {clips}", flush=True)
+        say(f"evaluating {checkpoint} (step {step}) on {clips}")
         found = predict(built, "test")
         outcome = pose_lightning.regression.scoring.judge(found, pair, train, title=built.config.experiment)
     if json is not None:
@@ -240,6 +258,7 @@ def evaluate_folds(
     runs: Sequence[RunDirectory],
     *,
     json: Path | None = None,
+    trusted: Trust = NOBODY,
     root: Path | None = None,
     accept_changed_stores: bool = False,
 ) -> Outcome:
@@ -248,7 +267,8 @@ def evaluate_folds(
     Raises:
         UserError: If they are not runs of activity classification, one for every fold, or one was not evaluated.
     """
-    data = [load(run, root=root, accept_changed_stores=accept_changed_stores)[0].datamodule for run in runs]
+    stores: dict[str, Any] = {"root": root, "accept_changed_stores": accept_changed_stores}
+    data = [load(run, trusted=trusted, **stores)[0].datamodule for run in runs]
     for run, each in zip(runs, data, strict=True):
         if not isinstance(each, ActivityData) or each.fold is None:
             raise UserError(f"{run.path} was not trained on folds (FOLD=0 and so on); several runs are those of folds")
@@ -267,18 +287,20 @@ def evaluate_folds(
 
 
 def _print(outcome: Outcome, note: str, paths: Sequence[Path]) -> None:
-    console = Console(width=min(80, Console().width), highlight=False)
+    console = Terminal(width=min(80, Terminal().width), highlight=False)
     console.print(outcome.table)
     if note:
         console.print(f"  {note}")
     for path in paths:
-        print(path)
+        say(path)
 
 
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
+    args = sys.argv[1:] if args is None else list(args)
     options = parse(args, description=__doc__)
+    trusted = Trust.of("evaluate", args, options.trust)
     if options.predictions is not None:
         evaluate_predictions(
             options.predictions,
@@ -302,14 +324,18 @@ def main(args: Sequence[str] | None = None) -> None:
     if not options.run:
         raise UserError("say what to score: a run's directory, or --predictions or --weights FILE with --store FILE")
     run, *others = [RunDirectory.open(path) for path in options.run]
-    stores: dict[str, Any] = {"root": options.data_root, "accept_changed_stores": options.accept_changed_stores}
+    given: dict[str, Any] = {
+        "trusted": trusted,
+        "root": options.data_root,
+        "accept_changed_stores": options.accept_changed_stores,
+    }
     if others:
-        evaluate_folds([run, *others], json=options.json, **stores)
+        evaluate_folds([run, *others], json=options.json, **given)
     elif options.clips is not None:
-        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **stores)
+        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **given)
     else:
         with run.owned():
-            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **stores)
+            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **given)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from typing import get_args
 
-from pose_lightning import manner
+from pose_lightning import manner, trust
 from pose_lightning.activity.truth import Target
 from pose_lightning.data import FLAG
 from pose_lightning.errors import UserError
@@ -84,6 +84,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         metavar="OUT",
         help="write the scores of --predictions, --weights, --clips or folds to a file",
     )
+    trust.add_argument(parser)
     return parser
 
 
@@ -92,6 +93,7 @@ def _check(options: argparse.Namespace) -> None:
     manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
     of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
     of_stores = {"--data.root": options.data_root, FLAG: options.accept_changed_stores}
+    of_networks = {"--trust": options.trust}
     of_pairs = {"--clips": options.clips, "--joints": options.joints}
     of_files = {
         "--store": options.store,
@@ -108,12 +110,14 @@ def _check(options: argparse.Namespace) -> None:
     if options.predictions is None and (options.clips is None) != (options.joints is None):
         raise UserError("--clips NPY and --joints NPY go together")
     if options.predictions is not None:
-        kind, foreign = "--predictions", of_runs | of_stores | of_pairs | of_weights
+        kind, foreign = "--predictions", of_runs | of_stores | of_pairs | of_weights | of_networks
     elif options.weights is not None:
         kind = "--weights"
         others = {*manner, "--store"}
         foreign = {
-            key: value for key, value in (of_runs | of_stores | of_pairs | of_files | unit).items() if key not in others
+            key: value
+            for key, value in (of_runs | of_stores | of_pairs | of_files | unit | of_networks).items()
+            if key not in others
         }
     elif len(options.run) > 1:
         kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | of_weights | unit

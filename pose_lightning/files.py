@@ -14,6 +14,7 @@ import stat
 import sys
 import tempfile
 import time
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,10 @@ PATIENCE: Final = 10.0
 """Seconds for which a short write waits for another one of the same file."""
 
 _WITHOUT_LOCKS: Final = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.EBADF)
+_FORMULA: Final = "=+-@\t\r\n"
+_NOBODY: Final = "another process"
+_SILENCE: Final = 1.0
+"""Seconds for which a holder without a name is waited for."""
 _EXCHANGE: Final = 2
 _HERE: Final = -100
 """`RENAME_EXCHANGE` and `AT_FDCWD` of Linux's renameat2."""
@@ -91,8 +96,8 @@ class Lock:
                 if _is_at(path, descriptor):
                     return cls(path, descriptor, sign(descriptor))
             except BlockingIOError:
-                if time.monotonic() >= end:
-                    holder = _holder(descriptor)
+                holder, late = _holder(descriptor), time.monotonic() - end
+                if late >= (0 if holder != _NOBODY else _SILENCE):  # a holder may not have written its name yet
                     os.close(descriptor)
                     raise BusyError(f"{guards} is being written by {holder}; wait for it, or stop it") from None
                 time.sleep(0.02)
@@ -200,7 +205,7 @@ def make_folder(folder: Path, *, inside: Path) -> Path:
         UserError: If a link stands in its place, or in that of a folder between the two; or if it cannot be made.
     """
     with explained(folder):
-        inside.mkdir(parents=True, exist_ok=True)
+        _make(inside)
         place = inside
         for part in folder.relative_to(inside).parts:
             place /= part
@@ -227,7 +232,7 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
     """
     partial = path.with_name(f"{path.name}.partial{extension}")
     with explained(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make(path.parent)
         refuse_target(path)
         with Lock.take(lock_path(path), guards=path, patience=patience):
             refuse_link(partial)
@@ -282,6 +287,18 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
 
 
+def as_cell(value: Any) -> Any:
+    """A value for a table: text that a spreadsheet would run as a formula begins with an apostrophe."""
+    text = str(value)
+    if not text or unicodedata.normalize("NFKC", text[0])[0] not in _FORMULA:
+        return value
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return value
+
+
 @contextmanager
 def owning(folder: Path) -> Iterator[None]:
     """Let no other process write into a folder, which is made, while the block runs.
@@ -291,7 +308,7 @@ def owning(folder: Path) -> Iterator[None]:
         UserError: If the disk refuses, or a link is in the lock's place.
     """
     with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         lock = Lock.take(folder / ".lock", guards=folder)
     with lock:
         yield
@@ -307,7 +324,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     """
     partial = folder.with_name(f"{folder.name}.partial")
     with explained(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        _make(folder.parent)
         refuse_link(folder)
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{folder} is a file, where a folder is to be written; remove it")
@@ -343,6 +360,13 @@ def _take_place(partial: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old, ignore_errors=True)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "", str(folder)) from error
 
 
 @contextmanager
@@ -392,7 +416,7 @@ def _holder(descriptor: int) -> str:
     """The process that a lock file names."""
     _, process, host, command, *_ = [*os.pread(descriptor, 4096, 0).decode(errors="replace").split("\n"), *[""] * 4]
     if not process:
-        return "another process"
+        return _NOBODY
     elsewhere = "" if host == socket.gethostname() else f" on {host}"
     return f"process {process}{elsewhere} ({command})"
 

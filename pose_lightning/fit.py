@@ -4,7 +4,7 @@ import atexit
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from signal import SIGINT
@@ -12,27 +12,28 @@ from typing import Any, Final
 
 import pytorch_lightning as pl
 import torch
-import yaml
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from pose_lightning import cli, evaluate, sealed
+from pose_lightning import cli, evaluate, reading_yaml, sealed, trust
 from pose_lightning.cli import PoseCLI
 from pose_lightning.data import FLAG
 from pose_lightning.divergence import DivergedError
-from pose_lightning.errors import FULL, UserError
+from pose_lightning.errors import FULL, UserError, shown
 from pose_lightning.files import local_path
 from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger, finishing, record_evaluation
 from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
+from pose_lightning.task import Task
 from pose_lightning.trained import data_state
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
 from pose_lightning.training.memory import explained
 from pose_lightning.training.pictures import Pictures
+from pose_lightning.trust import Trust
 
 BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 """What may grow when a run is resumed."""
@@ -56,15 +57,21 @@ GROUP: Final = (
 
 
 def train(
-    args: Sequence[str], run: RunDirectory | None = None, *, held: ExitStack, accept_changed_stores: bool = False
+    args: Sequence[str],
+    run: RunDirectory | None = None,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    held: ExitStack,
+    accept_changed_stores: bool = False,
 ) -> tuple[RunDirectory, PoseCLI]:
-    """Fit the experiment that `args` describe, in a directory of its own, or going on in `run`.
+    """Fit the experiment that `args` describe, in a directory of its own, or going on in `run` with its `settings`.
 
     A run without a checkpoint goes on from its beginning, and comes by the same rows of `metrics.csv` again.
 
     Args:
         args: As on the command line.
         run: To go on with; its caller owns it.
+        settings: The configuration of `run`, checked; without it `args` are a whole command line.
         held: Gets what lasts until the run has been evaluated: the new run's lock, and the W&B run.
         accept_changed_stores: Go on with other stores than those of the checkpoint.
 
@@ -78,7 +85,7 @@ def train(
     """
     resumed = run is not None
     from_checkpoint = run is not None and run.resumable
-    built = cli.build(args, from_checkpoint=from_checkpoint)
+    built = _build(args, settings, from_checkpoint=from_checkpoint)
     _check(built)
     checkpoint = _resumed(built, run, accept_changed_stores) if run is not None and from_checkpoint else None
     run = run or _new_run(built, held)
@@ -141,12 +148,28 @@ def _full(error: OSError | UserError) -> str | None:
     return cause.strerror if full else None  # type: ignore[union-attr]
 
 
+def _build(args: Sequence[str], settings: Mapping[str, Any] | None, *, from_checkpoint: bool) -> PoseCLI:
+    if settings is None:
+        return cli.build(args, from_checkpoint=from_checkpoint)
+    return cli.build_run(settings, args, from_checkpoint=from_checkpoint)
+
+
 def _check(built: PoseCLI) -> None:
     """Refuse what Lightning would find only when the run has a directory, or a new place."""
-    data = built.datamodule
+    trainer, model, data = built.trainer, built.model, built.datamodule
+    if not isinstance(model, Task):
+        raise UserError(f"model={type(model).__name__} is no task of this suite; make it a subclass of one of them")
     data.check()
-    data.trainer = built.trainer
+    data.trainer, model.trainer = trainer, trainer
+    trainer.datamodule = data  # type: ignore[attr-defined]
     data.setup("fit")
+    model.setup("fit")
+    model.check(trainer, data)
+    data.check_validation_interval()
+    if built.followed == model.monitor and (reason := model.unscorable(data)):
+        raise UserError(
+            f"{reason}, so {model.monitor[0]} would be NaN throughout; follow val/loss by --checkpoint.follow=loss"
+        )
 
 
 def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> Path:
@@ -157,7 +180,7 @@ def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> 
     """
     with run.log():
         path = run.whole_checkpoint()
-    state = sealed.read(path)
+    state = sealed.load(path)
     built.model.check_settings(state, str(path))
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.check_stores(data_state(state, built.datamodule, path))
@@ -194,7 +217,7 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 
 def _checkpoints(built: PoseCLI, run: RunDirectory, request: StopRequest) -> RunCheckpoints:
-    monitor, mode = built.model.monitor
+    monitor, mode = built.followed
     every = built.config.checkpoint.every_n_steps
     return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every, request=request)
 
@@ -262,10 +285,9 @@ def _leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def _budget(args: Sequence[str], config: Path) -> list[str]:
-    """The arguments of a resumed run: its own configuration, at most a larger budget, and where it runs."""
-    settings = yaml.safe_load(config.read_text())
-    old = settings["trainer"]
+def _check_budget(args: Sequence[str], settings: Mapping[str, Any]) -> None:
+    """Refuse arguments of a resumed run other than a larger budget, and where it runs."""
+    old = settings.get("trainer") or {}
     for arg in args:
         key, _, value = arg.removeprefix("--").partition("=")
         if not arg.startswith("--") or key not in (*BUDGET, *PLACE, ROOT) or not value:
@@ -284,7 +306,6 @@ def _budget(args: Sequence[str], config: Path) -> list[str]:
             raise UserError(f"{arg}: a budget is a whole number") from None
         if 0 <= after < before:
             raise UserError(f"{arg}: the run's budget was {before}; it can only be extended")
-    return [f"--config={config}", *args]
 
 
 def fit(args: Sequence[str]) -> Path:
@@ -299,22 +320,33 @@ def fit(args: Sequence[str]) -> Path:
 
 
 def _fit(args: Sequence[str], held: ExitStack) -> Path:
+    names, args = trust.split(command := list(args))
     at = next((place for place, arg in enumerate(args) if arg.partition("=")[0] == "--resume"), None)
     if at is not None:
         words = args[at].split("=", 1)[1:] or args[at + 1 : at + 2]
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
         run = RunDirectory.open(local_path("".join(words)))
         held.enter_context(run.owned())
-        settings = [arg for arg in rest if arg != FLAG]
-        run, built = train(_budget(settings, run.config), run, held=held, accept_changed_stores=FLAG in rest)
-    elif (begun := _begun(args)) is not None:
-        held.enter_context(begun.owned())
-        run, built = train(_budget([], begun.config), begun, held=held)
+        trusted = Trust.of("fit", command, names)
+        settings = trust.read_config(run.config, trusted)
+        flags = [arg for arg in rest if arg != FLAG]
+        _check_budget(flags, settings)
+        run, built = train(flags, run, settings=settings, held=held, accept_changed_stores=FLAG in rest)
     else:
-        run, built = train(args, held=held)
+        if (begun := _begun(args)) is not None:
+            held.enter_context(begun.owned())
+        # of a job's next turn the configuration is the one that its command makes, or it would not have been found
+        run, built = train([f"--config={begun.config}"] if begun else args, begun, held=held)
+        trusted = _typed(built, run)
     if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
-        _evaluate(run, built.trainer)
+        _evaluate(run, built.trainer, trusted)
     return run.path
+
+
+def _typed(built: PoseCLI, run: RunDirectory) -> Trust:
+    """Trust in all that a command line names, which the person has typed."""
+    settings = reading_yaml.parse_yaml(built.dump(), "the configuration", own=True)
+    return Trust(tuple(dict.fromkeys(stranger.name for stranger in trust.find_strangers(settings, run.config))))
 
 
 def _begun(args: Sequence[str]) -> RunDirectory | None:
@@ -326,14 +358,14 @@ def _begun(args: Sequence[str]) -> RunDirectory | None:
     return slurm.begun(given.runs, given.experiment, given.run_dir, built.dump())
 
 
-def _evaluate(run: RunDirectory, trainer: pl.Trainer) -> None:
+def _evaluate(run: RunDirectory, trainer: pl.Trainer, trusted: Trust) -> None:
     if trainer.world_size > 1:  # a process of its own: this one still belongs to the group
         alone = {key: value for key, value in os.environ.items() if key not in GROUP}
-        command = [sys.executable, "-m", "pose_lightning.evaluate", str(run.path)]
+        command = [sys.executable, "-m", "pose_lightning.evaluate", str(run.path), *trusted.flags]
         if status := subprocess.run(command, check=False, env=alone).returncode:
             raise SystemExit(status)
     else:
-        evaluate.evaluate_run(run)
+        evaluate.evaluate_run(run, trusted=trusted)
     record_evaluation(run)
 
 
@@ -343,7 +375,7 @@ def main(args: Sequence[str] | None = None) -> None:
     try:
         fit(sys.argv[1:] if args is None else list(args))
     except Stopped as stopped:
-        print("; ".join([str(stopped), *stopped.__notes__]), file=sys.stderr)
+        print(shown("; ".join([str(stopped), *stopped.__notes__])), file=sys.stderr)
         raise SystemExit(stopped.code) from None
     except KeyboardInterrupt:
         raise SystemExit(128 + SIGINT) from None

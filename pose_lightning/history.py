@@ -18,11 +18,14 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pose_lightning.errors import UserError, system_fault
 from pose_lightning.files import appending, write_text
+from pose_lightning.reading import LARGEST_TABLE, csv_rows, is_file, read_text, shortened
 from pose_lightning.runs import RunDirectory
 from pose_lightning.signals import Stopped
 
 COUNTERS: Final = ("step", "samples", "epoch")
 """The first columns of metrics.csv: optimizer steps, training samples and epochs behind the row."""
+
+LARGEST_COUNT: Final = 1 << 53
 
 STEP_LOSS: Final = "train/loss_step"
 """The loss of a step; of a training that has diverged, the last one is no number."""
@@ -40,12 +43,13 @@ class MetricsFile:
         self.path = path
         self.columns: list[str] = list(COUNTERS)
         self._known: set[tuple[int, str]] = set()
-        if path.is_file() and getattr(rank_zero_only, "rank", 0) == 0:
+        if is_file(path) and getattr(rank_zero_only, "rank", 0) == 0:
             self._read()
 
     def _read(self) -> None:
-        text, whole = self.path.read_text(), whole_rows(self.path)
-        held = list(csv.DictReader(io.StringIO(whole)))
+        text = read_text(self.path, LARGEST_TABLE)
+        whole = text[: text.rfind("\n") + 1]
+        held = _rows(whole, self.path)
         rows = [row for row in held if math.isfinite(float(row.get(STEP_LOSS) or 0))]
         if held:
             self.columns = list(held[0])
@@ -68,7 +72,7 @@ class MetricsFile:
         """Add a row; the header grows with new names."""
         if new := [name for name in metrics if name not in self.columns]:
             self.columns += new
-            self._write(csv.DictReader(io.StringIO(self.path.read_text())) if self.path.is_file() else [])
+            self._write(read_metrics(self.path))
         with appending(self.path) as file:
             writer = csv.DictWriter(file, self.columns, restval="", lineterminator="\n")
             writer.writerow({"step": step, "samples": samples, "epoch": epoch, **metrics})
@@ -232,11 +236,36 @@ def _estimates(measures: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:
-    """The rows of a metrics.csv that may just be written to; none where it is not there."""
-    return list(csv.DictReader(io.StringIO(whole_rows(path)))) if path.is_file() else []
+    """The rows of a metrics.csv that may just be written to; none where it is not there.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    if not is_file(path):
+        return []
+    text = read_text(path, LARGEST_TABLE)
+    return _rows(text[: text.rfind("\n") + 1], path)
 
 
-def whole_rows(path: Path) -> str:
-    """The text of a metrics.csv, without a last row that is cut short."""
-    text = path.read_text()
-    return text[: text.rfind("\n") + 1]
+def _rows(text: str, path: Path) -> list[dict[str, str]]:
+    """The rows, whose cells are empty or numbers.
+
+    Raises:
+        UserError: If they are not.
+    """
+    rows = csv_rows(text, path, *COUNTERS) if text else []
+    for line, row in enumerate(rows, 2):
+        for name, cell in row.items():
+            if cell and not _is_number(cell, whole=name == "step", finite=name in COUNTERS):
+                raise UserError(f"{path}: line {line}: {name} is {shortened(repr(cell))}, no number; remove the line")
+        if not row["step"]:
+            raise UserError(f"{path}: line {line} has no step; remove the line")
+    return rows
+
+
+def _is_number(cell: str, *, whole: bool, finite: bool) -> bool:
+    try:
+        value = int(cell) if whole else float(cell)
+    except ValueError:
+        return False
+    return not finite or (math.isfinite(value) and abs(value) < LARGEST_COUNT)

@@ -29,6 +29,7 @@ def main() -> None:
     if (statm := Path("/proc/self/statm")).exists():
         _limit(resource.RLIMIT_AS, int(statm.read_text().split()[0]) * resource.getpagesize() + int(memory))
     arrays: list[np.ndarray] = []
+    answer: dict[str, Any]
     try:
         answer = {"variables": _variables(keys, squeeze == "1", arrays)}
     except MemoryError:
@@ -52,7 +53,8 @@ def _limit(kind: int, value: int) -> None:
 
 def _variables(keys: list[str], squeeze: bool, arrays: list[np.ndarray]) -> dict[str, Any]:
     with open(0, "rb") as file:
-        content = scipy.io.loadmat(file, struct_as_record=False, squeeze_me=squeeze, variable_names=keys or None)
+        source: Any = file  # which scipy takes, and its stubs do not know
+        content = scipy.io.loadmat(source, struct_as_record=False, squeeze_me=squeeze, variable_names=keys or None)
     return {key: _plain(value, arrays) for key, value in content.items() if not key.startswith("__")}
 
 

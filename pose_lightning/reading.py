@@ -121,6 +121,15 @@ def open_regular(path: Path, *, error: type[UserError] = UserError) -> BinaryIO:
     return os.fdopen(descriptor, "rb")
 
 
+def check_regular(path: Path, *, error: type[UserError] = UserError) -> None:
+    """Refuse what another library would open by its name, and may wait for.
+
+    Raises:
+        UserError: As `open_regular`.
+    """
+    os.close(open_descriptor(path, error=error))
+
+
 def open_descriptor(path: Path, *, error: type[UserError] = UserError) -> int:
     """The descriptor of a regular file, opened to read.
 
@@ -223,8 +232,67 @@ def read_object(path: Path, limit: int = LARGEST_RECORD, *, error: type[UserErro
     return value
 
 
+def is_number(value: object) -> bool:
+    """Whether a JSON value is a number that fits a float, or null, which stands for an unknown one."""
+    return value is None or type(value) is float or (type(value) is int and abs(value) < 1 << 63)
+
+
+def misfit(value: Any, shape: Any, place: str = "") -> str | None:
+    """Where a JSON value is not of a shape, and what is there; None where it is.
+
+    Args:
+        value: What was read.
+        shape: A type; a function that says whether a value will do; several of these, as a tuple; `{name: shape}` of an
+            object's keys, where a name that ends with `?` may be missing and others may be there; `{...: shape}` of all
+            of its values; or `[shape]` of a list's elements.
+        place: Before the names, for the message.
+    """
+    if isinstance(shape, tuple):
+        return None if any(misfit(value, part) is None for part in shape) else f"{place or 'it'} is {shown_json(value)}"
+    if isinstance(shape, type) or callable(shape):
+        fits = type(value) is shape if isinstance(shape, type) else shape(value)
+        return None if fits else f"{place or 'it'} is {shown_json(value)}"
+    if not isinstance(value, type(shape)):
+        return f"{place or 'it'} is {shown_json(value)}"
+    if isinstance(value, list):
+        parts = [(str(index), item, shape[0]) for index, item in enumerate(value)]
+    elif ... in shape:
+        parts = [(key, item, shape[...]) for key, item in value.items()]
+    else:
+        names = {key.removesuffix("?"): wanted for key, wanted in shape.items()}
+        if missing := [key for key in shape if not key.endswith("?") and key not in value]:
+            return f"{place or 'it'} has no {missing[0]!r}"
+        parts = [(name, value[name], wanted) for name, wanted in names.items() if name in value]
+    return next((found for name, item, wanted in parts if (found := misfit(item, wanted, f"{place}/{name}"))), None)
+
+
+def read_record(path: Path, shape: Any, *, remedy: str, limit: int = LARGEST_RECORD) -> dict[str, Any]:
+    """The object of a JSON file that this package wrote, checked.
+
+    Args:
+        path: The file.
+        shape: Of the object, as `misfit` takes it.
+        remedy: End of the message.
+        limit: Bytes.
+
+    Raises:
+        UserError: As `read_object`, and if it is of another shape.
+    """
+    value = read_object(path, limit)
+    if found := misfit(value, shape):
+        raise UserError(f"{shortened(path)} is damaged, or of another version: {found}; {remedy}")
+    return value
+
+
+def shown_json(value: object) -> str:
+    """A JSON value in a few words."""
+    return shortened(repr(value)) if isinstance(value, str | int | float) else _json_kind(value)
+
+
 def _json_kind(value: object) -> str:
-    return {list: "a list", str: "a text", bool: "true or false", type(None): "null"}.get(type(value), "a number")
+    return {list: "a list", str: "a text", bool: "true or false", dict: "an object", type(None): "null"}.get(
+        type(value), "a number"
+    )
 
 
 def read_packed_text(path: Path, limit: int, *, error: type[UserError] = UserError) -> str:
@@ -278,27 +346,39 @@ def _size(count: int) -> str:
     return f"{count:,} bytes" if count < MIB else f"{count / MIB:,.0f} MiB"
 
 
-def read_csv(path: Path, limit: int = LARGEST_TABLE, *, error: type[UserError] = UserError) -> list[dict[str, str]]:
-    """The rows of a .csv file by its header; a field that a row lacks is empty.
+def read_csv(
+    path: Path, *columns: str, limit: int = LARGEST_TABLE, error: type[UserError] = UserError
+) -> list[dict[str, str]]:
+    """The rows of a .csv file by its header.
 
     Raises:
         UserError: As `read_text`, and as `csv_rows`.
     """
-    return csv_rows(read_text(path, limit, error=error), path, error=error)
+    return csv_rows(read_text(path, limit, error=error), path, *columns, error=error)
 
 
-def csv_rows(text: str, path: Path, *, error: type[UserError] = UserError) -> list[dict[str, str]]:
+def csv_rows(text: str, path: Path, *columns: str, error: type[UserError] = UserError) -> list[dict[str, str]]:
     """The rows of CSV text by its header.
 
+    Args:
+        text: What was read.
+        path: From where.
+        columns: That must be among the header's.
+        error: Class of the error.
+
     Raises:
-        UserError: If a row has more fields than the header, or a field is longer than `csv` takes.
+        UserError: If a column is missing, a row has more or fewer fields than the header, or a field is longer than
+            `csv` takes.
     """
-    rows = csv.DictReader(io.StringIO(text, newline=""), restval="")
-    read = []
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    read: list[dict[str, str]] = []
     try:
+        if missing := [column for column in columns if column not in (rows.fieldnames or ())]:
+            raise error(f"{shortened(path)} lacks the columns {missing}; wanted {list(columns)}")
         for row in rows:
-            if None in row:
-                raise error(f"{shortened(path)}: line {rows.line_num} has more fields than the header")
+            if None in row or None in row.values():
+                number = "more" if None in row else "fewer"
+                raise error(f"{shortened(path)}: line {rows.line_num} has {number} fields than the header")
             read.append(row)
     except csv.Error as reason:
         raise error(f"{shortened(path)}: line {rows.line_num + 1} cannot be read: {reason}; it is damaged") from None
@@ -362,7 +442,9 @@ def _npy_header(file: BinaryIO, path: Path, error: type[UserError]) -> tuple[tup
 
 
 @contextmanager
-def open_hdf5(path: Path, *, error: type[UserError] = UserError, remedy: str = "copy it again") -> Iterator[h5py.File]:
+def open_hdf5(
+    path: Path, *, error: type[UserError] = UserError, kind: str = "HDF5 file", remedy: str = "copy it again"
+) -> Iterator[h5py.File]:
     """Open an HDF5 file to read, and turn what HDF5 says of a damaged one, then or in the block, into a user's error.
 
     No lock is taken. Datasets are read with `read_dataset`, and attributes with `read_attributes`.
@@ -370,22 +452,23 @@ def open_hdf5(path: Path, *, error: type[UserError] = UserError, remedy: str = "
     Args:
         path: The file.
         error: Class of the error.
-        remedy: End of the message of a damaged file.
+        kind: The file's, for the message of a damaged one, as is the remedy.
+        remedy: Of a damaged file.
 
     Raises:
         UserError: As `open_regular`, and if it is no HDF5, damaged, or open for writing elsewhere.
     """
-    os.close(open_descriptor(path, error=error))
+    check_regular(path, error=error)
     try:
         with h5py.File(path, "r", locking=False) as file:
             yield file
     except UserError:
         raise
     except HDF5_ERRORS as reason:
-        raise error(f"{shortened(path)} {_hdf5_reason(reason, path, remedy)}") from reason
+        raise error(f"{shortened(path)} {_hdf5_reason(reason, path, kind, remedy)}") from reason
 
 
-def _hdf5_reason(reason: Exception, path: Path, remedy: str) -> str:
+def _hdf5_reason(reason: Exception, path: Path, kind: str, remedy: str) -> str:
     text = str(reason)
     if "h5clear" in text or "already open for write" in text:
         return f"is marked as being written: {H5CLEAR}{path}`, which comes with HDF5, and take away the mark"
@@ -395,7 +478,7 @@ def _hdf5_reason(reason: Exception, path: Path, remedy: str) -> str:
     if number is not None:
         return f"cannot be opened: {REMEDIES[number]}"
     words = text.partition("\n")[0][:200] or type(reason).__name__
-    return f"is no such HDF5 file, or truncated or damaged ({words}); {remedy}"
+    return f"is no {kind}, or truncated or damaged ({words}); {remedy}"
 
 
 def dataset_of(file: h5py.Group, name: str, path: Path, *, error: type[UserError] = UserError) -> h5py.Dataset:

@@ -15,9 +15,79 @@ from rich.console import RenderableType
 from pose_lightning import __version__
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_bytes
+from pose_lightning.reading import (
+    LARGEST_TABLE,
+    is_number,
+    open_hdf5,
+    read_attributes,
+    read_dataset,
+    read_record,
+    read_texts,
+)
+
+_AGAIN: Final = "evaluate the run again"
 
 LAYOUT: Final = 1
 """Version of the layout of samples.h5."""
+
+
+def _is_estimate(value: Any) -> bool:
+    return isinstance(value, dict) and "value" in value and all(map(is_number, map(value.get, _ESTIMATE)))
+
+
+def _is_tree(value: Any) -> bool:
+    """Whether estimates lie in it, by name, however deep."""
+    return isinstance(value, dict) and all(
+        is_number(part) if name in _ESTIMATE else isinstance(part, str) if name == "unit" else _is_tree(part)
+        for name, part in value.items()
+    )
+
+
+def _are_classes(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(each, dict)
+        and each.keys() == next(iter(value.values())).keys()
+        and all(type(part) is int if key == "pictures" else _is_estimate(part) for key, part in each.items())
+        and "pictures" in each
+        for each in value.values()
+    )
+
+
+_ESTIMATE: Final = ("value", "low", "high")
+_TREES: Final = {"joints?": _is_tree, "actions?": _is_tree, "subjects?": _is_tree}
+SCORES: Final[Mapping[str, Any]] = {
+    "measures": {...: _is_tree},
+    "definitions": [str],
+    "baselines?": [{"title": str, "measures": {...: _is_tree}, **_TREES}],
+    "classes?": _are_classes,
+    "counts": {...: (is_number, {...: is_number})},
+    "notes?": {"dataset?": str, "split_rule?": str, "synthetic?": bool},
+    "flip_test?": bool,
+    "scales?": ([is_number], lambda value: value is None),
+    "decoding?": (str, lambda value: value is None),
+    **_TREES,
+}
+"""Of a metrics.json, as far as it is read again."""
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """What a run's metrics.json holds.
+
+    Raises:
+        UserError: If it cannot be read, or is damaged.
+    """
+    return read_record(path, SCORES, remedy=_AGAIN, limit=LARGEST_TABLE)
+
+
+def read_notes(path: Path) -> dict[str, Any]:
+    """What a run's metrics.json has of its store's attributes.
+
+    Raises:
+        UserError: If it cannot be read, or they are damaged.
+    """
+    notes = {"notes?": SCORES["notes?"]}
+    return dict(read_record(path, notes, remedy=_AGAIN, limit=LARGEST_TABLE).get("notes", {}))
+
 
 Found = Mapping[str, np.ndarray]
 """What `predict_step` returned for every sample of a split, in the store's order: `preds` (n, ...) and others."""
@@ -73,18 +143,19 @@ class SampleScores:
         Raises:
             UserError: If the file cannot be read.
         """
-        try:
-            with h5py.File(path) as file:
-                facts = dict(file.attrs)
-                if facts.get("layout") != LAYOUT:
-                    raise UserError(f"{path}: layout {facts.get('layout')}, wanted {LAYOUT}; evaluate the run again")
-                if metric not in file:
-                    return None
-                part = (file[f"{metric}/numerators"][()], file[f"{metric}/counts"][()])
-                names = tuple(file["name"].asstr()[()].tolist())
-                return cls(names, file["group"][()].astype(np.int64), {metric: part}), facts
-        except (OSError, KeyError) as error:
-            raise UserError(f"{path} cannot be read ({error}); evaluate the run again") from error
+        with open_hdf5(path, remedy=_AGAIN) as file:
+            facts = read_attributes(file)
+            if facts.get("layout") != LAYOUT:
+                raise UserError(f"{path}: layout {facts.get('layout')}, wanted {LAYOUT}; {_AGAIN}")
+            if metric not in file:
+                return None
+            numerators, counts = (read_dataset(file, f"{metric}/{name}", path) for name in ("numerators", "counts"))
+            names, groups = read_texts(file, "name", path), read_dataset(file, "group", path)
+        fits = numerators.ndim == 2 and numerators.shape == counts.shape and len(names) == len(numerators)
+        kinds = {numerators.dtype.kind, counts.dtype.kind} <= set("fiu") and groups.dtype.kind in "iu"
+        if not (fits and kinds and groups.shape == (len(names),) and is_number(facts.get("step", 0))):
+            raise UserError(f"{path} is damaged: its tables do not fit each other; {_AGAIN}")
+        return cls(names, groups.astype(np.int64), {metric: (numerators, counts)}), facts
 
 
 def write_arrays(

@@ -6,9 +6,11 @@ of everything before it, with the comment's own length counted as none. The file
 
 import os
 import pickle
+import re
 import shutil
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -18,6 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from pose_lightning.errors import FULL, REMEDIES, UserError
 from pose_lightning.files import writing
+from pose_lightning.reading import is_file, open_regular
 
 MARK: Final = b"xxh3-64:"
 SEAL_BYTES: Final = len(MARK) + 16
@@ -30,13 +33,26 @@ END: Final = b"PK\x05\x06"
 END_BYTES: Final = 22
 """A zip archive's last record, without the comment whose length its last two bytes are."""
 
-FOREIGN: Final = (
-    *(pickle.UnpicklingError, RuntimeError, EOFError, OSError, KeyError, IndexError, ValueError, TypeError),
-    *(AttributeError, AssertionError, OverflowError),
-)
-"""Errors of `torch.load` on files that `torch.save` did not write."""
-
 _CHUNK: Final = 1 << 22
+
+LOAD_ERRORS: Final = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    NotImplementedError,
+    OSError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What `torch.load` lets escape from a file that is damaged or foreign."""
 
 
 class SealError(UserError):
@@ -114,7 +130,7 @@ def verify(path: Path) -> None:
     Raises:
         SealError: If it is missing, cut short, a bit of it differs, or the disk does not give it back.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise SealError(f"{path} is not there")
     try:
         _compare(path)
@@ -122,20 +138,56 @@ def verify(path: Path) -> None:
         raise SealError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The file's content on the CPU: plain data and tensors, which are read where they are used.
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint: tensors and plain data alone, on the CPU.
 
     Raises:
-        SealError: If it is damaged, or no such file.
+        SealError: As `verify`, and if it is no checkpoint, or holds anything else.
     """
     verify(path)
+    with explained(path), open_regular(path, error=SealError) as file:
+        state = torch.load(file, map_location="cpu", weights_only=True)
+    return checked(state, path)
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what PyTorch says of a file that it cannot load into a user's error, without its advice to run the file.
+
+    Raises:
+        SealError: In place of it.
+    """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except FOREIGN as error:
-        raise SealError(f"{path} is no checkpoint of this package: {type(error).__name__} where it is read") from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise SealError(f"{path} is no checkpoint of this package: it has no state_dict")
-    return content
+        yield
+    except UserError:
+        raise
+    except LOAD_ERRORS as error:
+        raise SealError(f"{path} is no checkpoint of this package: {reason(error)}; train the run again") from error
+
+
+def checked(state: Any, path: Path) -> dict[str, Any]:
+    """A checkpoint, as far as every one has the same.
+
+    Raises:
+        SealError: If it is none.
+    """
+    weights = state.get("state_dict") if isinstance(state, dict) else None
+    step = state.get("global_step") if isinstance(state, dict) else None
+    named = isinstance(weights, dict) and all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in weights.items()
+    )
+    if not named or type(step) is not int or step < 0:
+        raise SealError(f"{path} is no checkpoint: it has no weights by name, or no step; train the run again")
+    return dict(state)
+
+
+def reason(error: BaseException) -> str:
+    """Why PyTorch could not load a file, in a few words of ours."""
+    if blocked := re.search(r"GLOBAL ([\w.]+) (?:whose module|was not an allowed)", str(error)):
+        return f"it holds {blocked[1]}, which would run code of the file's choice, and no weights need it"
+    if isinstance(error, RuntimeError | MemoryError) and "alloc" in str(error):
+        return "it declares more than the memory holds"
+    return f"it is damaged, or something else ({type(error).__name__})"
 
 
 def first_whole(paths: Sequence[Path]) -> Path:

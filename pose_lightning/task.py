@@ -1,5 +1,6 @@
 """The LightningModule of all tasks: a loss over the global batch, an optimizer by name, and a schedule."""
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
@@ -8,6 +9,7 @@ from typing import IO, Any, Literal, Self
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Timer
 from pytorch_lightning.utilities import rank_zero_warn
 from pytorch_lightning.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
@@ -19,6 +21,7 @@ from torchmetrics import MeanMetric, Metric
 from pose_lightning import sealed, settings
 from pose_lightning.errors import UserError
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
+from pose_lightning.sync_batchnorm import has_synchronised_norms
 
 Batch = dict[str, Any]
 
@@ -46,6 +49,8 @@ class Task(pl.LightningModule, ABC):
 
     monitor: tuple[str, Literal["min", "max"]]
     """What `best.ckpt` follows."""
+    model: Any
+    """The network."""
     curves: Mapping[str, str]
     """Metrics to draw, and their axes' labels."""
 
@@ -92,7 +97,8 @@ class Task(pl.LightningModule, ABC):
         self.train_loss.persistent(True)  # half an epoch's mean survives in the checkpoint
 
     def on_train_start(self) -> None:
-        """Say once if batch norm makes the run depend on the number of devices."""
+        """Say once if batch norm makes the run depend on the number of devices, or if a schedule has ended."""
+        self._warn_of_ended_schedule()
         devices = self.trainer.world_size
         if devices > 1 and any(_learns_alone(module) for module in self.modules()):
             size = self.trainer.datamodule.batch_size  # type: ignore[attr-defined]
@@ -101,6 +107,69 @@ class Task(pl.LightningModule, ABC):
                 f"so this is another optimisation than on any other number of devices than {devices}; on GPUs, "
                 "--trainer.sync_batchnorm=true joins them"
             )
+
+    def check(self, trainer: pl.Trainer, data: Any) -> None:
+        """Refuse an optimizer and a schedule that cannot be made, before a run has a directory.
+
+        Raises:
+            UserError: As `make_optimizer` and `Schedule`, or if the schedule does not fit the trainer's budget.
+        """
+        make_optimizer(self.parameter_groups(), **self.optimizer_arguments)
+        self._schedule(trainer, data)
+        if not has_synchronised_norms(trainer):
+            self._check_smallest_share(data)
+
+    def _check_smallest_share(self, data: Any) -> None:
+        """Pass the smallest share of a batch through the network on the meta device, which computes shapes alone."""
+        samples = data.smallest_share()
+        if (
+            samples > 1
+            or (example := self.example(data, samples)) is None
+            or not any(_learns_alone(module) for module in self.modules())
+        ):
+            return
+        tensors = [*self.parameters(), *self.buffers()]
+        network = copy.deepcopy(self.model, {id(each): _on_meta(each) for each in tensors})
+        try:
+            with torch.no_grad(), torch.random.fork_rng([]):
+                network.train()(example)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            sizes = " or ".join(str(size) for size in data.batch_sizes_of_pairs())
+            raise UserError(
+                f"an epoch ends with a batch that has one sample for a device (data.batch_size={data.batch_size}, "
+                f"{data.samples_per_pass} training samples), and batch norm takes no statistics from one sample where "
+                f"a map is one cell, as with data.input_size={data.input_size}; take "
+                + (f"data.batch_size={sizes}, or " if sizes else "")
+                + "a larger input_size"
+            ) from None
+
+    def example(self, data: Any, samples: int) -> Tensor | None:
+        """The network's input for so many samples of `data`: zeros, on the meta device; None leaves it unchecked."""
+        return None
+
+    def unscorable(self, data: Any) -> str | None:
+        """Why the followed metric would be NaN throughout; None where it would not."""
+        return None
+
+    def _warn_of_ended_schedule(self) -> None:
+        """Tell at which rate a resumed run trains on once its schedule has ended."""
+        trainer, total = self.trainer, self.schedule_total
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if trainer.ckpt_path is None or total is None:
+            return
+        end = _last_step(trainer, data)
+        has_ended = self._progress(data, trainer.global_step) >= total
+        if trainer.global_step == end or not (has_ended or (end is not None and self._progress(data, end) > total)):
+            return
+        factor = Schedule(**self.schedule_arguments, total=total).factor(total)
+        rates = sorted({group["initial_lr"] * factor for group in trainer.optimizers[0].param_groups})
+        rank_zero_warn(
+            f"model.schedule={self.schedule_arguments['name']} {'ended' if has_ended else 'ends'} at {total:g} "
+            f"{self.schedule_unit}, before the end of the larger budget; from there on the run trains at "
+            f"lr={', '.join(f'{rate:.3g}' for rate in rates)}"
+        )
 
     @abstractmethod
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -148,10 +217,10 @@ class Task(pl.LightningModule, ABC):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """The optimizer by name, and its schedule as a function of steps or samples."""
         optimizer = make_optimizer(self.parameter_groups(), **self.optimizer_arguments)
-        schedule = Schedule(**self.schedule_arguments, total=self._schedule_total())
-        samples_seen = self.trainer.datamodule.samples_seen  # type: ignore[attr-defined]
-        progress = samples_seen if self.schedule_unit == "samples" else float
-        scheduler = LambdaLR(optimizer, lambda step: schedule.factor(progress(step)))
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        schedule = self._schedule(self.trainer, data)
+        self.schedule_total = schedule.total
+        scheduler = LambdaLR(optimizer, lambda step: schedule.factor(self._progress(data, step)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -197,7 +266,7 @@ class Task(pl.LightningModule, ABC):
             UserError: If the checkpoint is damaged, has no settings or is of another task.
         """
         if isinstance(checkpoint_path, str | Path) and hparams_file is None:
-            checkpoint = sealed.read(Path(checkpoint_path))
+            checkpoint = sealed.load(Path(checkpoint_path))
             about = settings_of(checkpoint, str(checkpoint_path))
             if about["name"] not in [each.__name__ for each in cls.__mro__]:
                 raise UserError(f"{checkpoint_path} is of {about['name']}; load it with that class, not {cls.__name__}")
@@ -226,27 +295,72 @@ class Task(pl.LightningModule, ABC):
     def _change_counts(self, checkpoint: dict[str, Any], change: Callable[[Tensor], Tensor]) -> None:
         """Change the metrics' sums and counts in a checkpoint; one of averaged weights has two states."""
         metrics = tuple(f"{name}." for name, module in self.named_children() if isinstance(module, Metric))
-        for key in {"state_dict", "current_model_state"} & checkpoint.keys():
-            counts = {name: change(value) for name, value in checkpoint[key].items() if name.startswith(metrics)}
-            checkpoint[key] = {**checkpoint[key], **counts}
+        for key in ("state_dict", "current_model_state"):  # in one order, for the processes change them together
+            if key in checkpoint:
+                counts = {name: change(value) for name, value in checkpoint[key].items() if name.startswith(metrics)}
+                checkpoint[key] = {**checkpoint[key], **counts}
 
     @property
     def _parts(self) -> int:
         """Into how many parts a global batch is cut."""
         return self.trainer.world_size * self.trainer.accumulate_grad_batches
 
-    def _schedule_total(self) -> float | None:
-        if self.schedule_total is None and self.schedule_arguments["name"] in ("cosine", "one_cycle"):
-            data, trainer = self.trainer.datamodule, self.trainer  # type: ignore[attr-defined]
-            ends = (trainer.max_steps, (trainer.max_epochs or 0) * data.steps_per_epoch)
-            if not any(end > 0 for end in ends):
+    def _progress(self, data: Any, step: int) -> float:
+        """Where a schedule stands after so many optimizer steps, in its own unit."""
+        return float(data.samples_seen(step) if self.schedule_unit == "samples" else step)
+
+    def _schedule(self, trainer: pl.Trainer, data: Any) -> Schedule:
+        """The schedule, which ends with the trainer's budget where it needs an end and has none of its own.
+
+        Raises:
+            UserError: If there is no such end, or the warm-up leaves nothing before it.
+        """
+        name, warmup = self.schedule_arguments["name"], self.schedule_arguments["warmup"]
+        total = self.schedule_total
+        if total is None and name in ("cosine", "one_cycle"):
+            if (end := _last_step(trainer, data)) is None:
+                only = "; trainer.max_time alone tells no step" if _has_timer(trainer) else ""
                 raise UserError(
-                    f"schedule={self.schedule_arguments['name']} needs an end: set model.schedule_total, "
-                    "trainer.max_steps or trainer.max_epochs"
+                    f"model.schedule={name} needs an end: set model.schedule_total, trainer.max_steps or "
+                    f"trainer.max_epochs{only}"
                 )
-            steps = min(end for end in ends if end > 0)
-            self.schedule_total = float(data.samples_seen(steps) if self.schedule_unit == "samples" else steps)
-        return self.schedule_total
+            total = self._progress(data, end)
+            if trainer.fast_dev_run:  # type: ignore[attr-defined]  # a warm-up goes beyond these few batches
+                total = max(total, warmup + self._progress(data, 1))
+            elif warmup >= total:
+                raise UserError(
+                    f"{_described_budget(trainer, data, end, self.schedule_unit)} leave nothing after "
+                    f"model.warmup={warmup:g} {self.schedule_unit}; train longer or set a shorter model.warmup"
+                )
+        return Schedule(**self.schedule_arguments, total=total)
+
+
+def _on_meta(tensor: Tensor) -> Tensor:
+    empty = torch.empty_like(tensor, device="meta")
+    return nn.Parameter(empty, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else empty
+
+
+def _last_step(trainer: pl.Trainer, data: Any) -> int | None:
+    """The optimizer step at which the trainer's limits of steps and epochs end a run; None without such a limit."""
+    ends = (trainer.max_steps, (trainer.max_epochs or 0) * data.steps_per_epoch)
+    return min((end for end in ends if end > 0), default=None)
+
+
+def _described_budget(trainer: pl.Trainer, data: Any, end: int, unit: str) -> str:
+    """The setting that ends a run at an optimizer step, and how many steps or samples that is."""
+    if data.budget.max_samples is not None:
+        setting, each = f"budget.max_samples={data.budget.max_samples}", ""
+    elif end == trainer.max_steps:
+        setting, each = f"trainer.max_steps={end}", f" x batch {data.batch_size}" if unit == "samples" else ""
+    else:
+        share = data.samples_seen(data.steps_per_epoch) if unit == "samples" else data.steps_per_epoch
+        setting, each = f"trainer.max_epochs={trainer.max_epochs}", f" x {share} {unit}"
+    total = data.samples_seen(end) if unit == "samples" else end
+    return f"{setting}{each} = {total} {unit}"
+
+
+def _has_timer(trainer: pl.Trainer) -> bool:
+    return any(isinstance(callback, Timer) for callback in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def settings_of(checkpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:

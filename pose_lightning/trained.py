@@ -9,7 +9,7 @@ from typing import Any, Final, Self
 
 import torch
 
-from pose_lightning import cli, sealed
+from pose_lightning import cli, sealed, trust, weights
 from pose_lightning.cli import PoseCLI
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
@@ -20,6 +20,7 @@ from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
 from pose_lightning.sealed import SealError
+from pose_lightning.trust import NOBODY, Trust
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,12 @@ def manner_from(options: argparse.Namespace) -> Manner:
 
 
 def load(
-    run: RunDirectory, *, manner: Manner = PLAIN, root: Path | None = None, accept_changed_stores: bool = False
+    run: RunDirectory,
+    *,
+    manner: Manner = PLAIN,
+    trusted: Trust = NOBODY,
+    root: Path | None = None,
+    accept_changed_stores: bool = False,
 ) -> tuple[PoseCLI, Path, int]:
     """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
 
@@ -104,25 +110,25 @@ def load(
     Args:
         run: The run.
         manner: How the network is asked.
+        trusted: Names that the configuration may import beside those that are known.
         root: Directory of the stores, where it is not the run's.
         accept_changed_stores: Open stores too that are not those of the run.
 
     Raises:
         UserError: If there is no checkpoint, it is damaged or was trained with other settings than the configuration's,
-            or the network cannot be asked in this manner.
+            the configuration names what is neither known nor trusted, or the network cannot be asked in this manner.
     """
+    settings = trust.read_config(run.config, trusted)
     if not (run.best.is_file() or run.last.is_file()):
         raise UserError(
             f"{run.path} has no checkpoint yet; `python -m pose_lightning.fit --resume {run.path}` trains it"
         )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
-    alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto"]
-    elsewhere = [] if root is None else [f"--data.root={root}"]
-    built = cli.build([f"--config={run.config}", *alone, *elsewhere], from_checkpoint=True)
+    built = cli.build_for_scoring(settings, root=root)
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
     try:
-        state = sealed.read(checkpoint)
+        state = sealed.load(checkpoint)
     except SealError as error:
         if checkpoint == run.best and run.last.is_file():
             error.add_note(f"remove it, and {run.last.name} is scored")
@@ -130,6 +136,7 @@ def load(
     built.model.check_settings(state, str(checkpoint))
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.load_state_dict(data_state(state, built.datamodule, checkpoint))
+    weights.check(state["state_dict"], built.model.state_dict(), f"{checkpoint} does not fit its run's config.yaml")
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)
     return built, checkpoint, int(state["global_step"])

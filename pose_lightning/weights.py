@@ -1,7 +1,7 @@
 """Weights from files: read without running anything that a file says, and fitted to a network by name and shape."""
 
 import argparse
-import pickle
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.serialization import safe_globals
 
+from pose_lightning import sealed
 from pose_lightning.errors import UserError
+from pose_lightning.reading import check_regular
 
 PREFIXES: Final = ("", "module.", "model.", "backbone.", "encoder.", "network.", "model.backbone.", "module.backbone.")
 """What wrappers put before a network's names; `model.` and `model.backbone.` are this package's own."""
@@ -39,14 +41,15 @@ def read(path: Path, *, said: str = "model.weights=") -> dict[str, Tensor]:
     Raises:
         UserError: If the file is missing, damaged, or holds objects of other classes, or no state dict.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise UserError(f"{said}{path}: there is no such file")
+    check_regular(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         with safe_globals(_harmless()):
             found: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except (SafetensorError, *sealed.LOAD_ERRORS) as error:
         raise UserError(_why_not(path, said, error)) from error
     for key in WRAPPERS:
         if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
@@ -61,12 +64,13 @@ def read(path: Path, *, said: str = "model.weights=") -> dict[str, Tensor]:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What a .safetensors file says of itself; nothing of any other file."""
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not os.path.lexists(path):
         return {}
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise UserError(f"{path} cannot be read as safetensors: {error}") from error
 
 
@@ -131,10 +135,9 @@ def _why_not(path: Path, said: str, error: Exception) -> str:
     if foreign := re.search(r"GLOBAL ([\w.]+) was not an allowed global", str(error)):
         return (
             f"{said}{path} cannot be read as a state dict of tensors alone: it holds {foreign[1]}, and to make that "
-            "would run code that the file names; ask for .safetensors, or take the tensors out on a machine that has "
-            f"nothing to lose: torch.save(torch.load({path.name!r}, weights_only=False)['state_dict'], 'weights.pth')"
+            "would run code that the file names; ask those who published it for .safetensors"
         )
     reason = str(error).partition("\n")[0]
-    if isinstance(error, pickle.UnpicklingError | EOFError):  # of which PyTorch says to run what the file names
+    if not isinstance(error, SafetensorError):  # PyTorch says to run what the file names
         reason = "it is damaged, or torch.save did not write it"
     return f"{said}{path} cannot be read as safetensors, nor as a state dict of tensors alone: {reason}"

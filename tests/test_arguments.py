@@ -20,7 +20,7 @@ def test_nested_parameters_become_flags_but_classes_stay_together() -> None:
 
 
 def test_a_mapping_that_is_none_is_refused() -> None:
-    with pytest.raises(UserError, match="no mapping"):
+    with pytest.raises(UserError, match="no YAML"):
         arrange(["--model={'lr': 1"])
 
 

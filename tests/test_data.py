@@ -217,7 +217,7 @@ def test_limit_samples_takes_the_first_training_samples_only(root: Path) -> None
     assert sorted(indices[0] + indices[1]) == list(range(8))
     assert [len(batch["index"]) for batch in data.val_dataloader()] == [6, 6, 1]
     assert data.samples_seen(3) == 8 + 6
-    with pytest.raises(UserError, match="limit_samples 0"):
+    with pytest.raises(UserError, match="limit_samples=0"):
         PointData(root, 6, limit_samples=0)
 
 

@@ -19,6 +19,7 @@ from pose_lightning.files import (
     Lock,
     PathError,
     appending,
+    as_cell,
     check_target,
     held_by,
     local_path,
@@ -280,3 +281,27 @@ def test_a_target_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(files.tempfile, "TemporaryFile", refuse)
     with pytest.raises(UserError, match=r"report\.html cannot be written: the file system is read-only"):
         check_target(tmp_path / "report.html")
+
+
+def test_a_file_in_the_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be written: .*file: a part of the path is a file"):
+        write_text(tmp_path / "file" / "a.json", "{}")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("-1+1", "'-1+1"),
+        ("\uff1d1", "'\uff1d1"),
+        ("\ra", "'\ra"),
+        ("-1.5e-3", "-1.5e-3"),
+        ("+4", "+4"),
+        (-2, -2),
+        ("", ""),
+        ("a=b", "a=b"),
+    ],
+)
+def test_a_cell_is_no_formula(value: object, cell: object) -> None:
+    assert as_cell(value) == cell

@@ -9,9 +9,12 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "mat_process", "randomness", "settings", "signals"},
-    {"files", "reading"},
-    {"joints", "divergence", "sealed"},
-    {"geometry", "metrics", "statistics", "draw", "optim", "store", "recomputation", "weights", "warping"},
+    {"files", "reading", "terminal"},
+    {"reading_yaml"},
+    {"trust"},
+    {"joints", "divergence", "precision", "sealed"},
+    {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
+    {"recomputation", "sync_batchnorm"},
     {"loader", "backbones"},
     {"budget"},
     {"data"},
@@ -19,7 +22,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "training", "exported", "manner"},
+    {"arguments", "curves", "parser_messages", "training", "exported", "manner"},
     {"cli"},
     {"trained", "weight_files"},
     {"evaluate_options"},
@@ -30,7 +33,7 @@ LAYERS = (
     {"report"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
-ALLOWED["convert"] = {"errors", "files", "reading", "joints", "geometry", "store"}
+ALLOWED["convert"] = {"errors", "files", "reading", "terminal", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
 ALLOWED["export"] |= {"convert"}  # says what people are cut from

@@ -135,7 +135,7 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, value: Any) -> None:
 
 def test_csv_rows_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_bytes(b'\xef\xbb\xbfa,b\r\n1,"2\r\n3"\r\n4\r\n')
+    path.write_bytes(b'\xef\xbb\xbfa,b\r\n1,"2\r\n3"\r\n4,\r\n')
     assert reading.read_csv(path) == [{"a": "1", "b": "2\r\n3"}, {"a": "4", "b": ""}]
 
 
@@ -143,10 +143,11 @@ def test_csv_rows_are_those_of_the_file(tmp_path: Path) -> None:
     ("data", "reason"),
     [
         (b"a,b\n1,2,3\n", "line 2 has more fields"),
+        (b"a,b\n1,2\n3\n", "line 3 has fewer fields"),
         (b"a,b\n1," + b"x" * 200_000, "line 2 cannot be read: field larger than field limit"),
         (b"a,b\n1,\xff\n", "line 2 has the byte 0xff"),
     ],
-    ids=["fields", "long", "latin"],
+    ids=["more", "fewer", "long", "latin"],
 )
 def test_damaged_csv_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "a.csv"
@@ -303,9 +304,28 @@ def test_a_reader_that_ends_badly_is_reported(
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0")
     source = Path(reading.__file__).with_name("mat_process.py").read_text()
-    stub = source.replace("        content = scipy.io.loadmat", f"        {body}\n        content = scipy.io.loadmat")
+    stub = source.replace("        source: Any = file", f"        {body}\n        source: Any = file")
     (tmp_path / "mat_process.py").write_text(stub)
     monkeypatch.setattr(reading, "__file__", str(tmp_path / "reading.py"))
     monkeypatch.setattr(reading, "MAT_SECONDS", (1, 0))
     with pytest.raises(UserError, match=reason):
         reading.load_mat(path)
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"a": 1, "b": [{"c": "x"}], "d": {"e": 2.0, "f": None}, "other": []}, None),
+        ({"a": 1, "b": []}, None),
+        ({"b": []}, "it has no 'a'"),
+        ({"a": True, "b": []}, "/a is True"),
+        ({"a": 1, "b": {}}, "/b is an object"),
+        ({"a": 1, "b": [{"c": "x"}, {"c": 3}]}, "/b/1/c is 3"),
+        ({"a": 1, "b": [], "d": {"e": "1"}}, "/d/e is '1'"),
+        ({"a": 1, "b": [], "d": {"e": 1 << 64}}, "/d/e is 18446744073709551616"),
+        ([], "it is a list"),
+    ],
+)
+def test_a_value_of_another_shape_is_told_by_its_place(value: Any, found: str | None) -> None:
+    shape = {"a": (int, str), "b": [{"c": str}], "d?": {...: reading.is_number}}
+    assert reading.misfit(value, shape) == found

@@ -214,6 +214,38 @@ def test_a_killed_run_with_averaged_weights_and_a_budget_of_samples_ends_like_an
     assert "averaging_state" in torch.load(RunDirectory(killed).last, weights_only=True)
 
 
+EARLY = (
+    "--trainer.callbacks=EarlyStopping",
+    "--trainer.callbacks.monitor=val/loss",
+    "--trainer.callbacks.patience=9",
+    "--trainer.val_check_interval=1.0",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["optimizer step", "validation"])
+@pytest.mark.parametrize(
+    "more",
+    [
+        EARLY,
+        (*EARLY, "--trainer.limit_train_batches=2"),
+        (*EARLY, "--trainer.limit_train_batches=4", "--trainer.accumulate_grad_batches=2", "--ema.decay=0.5"),
+    ],
+    ids=["early stopping", "limit", "limit, accumulation and averages"],
+)
+def test_a_killed_run_with_early_stopping_ends_like_an_undisturbed_one(
+    demo_stores: Path, tmp_path: Path, more: tuple[str, ...], moment: str
+) -> None:
+    given = [each for each in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in each]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    for folder in (killed, whole):
+        folder.mkdir()
+    assert run([*given, *more, f"--run_dir={whole}"], whole / "order.txt") == 0
+    assert run([*given, *more, f"--run_dir={killed}"], killed / "order.txt", "SIGKILL", moment) == -9
+    assert run(["--resume", str(killed)], killed / "order.txt") == 0
+    compare(RunDirectory(killed), RunDirectory(whole))
+
+
 @pytest.mark.slow
 def test_a_killed_run_is_tracked_without_a_value_told_twice(demo_stores: Path, tmp_path: Path) -> None:
     given = [

@@ -17,7 +17,7 @@ import pytest
 from pose_lightning import files, runs
 from pose_lightning.errors import UserError
 from pose_lightning.files import BusyError, held_by, write_json, write_text
-from pose_lightning.history import MetricsFile, MetricsLogger
+from pose_lightning.history import MetricsFile, MetricsLogger, read_metrics
 from pose_lightning.runs import OWNER, RUN_ID, RunDirectory
 
 OWNS = """
@@ -248,3 +248,33 @@ def test_a_log_on_a_full_disk_does_not_end_the_run(
     with RunDirectory(tmp_path).log():
         logging.getLogger("pytorch_lightning").warning("a line")
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("step,samples\n", r"lacks the columns \['epoch'\]"),
+        ("step,samples,epoch,val/loss\n1,8,0,abc\n", "line 2: val/loss is 'abc', no number"),
+        ("step,samples,epoch\n1,8,0\n,8,0\n", "line 3 has no step"),
+        ("step,samples,epoch\n1.5,8,0\n", "line 2: step is '1.5', no number"),
+        ("step,samples,epoch\n1,inf,0\n", "line 2: samples is 'inf', no number"),
+        ("step,samples,epoch\n1,8\n", "line 2 has fewer fields"),
+        ("step,samples,epoch,a\n1,8,0," + "1" * 200_000 + "\n", "field larger than field limit"),
+    ],
+    ids=["columns", "text", "step", "half", "infinite", "fields", "long"],
+)
+def test_a_damaged_metrics_file_is_refused_by_line(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text(text)
+    for read_it in (read_metrics, MetricsFile):
+        with pytest.raises(UserError, match=rf"metrics\.csv.*{reason}"):
+            read_it(path)
+    path.write_bytes(b"step,samples,epoch\n1,8,\xff\n")
+    with pytest.raises(UserError, match="line 2 has the byte 0xff"):
+        read_metrics(path)
+
+
+def test_values_that_are_no_number_in_a_metrics_file_stay(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,samples,epoch,val/loss\n1,8,0,nan\n2,16,0,\n3,24,")
+    assert [row["val/loss"] for row in read_metrics(path)] == ["nan", ""]

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,7 @@ def test_a_file_that_has_no_room_is_an_error_with_a_remedy(last: Path, room: int
 
 FULL = """
 import sys
+import zipfile
 from pathlib import Path
 import torch
 from pose_lightning import sealed
@@ -239,3 +241,47 @@ def test_another_fault_of_the_disk_has_its_own_remedy(
         with pytest.raises(SealError, match=rf"{remedy}.* and go on with `--resume`"):
             sealed.write(value(3), last, keep=True)
     assert step(last) == 2
+
+
+class Foreign:
+    """What no checkpoint of ours holds."""
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ({"state_dict": {"a": Foreign()}, "global_step": 1}, "it holds .*Foreign, which would run code"),
+        ({"state_dict": {"a": 1}, "global_step": 1}, "it has no weights by name"),
+        ({"state_dict": {}, "global_step": "1"}, "or no step"),
+        ([], "it has no weights by name"),
+        ({"model": {}}, "it has no weights by name"),
+    ],
+    ids=["class", "number", "step", "list", "other"],
+)
+def test_a_foreign_checkpoint_is_refused_without_the_advice_to_run_it(tmp_path: Path, content: Any, why: str) -> None:
+    path = tmp_path / "best.ckpt"
+    sealed.write(content, path, keep=False)
+    with pytest.raises(SealError, match=rf"best\.ckpt is no checkpoint.*{why}") as caught:
+        sealed.load(path)
+    assert "weights_only" not in str(caught.value)
+
+
+def test_a_checkpoint_is_loaded_as_it_was_written(tmp_path: Path) -> None:
+    state = {"state_dict": {"a": torch.arange(3.0)}, "global_step": 7, "epoch": 1}
+    sealed.write(state, tmp_path / "best.ckpt", keep=False)
+    loaded = sealed.load(tmp_path / "best.ckpt")
+    assert torch.equal(loaded["state_dict"]["a"], state["state_dict"]["a"])
+    assert loaded["global_step"] == 7
+
+
+def test_a_zip_archive_with_an_end_and_no_pickle_is_no_checkpoint(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "best.ckpt", "w") as archive:
+        archive.writestr("archive/data.pkl", b"junk")
+    with pytest.raises(SealError, match="is no checkpoint of this package: it is damaged, or something else"):
+        sealed.load(tmp_path / "best.ckpt")
+
+
+def test_a_fifo_is_no_checkpoint_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "best.ckpt")
+    with pytest.raises(SealError, match="is not there"):
+        sealed.load(tmp_path / "best.ckpt")

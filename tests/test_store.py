@@ -15,12 +15,14 @@ import h5py
 import numpy as np
 import pytest
 import simplejpeg
+import xxhash
 from numpy.testing import assert_array_equal
 
 from pose_lightning.errors import UserError
 from pose_lightning.files import BusyError
 from pose_lightning.store import ANY_SIZE, LAYOUT, Codec, Selection, Store, StoreError, StoreWriter, damaged_samples
 from pose_lightning.store.__main__ import main
+from pose_lightning.store.layout import HEADER, header_checksum, row_checksums, text
 
 SHAPE = (24, 16, 3)
 LENGTH = 12
@@ -318,7 +320,7 @@ def test_what_is_no_store_is_refused_by_name(tmp_path: Path) -> None:
     for name, reason in {
         "notes.h5": "is no store",
         "foreign.h5": "is an HDF5 file, but not a store",
-        "directory.h5": "is no store",
+        "directory.h5": "is a folder",
         "missing.h5": r"make it with `python -m pose_lightning\.convert`",
     }.items():
         with pytest.raises(StoreError, match=reason) as caught:
@@ -628,3 +630,126 @@ def test_the_commands_report_what_is_no_store(tmp_path: Path, capsys: pytest.Cap
     for command in ("info", "verify"):
         assert main([command, str(tmp_path / "missing.h5")]) == 2
         assert "make it with" in capsys.readouterr().err
+
+
+def sealed_again(path: Path, **tables: Any) -> Path:
+    """Change tables and the header of a store, and make all checksums right, as somebody who means harm would."""
+    with h5py.File(path, "r+") as file:
+        for name, value in tables.items():
+            if name in HEADER:
+                file.attrs[name] = value
+            else:
+                del file[name]
+                file[name] = value
+        rows = file["labels"][()]
+        header = {key: text(file.attrs[key]) for key in HEADER}
+        file.attrs["header_checksum"] = np.uint64(header_checksum(header, rows))
+        if "row_checksums" not in tables:
+            try:
+                checksums = row_checksums(rows, file["offsets"][()], file["pixel_checksums"][()])
+            except ValueError:  # tables that fit no row
+                return path
+            del file["row_checksums"]
+            file["row_checksums"] = checksums
+    return path
+
+
+SIZE = picture(0).size
+STARTS = np.arange(LENGTH + 1, dtype="<i8") * SIZE
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"shape": "[-1, -2, 3]"}, "shape list "),
+        ({"shape": '"a"'}, "shape str "),
+        ({"shape": "[true, 24, 3]"}, "shape list "),
+        ({"shape": "[24, 16, 4]"}, "sample 0 .*it cannot be bytes 0 to 1152 of .* with 1536 bytes a sample"),
+        ({"codec": '"evil"'}, "codec str 'evil', wanted raw or jpeg"),
+        ({"codec": "[]"}, "codec list"),
+        ({"attrs": "[]"}, "its attributes are list"),
+        ({"attrs": "[" * 50_000}, "nested too deep"),
+        ({"offsets": STARTS - SIZE}, "sample 0 .*it cannot be bytes -1152 to 0 of"),
+        ({"offsets": STARTS[::-1].copy()}, "sample 0 .*it cannot be bytes 13824 to 12672 of"),
+        ({"offsets": STARTS << 40}, "sample 0 .*it cannot be bytes 0 to "),
+        ({"offsets": STARTS[:-1]}, r"offsets is int64 \(12,\); wanted int64 \(13,\)"),
+        ({"offsets": STARTS.astype(float)}, r"offsets is float64 \(13,\)"),
+        ({"pixel_checksums": np.zeros(3, "<u8")}, "pixel_checksums is uint64"),
+        ({"row_checksums": np.zeros((2, 2), "<u8")}, "row_checksums is uint64"),
+        ({"labels": np.zeros(3)}, "no table of samples"),
+        ({"labels": np.zeros(0, [("name", "S3")])}, "no table of samples"),
+        ({"labels": np.zeros(3, [("a", "f4")])}, "no table of samples"),
+        ({"labels": np.zeros(LENGTH, [("name", "S3"), ("a", "c8")])}, "its label 'a' is complex64"),
+    ],
+    ids=lambda value: None if isinstance(value, str) else "-".join(value),
+)
+def test_a_store_that_contradicts_itself_is_refused_whatever_its_checksums(
+    raw: Path, changes: dict[str, Any], reason: str
+) -> None:
+    sealed_again(raw, **changes)
+    with pytest.raises(StoreError, match=rf"raw\.h5.*{reason}.*make it again"):
+        Store(raw)
+    assert main(["verify", str(raw)]) == 2
+
+
+def test_a_store_that_somebody_sealed_unchanged_is_read(raw: Path) -> None:
+    whole = content(raw)
+    assert content(sealed_again(raw, offsets=STARTS, codec='"raw"')) == whole
+
+
+@pytest.mark.parametrize("bit", range(0, 64, 7))
+def test_verify_takes_no_memory_that_a_damaged_offset_asks_for(
+    raw: Path, bit: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start, _, _ = table_ranges(raw)["offsets"]
+    flip(raw, start + 4 * 8 + bit // 8, bit % 8)
+    assert main(["verify", str(raw)]) == 1
+    assert "2 samples are damaged" in capsys.readouterr().out
+
+
+def test_tables_that_are_declared_larger_than_the_file_are_refused(raw: Path) -> None:
+    with h5py.File(raw, "r+") as file:
+        dtype = file["labels"].dtype
+        del file["labels"]
+        file.create_dataset("labels", (10**12,), dtype)
+    with pytest.raises(StoreError, match=r"'/labels' declares .*\(1000000000000,\)"):
+        Store(raw)
+
+
+def test_pixels_in_other_files_are_refused(raw: Path, tmp_path: Path) -> None:
+    raw.rename(tmp_path / "other.h5")
+    layout = h5py.VirtualLayout((LENGTH, *picture(0).shape), "u1")
+    layout[:] = h5py.VirtualSource(tmp_path / "other.h5", "pixels", layout.shape)
+    with h5py.File(tmp_path / "other.h5") as other, h5py.File(raw, "w") as file:
+        for name in ("labels", "offsets", "pixel_checksums", "row_checksums"):
+            other.copy(name, file)
+        file.attrs.update(other.attrs)
+        file.create_virtual_dataset("pixels", layout)
+    with pytest.raises(StoreError, match="'/pixels' keeps its elements in other files"):
+        Store(raw)
+
+
+def test_a_small_jpeg_that_declares_a_huge_picture_is_refused(tmp_path: Path) -> None:
+    jpeg = simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8))
+    place = jpeg.index(b"\xff\xc0") + 5
+    huge = jpeg[:place] + b"\xff\xdc\xff\xdc" + jpeg[place + 4 :]
+    with StoreWriter(tmp_path / "a.h5", codec="jpeg", attrs={}, shape=ANY_SIZE) as writer:
+        writer.append(jpeg, {"name": "a"})
+        writer._packed[: len(jpeg)] = huge
+        writer._checksums[0] = xxhash.xxh3_64_intdigest(huge, seed=0)
+    with pytest.raises(StoreError, match="declares more than"):
+        Store(tmp_path / "a.h5").pixels(0)
+
+
+def test_a_fifo_is_no_store_and_is_not_waited_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "a.h5")
+    for command in ("verify", "info"):
+        assert main([command, str(tmp_path / "a.h5")]) == 2
+        assert "a named pipe" in capsys.readouterr().err
+
+
+def test_a_store_that_another_program_died_with_is_mended_by_h5clear(raw: Path) -> None:
+    code = "import h5py, os, sys; file = h5py.File(sys.argv[1], 'r+', libver='latest'); file.flush(); os._exit(0)"
+    subprocess.run([sys.executable, "-c", code, str(raw)], check=True)
+    with pytest.raises(StoreError, match=r"h5clear -s .*raw\.h5`"):
+        Store(raw)

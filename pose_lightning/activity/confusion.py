@@ -1,6 +1,7 @@
 """The confusion matrix and the classes' scores as files."""
 
 import csv
+import io
 import math
 import warnings
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from pose_lightning.activity.evaluation import Score
+from pose_lightning.files import as_cell, write_text, writing
 
 MOST: Final = 40
 """Classes that a picture of the matrix has room for."""
@@ -45,10 +47,9 @@ def write_classes_csv(path: Path, score: Score) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-    partial.replace(path)
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([as_cell(value) for value in row] for row in rows)
+    write_text(path, text.getvalue(), errors="surrogateescape")
 
 
 def write_confusion_png(path: Path, matrix: Int64[np.ndarray, "k k"], classes: Sequence[str], *, title: str) -> None:
@@ -81,11 +82,9 @@ def write_confusion_png(path: Path, matrix: Int64[np.ndarray, "k k"], classes: S
             axes.text(column, row, str(shown[row, column]), ha="center", va="center", fontsize=7, color=colour)
     bar = figure.colorbar(image, ax=axes, fraction=0.03, pad=0.02)
     bar.set_label("share of the true class", fontsize=8)
-    partial = path.with_suffix(".partial.png")
-    with warnings.catch_warnings():
+    with writing(path, extension=".png") as partial, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the CSV has the names in every script
         FigureCanvasAgg(figure).print_figure(partial, dpi=DPI)
-    partial.replace(path)
 
 
 def _short(name: str) -> str:

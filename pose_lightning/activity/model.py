@@ -80,9 +80,8 @@ class ActivityClassifier(nn.Module):
         features = channels if head == "pooled" else channels * height * width
         self.head = _head(head, features, num_classes, head_features=head_features, dropout=dropout)
         self.any_size = head == "pooled"
-        norms = [each for each in self.backbone.modules() if isinstance(each, _BatchNorm)]
-        self._norms = norms if freeze_statistics else []
-        self.still: list[nn.Module] = []
+        self._freezes_statistics = freeze_statistics
+        self._still: list[str] = []
         if checkpoint_activations:
             recompute_blocks(self.backbone)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
@@ -112,12 +111,18 @@ class ActivityClassifier(nn.Module):
     @property
     def evaluated(self) -> list[nn.Module]:
         """The modules that are never in training mode."""
-        return [*self.still, *self._norms]
+        norms = [each for each in self.backbone.modules() if isinstance(each, _BatchNorm)]
+        return [*self.still, *(norms if self._freezes_statistics else [])]
+
+    @property
+    def still(self) -> list[nn.Module]:
+        """The parts of the backbone that are held; found by name, for a synchronised batch norm replaces another."""
+        modules = freeze.parts(self.backbone) if self._still else {}
+        return [modules[name] for name in self._still]
 
     def hold(self, names: Sequence[str]) -> None:
         """Hold these parts of the backbone still, in their mode alone, and no others."""
-        modules = freeze.parts(self.backbone)
-        self.still = [modules[name] for name in names]
+        self._still = list(names)
         self.train(self.training)
 
     def _map_shape(self) -> tuple[int, int, int]:

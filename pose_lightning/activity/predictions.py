@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import h5py
 import numpy as np
 from jaxtyping import Float, Float64
 
+from pose_lightning import reading
 from pose_lightning.activity.truth import LISTS, Pictures, Target, Truth, classes_of, targets_of
 from pose_lightning.errors import UserError
 from pose_lightning.scoring import write_arrays
@@ -165,25 +165,9 @@ def _check_probabilities(
 
 def _read(path: Path) -> tuple[np.ndarray, tuple[str, ...] | None, tuple[str, ...] | None, str | None]:
     """The array, and the pictures' names, the classes and the target where the file records them."""
-    if not path.is_file():
-        raise UserError(f"no file {path}")
-    try:
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-            if not isinstance(array, np.ndarray):
-                raise UserError(f"{path} is an archive (.npz); save its array with numpy.save")
-            return array, None, None, None
-        with h5py.File(path) as file:
-            if not isinstance(file.get(KEY), h5py.Dataset):
-                raise UserError(f"{path} has no dataset {KEY!r}; it has {sorted(file)}")
-            names, classes = (
-                tuple(file[key].asstr()[()].tolist()) if key in file else None for key in ("name", "classes")
-            )
-            target = file.attrs.get("target")
-            return file[KEY][()], names, classes, None if target is None else str(target)
-    except UserError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); wanted a .npy without pickles, or HDF5 with {KEY!r}"
-        ) from error
+    if path.suffix == ".npy":
+        return reading.read_array(path), None, None, None
+    with reading.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
+        names, classes = (reading.read_texts(file, key, path) if key in file else None for key in ("name", "classes"))
+        target = reading.read_attributes(file).get("target")
+        return reading.read_dataset(file, KEY, path), names, classes, None if target is None else str(target)

@@ -266,6 +266,10 @@ class ActivityClassification(Task):
                 for parameter in module.parameters(recurse=False):
                     parameter.grad = None
 
+    def example(self, data: Any, samples: int) -> Tensor:
+        """Pictures as a batch of `data` has them."""
+        return torch.zeros(samples, 3, data.input_size, data.input_size, device="meta")
+
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The losses of the share's pictures, and how many pictures the global batch has."""
         logits, target, weight = self.model(batch["image"]), batch["target"], batch["weight"]

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Int64
-from rich.console import Console
 from rich.progress import track
 
 from pose_lightning import cli
@@ -21,6 +20,7 @@ from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.joints import H36M, MPII
+from pose_lightning.terminal import Terminal, say
 
 LIMIT: Final = 600
 SCAN: Final = 20_000
@@ -129,7 +129,7 @@ def _page(
     for doubt in sorted(doubts, key=lambda each: -each.strength):
         reasons.setdefault(doubt.index, []).append(doubt)
     samples = []
-    for index in track(order, "Drawing", console=Console(stderr=True), transient=True):
+    for index in track(order, "Drawing", console=Terminal(stderr=True), transient=True):
         samples.append(
             {
                 **kind.card(splits, index, SIDE).to_json(),
@@ -216,8 +216,8 @@ def _say(doubts: Sequence[Doubt], shown: int, out: Path) -> None:
     counts = Counter(rule for rule, _ in {(doubt.rule, doubt.index) for doubt in doubts})
     for rule, text in page.RULES.items():
         if counts[rule]:
-            print(f"{counts[rule]:6,}  {text}")
-    print(f"{out}: {shown:,} samples, {out.stat().st_size / 2**20:.1f} MiB")
+            say(f"{counts[rule]:6,}  {text}")
+    say(f"{out}: {shown:,} samples, {out.stat().st_size / 2**20:.1f} MiB")
 
 
 def _parser() -> argparse.ArgumentParser:

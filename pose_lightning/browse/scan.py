@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import Int64, UInt8
-from rich.console import Console
 from rich.progress import track
 
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.convert.groups import Fingerprints, Likeness, fingerprint, near_pairs
 from pose_lightning.errors import UserError
+from pose_lightning.terminal import Terminal
 
 SMALLEST: Final = 96
 """JPEG files are decoded at the smallest of their scales that leaves so many px."""
@@ -61,7 +61,9 @@ def scan(splits: Splits, rows: Int64[np.ndarray, " m"]) -> Scanned:
     """
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1), "scan") as threads:
         looks = threads.map(lambda row: _look(splits, int(row)), rows, chunksize=1)
-        found = list(track(looks, "Looking at pictures", total=len(rows), console=Console(stderr=True), transient=True))
+        found = list(
+            track(looks, "Looking at pictures", total=len(rows), console=Terminal(stderr=True), transient=True)
+        )
     return Scanned(
         rows,
         Fingerprints.of([each[0] for each in found]),

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int64
 
 from pose_lightning import files
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import Image, in_threads
+from pose_lightning.convert.crops import Image, in_threads, no_photograph
 from pose_lightning.convert.groups import Fingerprints, fingerprint
 from pose_lightning.convert.pictures import encoded, shrunk
 from pose_lightning.convert.splits import Division
@@ -117,10 +117,10 @@ def survey(pictures: Pictures, folder: Path, read: Reader) -> tuple[Fingerprints
     """Decode every picture once: the fingerprints of all that can be, and what is wrong with the others."""
 
     def look(name: str) -> tuple[int, np.ndarray, np.ndarray] | Trouble:
+        if trouble := no_photograph(folder / name):
+            return Trouble(name, trouble)
         try:
             return fingerprint(read(folder / name))
-        except FileNotFoundError:
-            return Trouble(name, "missing")
         except (ValueError, OSError) as error:
             return Trouble(name, f"unreadable: {error}")
 
@@ -139,7 +139,8 @@ def report(path: Path, troubles: Sequence[Trouble]) -> None:
     text = StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["file", "reason", "of"])
-    rows.writerows([trouble.name, trouble.reason, trouble.of] for trouble in sorted(troubles, key=_by_name))
+    for trouble in sorted(troubles, key=_by_name):
+        rows.writerow(map(files.as_cell, (trouble.name, trouble.reason, trouble.of)))
     files.write_text(path, text.getvalue(), errors="backslashreplace")
 
 

@@ -1,9 +1,8 @@
 """Activity labels of MPII: the official .mat, or activities.csv, each read into `Pictures`."""
 
-import csv
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -12,10 +11,12 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.activities import NO_VIDEO, UNKNOWN, Pictures
 from pose_lightning.convert.matlab import items_of, number_of, text_of
 from pose_lightning.convert.mpii_sources import detect_form
-from pose_lightning.convert.people import read_mat
+from pose_lightning.convert.people import check_image_name, read_mat
+from pose_lightning.reading import read_csv
 
 NONE: Final = ("", "[]")
 """What the csv and MATLAB write for no label."""
+COLUMNS: Final = ("NAME", "Activity", "Category")
 INVALID_ID: Final = -1
 
 
@@ -35,8 +36,6 @@ def read_activities(path: Path) -> Pictures:
     Raises:
         ConvertError: If it is neither, or damaged, or contradicts itself.
     """
-    if not path.is_file():
-        raise ConvertError(f"--activities {path}: no such file")
     form = detect_form(path)
     if form not in ("activities", "matlab"):
         raise ConvertError(f"--activities {path}: wanted the official .mat or activities.csv, not {form} annotations")
@@ -61,15 +60,11 @@ def _name(image: Any) -> str:
 
 def _read_csv(path: Path) -> tuple[_Rows, dict[str, int]]:
     rows = _Rows()
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.DictReader(file), 2):
-                name, activity, category = (row.get(key) for key in ("NAME", "Activity", "Category"))
-                if not name or activity is None or category is None:
-                    raise ConvertError(f"{path}: row {number} has NAME {name!r}, Activity {activity!r}, {category!r}")
-                _add(rows, name, category, activity, NO_VIDEO)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConvertError(f"{path} is damaged: {error}") from error
+    for number, row in enumerate(read_csv(path, *COLUMNS, error=ConvertError), 2):
+        name, activity, category = (row[key] for key in COLUMNS)
+        if not name:
+            raise ConvertError(f"{path}: row {number} has no NAME")
+        _add(rows, name, category, activity, NO_VIDEO)
     return rows, {}
 
 
@@ -104,8 +99,8 @@ def _pictures(rows: _Rows, left_out: dict[str, int], path: Path) -> Pictures:
     Raises:
         ConvertError: If there is none, or one is no file's name.
     """
-    if wrong := [name for name in rows.name if PurePath(name).name != name]:
-        raise ConvertError(f"{path}: image {wrong[0]!r}: wanted a file's name without folders")
+    for name in rows.name:
+        check_image_name(name, path)
     pictures = Pictures(
         np.array(rows.name, dtype=np.str_),
         np.array(rows.category, dtype=np.str_),

@@ -14,13 +14,14 @@ import numpy as np
 import simplejpeg
 import xxhash
 from rich import progress
-from rich.console import Console
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.npy import ClipPair, Unit
 from pose_lightning.convert.staging import owning, staged
+from pose_lightning.reading import open_regular
 from pose_lightning.store import Codec, Store, StoreWriter
+from pose_lightning.terminal import Terminal
 
 JPEG_BLOCK: Final = 8
 """Frames are stacked into one JPEG; a height that is no multiple of a block's would let them bleed into each other."""
@@ -113,7 +114,7 @@ def _append_all(path: Path, pair: ClipPair, attrs: Mapping[str, Any], codec: Cod
     """Write the store, clip by clip."""
     frames: np.ndarray = pair.buffer(1)[0]
     with StoreWriter(path, codec=codec, attrs=attrs, shape=pair.shape) as writer:
-        for index in progress.track(range(len(pair)), f"convert {path.name}", console=Console(stderr=True)):
+        for index in progress.track(range(len(pair)), f"convert {path.name}", console=Terminal(stderr=True)):
             pair.read_into(index, frames)
             pixels: np.ndarray | bytes = frames
             if codec == "jpeg":
@@ -141,7 +142,11 @@ def _known(target: Path, split: str) -> set[int]:
 
 def _digest(path: Path) -> str:
     digest = xxhash.xxh3_64()
-    with progress.open(path, "rb", description=f"checksum {path.name}", console=Console(stderr=True)) as file:
+    size = path.stat().st_size
+    with (
+        open_regular(path, error=ConvertError) as source,
+        progress.wrap_file(source, size, description=f"checksum {path.name}", console=Terminal(stderr=True)) as file,
+    ):
         while part := file.read(CHUNK):
             digest.update(part)
     return digest.hexdigest()

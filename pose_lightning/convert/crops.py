@@ -7,6 +7,7 @@ windows begin and end between pixels and cv2.resize maps edges to edges.
 
 import argparse
 import os
+import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,15 +20,17 @@ import cv2
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pose_lightning import files
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.people import People
+from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
+from pose_lightning.reading import is_file, read_bytes, read_start, shortened
 from pose_lightning.store import Codec, StoreWriter
+from pose_lightning.terminal import Terminal
 
 Image = UInt8[np.ndarray, "h w 3"]
 Item = TypeVar("Item")
@@ -35,6 +38,9 @@ Result = TypeVar("Result")
 
 LARGEST_WINDOW: Final = 16384
 """px. MPII's largest person (scale 24.8) needs 10,855; more than this is a mistake in the annotation."""
+
+LARGEST: Final = 89_478_485
+"""Pixels of a photograph; from here on Pillow warns of a decompression bomb."""
 
 LARGEST_CROP: Final = 4096
 """px; more memory than a sample is worth."""
@@ -49,6 +55,16 @@ FARTHEST_JOINT: Final = 10.0
 """Boxes from the middle of its person's. In MPII none is farther than 1.7."""
 
 LISTED: Final = 5
+
+UPRIGHT: Final = 1
+ORIENTATION: Final = (0x0112, 3, 1)
+"""Tag, type and count of EXIF's entry; and the value of a picture that is stored as it is to be shown."""
+
+EXIF_READ: Final = 16384
+"""Bytes of a file in which its orientation is: EXIF data come first, and in them the orientation."""
+
+TURNED: Final = "turned_by_exif"
+"""In a store's counts: photographs whose orientation is ignored."""
 
 QUALITY: Final = 95
 """Of stored JPEG files, 1 to 100; 4:4:4."""
@@ -118,6 +134,48 @@ def pixels_from(args: argparse.Namespace, images: Path | None) -> Pixels:
     return Pixels(images, args.codec, args.crop, args.box, quality_from(args), args.skip_missing)
 
 
+def picture_bytes(path: Path) -> bytes:
+    """The bytes of a picture file.
+
+    Raises:
+        ValueError: If it is no regular file, too large, or cannot be read; the message leaves its name out.
+    """
+    try:
+        return read_bytes(path)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{shortened(path)} ")) from error
+
+
+def orientation(start: bytes) -> int:
+    """The orientation, 1 to 8, that the EXIF data of a JPEG file's first bytes note; 1 is upright, as none is."""
+    place = start.find(b"Exif\0\0") + len(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[place : place + 4])
+    if order is None or not start.startswith(b"\xff\xd8"):
+        return UPRIGHT
+    try:
+        (offset,) = struct.unpack_from(f"{order}I", start, place + 4)
+        (entries,) = struct.unpack_from(f"{order}H", start, place + offset)
+        for entry in range(place + offset + 2, place + offset + 2 + 12 * entries, 12):
+            tag, kind, count, value = struct.unpack_from(f"{order}HHIH", start, entry)
+            if (tag, kind, count) == ORIENTATION:
+                return value if 1 <= value <= 8 else UPRIGHT
+    except struct.error:  # damaged EXIF data say nothing
+        return UPRIGHT
+    return UPRIGHT
+
+
+def count_turned(folder: Path, names: Iterable[str]) -> int:
+    """How many photographs note in their EXIF data that they are to be shown turned or mirrored."""
+
+    def is_turned(name: str) -> bool:
+        try:
+            return orientation(read_start(folder / name, EXIF_READ)) != UPRIGHT
+        except UserError:
+            return False
+
+    return sum(in_threads(is_turned, sorted(names), title="orientations"))
+
+
 def decode(path: Path) -> Image:
     """The pixels of a JPEG file as they are stored: RGB, EXIF orientation ignored, as annotators' tools do.
 
@@ -125,10 +183,20 @@ def decode(path: Path) -> Image:
         ValueError: If the file is no JPEG, or any of its pixels cannot be decoded.
         OSError: If it cannot be read.
     """
-    data = path.read_bytes()
+    return decode_bytes(picture_bytes(path))
+
+
+def decode_bytes(data: bytes) -> Image:
+    """The pixels of a JPEG file's bytes, as `decode` gives them.
+
+    Raises:
+        ValueError: As `decode`.
+    """
     if data[:2] != b"\xff\xd8":
         raise ValueError("not a JPEG file")
-    colorspace = "CMYK" if simplejpeg.decode_jpeg_header(data)[2] == "CMYK" else "RGB"
+    height, width, stored, _ = simplejpeg.decode_jpeg_header(data)
+    check_count(width, height)
+    colorspace = "CMYK" if stored == "CMYK" else "RGB"
     try:
         pixels = simplejpeg.decode_jpeg(data, colorspace, strict=True)
     except ValueError as error:
@@ -140,6 +208,16 @@ def decode(path: Path) -> Image:
     # Adobe's writers, the only ones in use, store CMYK inverted: 255 is no ink.
     inks = pixels.astype(np.uint16)
     return ((inks[..., :3] * inks[..., 3:] + 127) // 255).astype(np.uint8)
+
+
+def check_count(width: int, height: int) -> None:
+    """Refuse a picture whose pixels would take too much memory.
+
+    Raises:
+        ValueError: If there are more than `LARGEST`.
+    """
+    if width * height > LARGEST:
+        raise ValueError(f"{width} x {height} pixels, more than {LARGEST:,}")
 
 
 def _halvings(side: float, size: int) -> int:
@@ -185,7 +263,7 @@ def in_threads(
     waiting: deque[Future[Result]] = deque()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=len(items))
             for item in items:
                 waiting.append(executor.submit(work, item))
@@ -233,6 +311,8 @@ def write_split(
         counts = left.counts() | dict(attrs.get("counts", {}))
         if left_out:
             counts |= {"images_left_out": len(left_out.images), "persons_left_out": len(people) - len(left)}
+        if pixels.images is not None and (turned := count_turned(pixels.images, set(left.image.tolist()))):
+            counts[TURNED] = turned
         if not len(left):
             if store.exists():
                 raise ConvertError(f"{store} is of an earlier conversion, and this one has no sample for it; remove it")
@@ -293,7 +373,15 @@ def _absent(people: People, folder: Path | None) -> dict[str, str]:
     """Image -> reason, for images that are not files below `folder`."""
     if folder is None:
         return {}
-    return {str(name): "missing" for name in np.unique(people.image) if not (folder / str(name)).is_file()}
+    names = np.unique(people.image).tolist()
+    return {name: trouble for name in names if (trouble := no_photograph(folder / name))}
+
+
+def no_photograph(path: Path) -> str | None:
+    """Why there is no file that could be a photograph."""
+    if is_file(path):
+        return None
+    return "no regular file" if os.path.lexists(path) else "missing"
 
 
 def _report(store: Path, left_out: _LeftOut) -> None:
@@ -387,9 +475,17 @@ def _crops(people: People, windows: list[tuple[int, int, int]], pixels: Pixels) 
     return _Crops(list(encoded), outside)
 
 
+def turned_note(count: int) -> str:
+    """A sentence on photographs whose orientation is ignored."""
+    return (
+        f"{count:,} photographs note in their EXIF data that they are to be shown turned or mirrored. It is ignored: "
+        "official annotations mean pixels as they are stored; `predict` and `convert images` show such pictures upright"
+    )
+
+
 def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:
     """Print what was written, one row per store."""
-    console = Console()
+    console = Terminal()
     table = Table("store", box=None)
     keys = list(dict.fromkeys(key for counts in results.values() for key in counts or {}))
     for key in keys:
@@ -397,6 +493,8 @@ def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str
     for path, counts in results.items():
         table.add_row(path.stem, *(f"{(counts or {}).get(key, 0):,}" for key in keys))
     console.print(table)
+    if turned := sum((counts or {}).get(TURNED, 0) for counts in results.values()):
+        notes = [*notes, turned_note(turned)]
     for note in notes:
         console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
     for path, counts in results.items():

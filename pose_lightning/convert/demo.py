@@ -29,6 +29,7 @@ from pose_lightning.convert.drawn.scenes import Annotation, Video
 from pose_lightning.convert.mpii_activities import ActivitySettings
 from pose_lightning.convert.splits import Shares, divide
 from pose_lightning.convert.staging import owning
+from pose_lightning.terminal import say
 
 PEOPLE: Final = 600
 """How many persons are drawn with joints by default."""
@@ -96,8 +97,10 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(people: int, seed: int) -> None:
-    if people < 1 or seed < 0:
-        raise ConvertError(f"--people {people} --seed {seed}: wanted at least one person, and no negative seed")
+    if people < 1:
+        raise ConvertError(f"--people {people}: wanted at least 1")
+    if seed < 0:
+        raise ConvertError(f"--seed {seed}: wanted 0 or more")
 
 
 def write_clips(target: Path, *, seed: int = 0) -> None:
@@ -107,7 +110,7 @@ def write_clips(target: Path, *, seed: int = 0) -> None:
         ConvertError: If `seed` is out of range.
     """
     demo_clips.write(target, demo_clips.takes(seed), seed=seed)
-    print("note: these people are drawn, not filmed; subject S8 is held out for validation")
+    say("note: these people are drawn, not filmed; subject S8 is held out for validation")
 
 
 def write(target: Path, *, people: int = PEOPLE, seed: int = 0) -> None:

@@ -15,7 +15,6 @@ from typing import Final, Literal
 import av
 import cdflib.cdfwrite
 import numpy as np
-from rich.console import Console
 from rich.progress import Progress
 from scipy.spatial.transform import Rotation
 
@@ -26,6 +25,7 @@ from pose_lightning.convert.drawn.studio import CAMERAS, SUBACTIONS, SUBJECTS, T
 from pose_lightning.convert.human36m_sources import ACTIONS, SUBJECTS_IN_METADATA
 from pose_lightning.convert.staging import owning
 from pose_lightning.store import Store
+from pose_lightning.terminal import Terminal
 
 FRAMES: Final = 12
 """Frames of a drawn video: two clips of 8 that share half their frames."""
@@ -86,7 +86,7 @@ def _folders(root: Path, take: Take) -> tuple[Path, Path]:
 
 def _in_processes(root: Path, performed: list[Take]) -> Iterator[None]:
     with (
-        Progress(console=Console(stderr=True)) as progress,
+        Progress(console=Terminal(stderr=True)) as progress,
         ProcessPoolExecutor(cpu_count(), mp_context=get_context("spawn")) as pool,
     ):
         task = progress.add_task("drawing clips", total=len(performed))

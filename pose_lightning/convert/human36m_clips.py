@@ -12,7 +12,6 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import simplejpeg
 from jaxtyping import Float32, Float64, UInt8
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from pose_lightning.convert import ConvertError
@@ -22,6 +21,7 @@ from pose_lightning.convert.human36m_sources import Camera, action_of, read_posi
 from pose_lightning.convert.npy import SIZE_MM
 from pose_lightning.joints import H36M_32_TO_17
 from pose_lightning.store import Codec, StoreWriter
+from pose_lightning.terminal import Terminal
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -287,7 +287,7 @@ def _in_order(
     waiting: deque[Future[Result]] = deque()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
-        with Progress(*columns, console=Console(stderr=True)) as progress:
+        with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=total)
             for item in items:
                 waiting.append(executor.submit(work, item))

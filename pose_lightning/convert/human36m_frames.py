@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 
-from pose_lightning.convert.crops import Image, decode
+from pose_lightning.convert.crops import Image, decode, picture_bytes
 from pose_lightning.convert.human36m_sources import IMAGES
 
 OFFICIAL_RATE: Final = 50.0
@@ -156,7 +156,12 @@ class ImageFolder:
 
 def _decoded(path: Path) -> Image:
     if path.suffix.lower() == ".png":
-        if (pixels := cv2.imread(str(path), cv2.IMREAD_COLOR)) is None:
+        try:
+            data = np.frombuffer(picture_bytes(path), np.uint8)
+            pixels = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+        except (ValueError, cv2.error) as error:
+            raise FrameError(f"{path.name} cannot be decoded: {error}") from error
+        if pixels is None:
             raise FrameError(f"{path.name} cannot be decoded")
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), dtype=np.uint8)
     try:

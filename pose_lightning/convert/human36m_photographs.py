@@ -3,7 +3,7 @@
 Either a weak-perspective camera, of which nothing need be known; or, with the official lens, the person's place.
 """
 
-import csv
+import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from pose_lightning.convert.human36m_sources import Camera, read_metadata
 from pose_lightning.convert.people import hash_files
 from pose_lightning.convert.staging import owning, staged
 from pose_lightning.joints import H36M
+from pose_lightning.reading import is_file, read_csv, read_text
 from pose_lightning.store import Codec, StoreWriter
 
 _COLUMNS = ("image", "joint", "x", "y")
@@ -119,8 +120,11 @@ def read_joints(path: Path) -> Float64[np.ndarray, "17 3"]:
         ConvertError: If the file is no table of 17 x 3 finite numbers, or its first row is not the pelvis, at 0.
     """
     try:
-        joints = np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float64)
-    except (OSError, ValueError) as error:
+        text = read_text(path, error=ConvertError)
+        joints = np.loadtxt(io.StringIO(text), delimiter=",", ndmin=2, dtype=np.float64)
+    except ConvertError:
+        raise
+    except ValueError as error:
         raise ConvertError(f"{path} cannot be read as numbers: {error}") from error
     if joints.shape != (len(H36M), 3) or not np.isfinite(joints).all():
         raise ConvertError(f"{path}: {joints.shape[0]} x {joints.shape[1]} numbers, wanted {len(H36M)} x 3 finite ones")
@@ -136,27 +140,16 @@ def read_marks(path: Path) -> dict[str, Float64[np.ndarray, "17 2"]]:
         ConvertError: If the file or a column is missing, or a row is not a name, a joint's number and two numbers.
     """
     marks: dict[str, np.ndarray] = {}
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if missing := [column for column in _COLUMNS if column not in (rows.fieldnames or ())]:
-                raise ConvertError(f"{path} lacks the columns {missing}; wanted {list(_COLUMNS)}")
-            for row in rows:
-                points = marks.setdefault(row["image"], np.full((len(H36M), 2), np.nan))
-                try:
-                    joint = range(len(H36M)).index(int(row["joint"]))
-                    place = float(row["x"]), float(row["y"])
-                except (TypeError, ValueError) as error:
-                    raise ConvertError(
-                        f"{path}: line {rows.line_num} is no joint 0 to 16 with x and y: {row}"
-                    ) from error
-                if not np.isnan(points[joint, 0]):
-                    raise ConvertError(f"{path}: line {rows.line_num} marks joint {joint} of {row['image']} again")
-                points[joint] = place
-    except OSError as error:
-        raise ConvertError(f"{path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConvertError(f"{path} is no UTF-8 text ({error}); save the table as .csv in UTF-8") from error
+    for number, row in enumerate(read_csv(path, *_COLUMNS, error=ConvertError), 2):
+        points = marks.setdefault(row["image"], np.full((len(H36M), 2), np.nan))
+        try:
+            joint = range(len(H36M)).index(int(row["joint"]))
+            place = float(row["x"]), float(row["y"])
+        except ValueError as error:
+            raise ConvertError(f"{path}: line {number} is no joint 0 to 16 with x and y: {row}") from error
+        if not np.isnan(points[joint, 0]):
+            raise ConvertError(f"{path}: line {number} marks joint {joint} of {row['image']} again")
+        points[joint] = place
     if not marks:
         raise ConvertError(f"{path} has no marks")
     return marks
@@ -216,7 +209,7 @@ def _write(
     store = target / "test.h5"
     files = [marks, *(source / f"{name}{suffix}" for name in marked for suffix in (".jpg", ".csv"))]
     attrs = _attrs(clips, note) | {"counts": counts}
-    if absent := [path for path in files if not path.is_file()]:
+    if absent := [path for path in files if not is_file(path)]:
         raise ConvertError(f"{absent[0]} is missing")
     attrs["sources"] = hash_files(files)
     shape = (1, clips.size, clips.size, 3)

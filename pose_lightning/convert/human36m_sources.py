@@ -18,6 +18,7 @@ from jaxtyping import Float32, Float64
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import H36M_32
+from pose_lightning.reading import LARGEST_RECORD, check_regular, read_bytes
 
 CAMERAS: Final = ("54138969", "55011271", "58860488", "60457274")
 """The four cameras, in the order of their parameters in metadata.xml (its `dbcameras/index2id`)."""
@@ -136,8 +137,8 @@ def read_metadata(path: Path) -> Metadata:
         ConvertError: If the file is missing, no XML, or `w0` or `mapping` are not in that form.
     """
     try:
-        root = ET.parse(path).getroot()  # noqa: S314 - the official file, or one that its user wrote
-    except (OSError, ET.ParseError) as error:
+        root = ET.fromstring(read_bytes(path, LARGEST_RECORD, error=ConvertError))  # noqa: S314 - expat bounds entities
+    except (ET.ParseError, RecursionError, LookupError) as error:  # the last of an encoding that nobody knows
         raise ConvertError(f"{path} cannot be read as XML: {error}") from error
     try:
         numbers = np.array((root.findtext("w0") or "").strip().strip("[]").split(), dtype=np.float64)
@@ -199,6 +200,7 @@ def read_positions(path: Path) -> Float32[np.ndarray, "frames 32 3"]:
     Raises:
         ConvertError: If the file cannot be read, or `Pose` is missing, not 96 wide or not finite.
     """
+    check_regular(path, error=ConvertError)
     try:
         poses = np.asarray(cdflib.CDF(path).varget("Pose"), dtype=np.float32)
     except Exception as error:  # cdflib raises whatever comes of damaged bytes
@@ -251,19 +253,21 @@ def find(source: Path) -> Found:
         raise ConvertError(f"--source {source} is no folder")
     found = Found()
     folders: dict[View, Path] = {}
-    seen = set()
+    seen: dict[Path, Path] = {}
 
     def fail(error: OSError) -> None:
         found.unread[Path(error.filename)] = f"cannot be listed: {error.strerror}"
 
     for name, children, files in os.walk(source.resolve(), followlinks=True, onerror=fail):
         folder = Path(name)
-        if (real := os.path.realpath(name)) in seen:  # a link may lead back up
-            if _subject(folder) != _subject(Path(real)):
-                found.unread[folder] = f"is a link to {real}, which was looked into already"
+        real = folder.resolve()
+        if real in seen:
+            leads_up = folder.parent.resolve().is_relative_to(real)
+            if not leads_up and _subject(folder) != _subject(seen[real]):
+                found.unread[folder] = f"is the same folder as {seen[real]}"
             children.clear()
             continue
-        seen.add(real)
+        seen[real] = folder
         children.sort()
         for child in [child for child in children if _VIEW.fullmatch(child)]:
             children.remove(child)  # may hold thousands of images

@@ -44,6 +44,7 @@ from pose_lightning.convert.people import by_first_appearance
 from pose_lightning.convert.pictures import RULE, check_shorter_side, read_picture
 from pose_lightning.convert.splits import Division, Shares, absent_classes, divide
 from pose_lightning.convert.staging import owning
+from pose_lightning.terminal import say
 
 SPLIT_WORDS: Final = frozenset({"train", "training", "val", "valid", "validation", "test", "testing"})
 GROUPS: Final = f"whole groups of pictures that are alike ({ALIKE}; and so on from picture to picture)"
@@ -260,7 +261,7 @@ def _convert(source: Path, target: Path, shares: Shares, *, shorter_side: int, s
     counts = write(found.pictures, found.division, tags, target, attrs=attrs, encode=encode, troubles=found.troubles)
     print_summary(counts, found.notes)
     if report_path(target).exists():
-        print(report_path(target))
+        say(report_path(target))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -30,6 +30,7 @@ from pose_lightning.convert.crops import (
     add_pixel_arguments,
     decode,
     in_threads,
+    no_photograph,
     pixels_from,
     print_summary,
     report_path,
@@ -153,8 +154,8 @@ class _Photograph:
 
 def _look(path: Path) -> _Photograph:
     """Whether a photograph decodes, its size, and its dHash: the signs of 64 horizontal differences at 9 x 8 px."""
-    if not path.is_file():
-        return _Photograph("missing")
+    if trouble := no_photograph(path):
+        return _Photograph(trouble)
     try:
         pixels = decode(path)
     except (ValueError, OSError) as error:

@@ -20,7 +20,6 @@ name, which it is for labels only of a csv.
 """
 
 import argparse
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +47,7 @@ from pose_lightning.convert.mpii_sources import (
 )
 from pose_lightning.convert.people import People, by_first_appearance, check_names, hash_files
 from pose_lightning.convert.staging import owning, staged
+from pose_lightning.reading import LARGEST_ANNOTATIONS, MIB, read_csv
 
 RANK: Final[tuple[Form, ...]] = ("matlab", "bearpaw", "hrnet", "newell")
 """Whose coordinates are taken: from the form that says most to the one that says least."""
@@ -83,6 +83,7 @@ def read_annotations(
     adjusted: bool | None = None,
     split: str | None = None,
     validation: float = 0.1,
+    limit: int = LARGEST_ANNOTATIONS,
 ) -> Annotations:
     """Read annotation files and put them together.
 
@@ -92,12 +93,17 @@ def read_annotations(
         adjusted: Whether centres and scales are adjusted, for files that leave it in doubt.
         split: Of files that do not say.
         validation: Share of the videos to hold out where no file says which persons are validation.
+        limit: Bytes of a JSON file, unpacked.
 
     Raises:
         ConvertError: If a file cannot be read, or two contradict each other.
     """
     forms = {path: detect_form(path) for path in paths}
-    sources = [read_source(path, form, split=split, adjusted=adjusted) for path, form in forms.items() if form in RANK]
+    sources = [
+        read_source(path, form, split=split, adjusted=adjusted, limit=limit)
+        for path, form in forms.items()
+        if form in RANK
+    ]
     if not sources:
         raise ConvertError(f"--annotations {', '.join(map(str, paths))}: no file has joints")
     best = min((source.form for source in sources), key=RANK.index)
@@ -249,8 +255,8 @@ def _with_headboxes(splits: Mapping[str, People], path: Path) -> People:
 
 def _with_activities(splits: Mapping[str, People], path: Path) -> dict[str, People]:
     """Add the labels `activity` and `category` by image; empty where the file does not say."""
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = {row["NAME"]: (row["Activity"], row["Category"]) for row in csv.DictReader(file)}
+    wanted = ("NAME", "Activity", "Category")
+    rows = {row["NAME"]: (row["Activity"], row["Category"]) for row in read_csv(path, *wanted, error=ConvertError)}
     return {name: replace(people, tags=_tags(people, rows)) for name, people in splits.items()}
 
 
@@ -351,6 +357,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validation", type=float, default=0.1, metavar="SHARE", help="of the videos, where no file says (0.1)"
     )
+    parser.add_argument(
+        "--largest-json",
+        type=int,
+        default=LARGEST_ANNOTATIONS // MIB,
+        metavar="MIB",
+        help=f"JSON annotations, unpacked, that are larger are refused ({LARGEST_ANNOTATIONS // MIB})",
+    )
     add_pixel_arguments(parser)
     mpii_activities.add_arguments(parser)
 
@@ -378,6 +391,7 @@ def _convert(args: argparse.Namespace) -> None:
             adjusted=None if args.adjusted is None else args.adjusted == "yes",
             split=args.split,
             validation=args.validation,
+            limit=args.largest_json * MIB,
         )
     people = {} if annotations is None else annotations.splits
     activities = None if args.activities is None else mpii_activities.plan_from(args, people)

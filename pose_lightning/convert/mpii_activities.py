@@ -27,6 +27,7 @@ from pose_lightning.convert.activities import (
     write,
 )
 from pose_lightning.convert.activity_sources import read_activities, read_videos
+from pose_lightning.convert.crops import TURNED, count_turned, turned_note
 from pose_lightning.convert.groups import ALIKE, Fingerprints, alike
 from pose_lightning.convert.mpii_sources import detect_form
 from pose_lightning.convert.people import People, by_first_appearance, hash_files
@@ -120,13 +121,19 @@ def plan(
         pictures, prints, troubles = _seen(pictures, settings.images, target, skip_missing=settings.skip_missing)
     division = _divided(pictures, prints, unit, settings.shares, split_images or {})
     tags = find_tags(pictures.activity.tolist(), settings.min_count)
-    attrs = {
+    notes = _notes(pictures, division, tags)
+    turned = 0 if settings.images is None else count_turned(settings.images, pictures.name.tolist())
+    if turned:
+        notes.append(turned_note(turned))
+    attrs: dict[str, Any] = {
         "dataset": settings.dataset,
         "synthetic": settings.synthetic,
         "sources": hash_files(dict.fromkeys([source, *([matlab] if matlab else []), *files])),
         "shorter_side": None if settings.images is None else settings.shorter_side,
     }
-    return ActivityPlan(pictures, division, tags, attrs, _notes(pictures, division, tags), troubles)
+    if turned:
+        attrs[TURNED] = turned
+    return ActivityPlan(pictures, division, tags, attrs, notes, troubles)
 
 
 def write_plan(plan: ActivityPlan, settings: ActivitySettings, target: Path) -> dict[Path, dict[str, int] | None]:

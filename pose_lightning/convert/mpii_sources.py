@@ -5,16 +5,12 @@ annotated, and in whether `center` and `scale` are still the official ones or we
 (`center.y += 15 * scale`, then `scale *= 1.25`, in pose-hg-train's mpii.lua); `Source.people` always has them adjusted.
 """
 
-import gzip
-import json
 import re
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import h5py
 import numpy as np
 from jaxtyping import Float64
 
@@ -22,6 +18,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.matlab import items_of, number_of, scalar_of, text_of
 from pose_lightning.convert.people import People, by_first_appearance, check_names, empty_joints, read_mat
 from pose_lightning.joints import MPII
+from pose_lightning.reading import LARGEST_ANNOTATIONS, open_hdf5, read_dataset, read_json, read_start, read_text
 
 Form = Literal["matlab", "bearpaw", "hrnet", "newell"]
 
@@ -32,7 +29,7 @@ ENLARGEMENT: Final = 1.25
 HEAD_FACTOR: Final = 0.6
 """SC_BIAS of the official evaluation: head size = 0.6 x the diagonal of the head box."""
 
-LARGEST_TEXT: Final = 1 << 30  # bytes; a gzip file can promise anything
+START: Final = 4096  # bytes that tell what a file is
 INTEGER_TOLERANCE: Final = 0.02  # px; scales are rounded to three digits at worst: 12 * 0.0005 * 1.25 = 0.0075 px
 CLEARLY: Final = 0.95
 CLEARLY_NOT: Final = 0.5
@@ -93,18 +90,15 @@ def detect_form(path: Path) -> Form | Literal["list", "activities"]:
     Raises:
         ConvertError: If it is none of the known forms.
     """
-    if not path.is_file():
-        raise ConvertError(f"--annotations {path}: no such file")
-    with path.open("rb") as file:
-        head = file.read(128)
+    head = read_start(path, START, error=ConvertError)
     if head.startswith(b"MATLAB 5.0"):
         return "matlab"
     if head.startswith(b"\x89HDF\r\n") or head.startswith(b"MATLAB 7.3"):
         return "newell"
-    text = _read_text(path, 4096).lstrip()
+    text = head.decode("utf-8-sig", errors="replace").lstrip()
     if text.startswith("["):
-        # HRNet's has `joints_vis`, bearpaw's `joint_self`; both keys come within the first persons.
-        return "hrnet" if '"joints_vis"' in text else "bearpaw"
+        # HRNet's has `image`, and `joints_vis` but for test persons; bearpaw's has `img_paths`: within the first ones.
+        return "hrnet" if '"joints_vis"' in text or '"image"' in text else "bearpaw"
     first = text.split("\n", 1)[0].strip()
     if first.startswith("ID,NAME,") and first.endswith("Activity,Category"):
         return "activities"
@@ -116,22 +110,14 @@ def detect_form(path: Path) -> Form | Literal["list", "activities"]:
     )
 
 
-def _read_text(path: Path, limit: int) -> str:
-    with path.open("rb") as file:
-        compressed = file.read(2) == b"\x1f\x8b"
-    try:
-        if compressed:
-            with gzip.open(path) as stream:
-                data = stream.read(limit)
-        else:
-            with path.open("rb") as stream:
-                data = stream.read(limit)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ConvertError(f"{path} cannot be decompressed: {error}") from error
-    return data.decode("utf-8", errors="replace")
-
-
-def read_source(path: Path, form: Form, *, split: str | None = None, adjusted: bool | None = None) -> Source:
+def read_source(
+    path: Path,
+    form: Form,
+    *,
+    split: str | None = None,
+    adjusted: bool | None = None,
+    limit: int = LARGEST_ANNOTATIONS,
+) -> Source:
     """Read one annotation file.
 
     Args:
@@ -139,6 +125,7 @@ def read_source(path: Path, form: Form, *, split: str | None = None, adjusted: b
         form: What `detect_form` found.
         split: Where the form itself does not say: the split of all its persons (else the file's name must tell).
         adjusted: Whether centre and scale are already adjusted, for a file that leaves it in doubt.
+        limit: Bytes of JSON, unpacked.
 
     Raises:
         ConvertError: If it is damaged, or leaves in doubt what it means.
@@ -147,9 +134,9 @@ def read_source(path: Path, form: Form, *, split: str | None = None, adjusted: b
         rows, left_out = _read_matlab(path)
         return _source(path, form, rows, adjusted=False, occlusion=True, left_out=left_out)
     if form == "bearpaw":
-        rows = _read_bearpaw(path)
+        rows = _read_bearpaw(path, limit)
     else:
-        rows = _read_hrnet(path) if form == "hrnet" else _read_newell(path)
+        rows = _read_hrnet(path, limit) if form == "hrnet" else _read_newell(path)
         rows.split = [split or _split_of(path)] * len(rows.image)
     found = is_adjusted(np.array(rows.center, dtype=np.float64).reshape(-1, 2), np.array(rows.scale, dtype=np.float64))
     if found is None:
@@ -231,15 +218,14 @@ def _source(
 
 def _read_newell(path: Path) -> _Rows:
     """Newell's h5: missing joints are (0, 0), `normalize` is the head size, `visible` tells occluded joints."""
-    try:
-        with h5py.File(path, "r") as file:
-            if missing := sorted({"imgname", "center", "scale", "part"} - set(file)):
-                hint = "; a MATLAB v7.3 file must be saved again with `save -v7`" if "RELEASE" in file else ""
-                raise ConvertError(f"{path} lacks {missing}; it has {sorted(file)}{hint}")
-            keys = ("imgname", "center", "scale", "part", "person", "visible", "normalize")
-            columns = {key: np.asarray(file[key]) for key in keys if key in file}
-    except (OSError, RuntimeError) as error:
-        raise ConvertError(f"{path} cannot be read as HDF5: {error}") from error
+    with open_hdf5(path, error=ConvertError) as file:
+        if missing := sorted({"imgname", "center", "scale", "part"} - set(file)):
+            hint = "; a MATLAB v7.3 file must be saved again with `save -v7`" if "RELEASE" in file else ""
+            raise ConvertError(f"{path} lacks {missing}; it has {sorted(file)}{hint}")
+        keys = ("imgname", "center", "scale", "part", "person", "visible", "normalize")
+        columns = {key: read_dataset(file, key, path, error=ConvertError) for key in keys if key in file}
+    if not columns["imgname"].ndim:
+        raise ConvertError(f"{path}: imgname is no list")
     count = len(columns["imgname"])
     shapes = {"center": (2,), "scale": (), "part": (16, 2), "person": (), "visible": (16,), "normalize": ()}
     for key, shape in shapes.items():
@@ -269,7 +255,10 @@ def _names(column: np.ndarray, path: Path) -> list[str]:
     if column.ndim == 2 and column.dtype.kind in "fiu":
         return [bytes(int(code) for code in row if 0 < code < 128).decode().strip() for row in column]
     if column.ndim == 1 and column.dtype.kind in "SO":
-        return [value.decode() if isinstance(value, bytes) else str(value) for value in column]
+        try:
+            return [value.decode() if isinstance(value, bytes) else str(value) for value in column]
+        except UnicodeDecodeError as error:
+            raise ConvertError(f"{path}: imgname holds text that is not UTF-8: {error}") from error
     raise ConvertError(f"{path}: imgname is {column.dtype} {column.shape}, wanted text")
 
 
@@ -283,17 +272,18 @@ def _running(images: list[str]) -> list[int]:
     return numbers
 
 
-def _read_json(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
-    text = _read_text(path, LARGEST_TEXT + 1)
-    if len(text) > LARGEST_TEXT:
-        raise ConvertError(f"{path} holds more than {LARGEST_TEXT} characters; MPII's annotations are 50 MB")
-    try:
-        persons = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ConvertError(f"{path} is damaged JSON: {error}") from error
+def _read_json(path: Path, keys: tuple[str, ...], limit: int) -> list[dict[str, Any]]:
+    persons = read_json(path, limit, error=ConvertError)
+    if not isinstance(persons, list):
+        raise ConvertError(f"{path} holds no list of persons")
     for index, person in enumerate(persons):
         if not isinstance(person, dict) or not person.keys() >= set(keys):
             missing = sorted(set(keys) - set(person)) if isinstance(person, dict) else list(keys)
+            if missing == ["joints", "joints_vis"]:
+                raise ConvertError(
+                    f"{path}: person {index} has no joints, as in HRNet's test.json: MPII publishes none of its test "
+                    "split; give train.json and valid.json"
+                )
             raise ConvertError(f"{path}: person {index} lacks {missing}")
     return persons
 
@@ -307,7 +297,7 @@ def _measured(persons: list[dict[str, Any]], key: str, shape: tuple[int, ...], p
     values = [person[key] for person in persons]
     try:
         column = np.array(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         column = np.empty(0)
     if column.shape != (len(persons), *shape) or not np.isfinite(column).all():
         for index, value in enumerate(values):
@@ -339,12 +329,14 @@ def _is_numbers(value: object, shape: tuple[int, ...]) -> bool:
         array = np.array(value, dtype=object)
     except ValueError:
         return False
-    return array.shape == shape and all(isinstance(number, int | float) for number in array.ravel())
+    return array.shape == shape and all(
+        isinstance(number, float) or (isinstance(number, int) and abs(number) < 1 << 63) for number in array.ravel()
+    )
 
 
-def _read_bearpaw(path: Path) -> _Rows:
+def _read_bearpaw(path: Path, limit: int) -> _Rows:
     """The JSON of bearpaw's and anibali's repositories: (0, 0, 0) is missing; 0 after coordinates is occluded."""
-    persons = _read_json(path, ("img_paths", "objpos", "scale_provided", "joint_self", "isValidation"))
+    persons = _read_json(path, ("img_paths", "objpos", "scale_provided", "joint_self", "isValidation"), limit)
     if not persons:
         return _Rows()
     joints = _measured(persons, "joint_self", (len(MPII), 3), path)
@@ -363,9 +355,9 @@ def _read_bearpaw(path: Path) -> _Rows:
     )
 
 
-def _read_hrnet(path: Path) -> _Rows:
+def _read_hrnet(path: Path, limit: int) -> _Rows:
     """The JSON of HRNet and mmpose: `joints_vis` 0 is missing, with (-1, -1); it does not tell occluded joints."""
-    persons = _read_json(path, ("image", "center", "scale", "joints", "joints_vis"))
+    persons = _read_json(path, ("image", "center", "scale", "joints", "joints_vis"), limit)
     if not persons:
         return _Rows()
     joints = _measured(persons, "joints", (len(MPII), 2), path)
@@ -486,4 +478,5 @@ def read_head_sizes(path: Path, people: People) -> Float64[np.ndarray, " n"]:
 
 def read_list(path: Path) -> list[str]:
     """Image names, one a line, as in Newell's `valid_images.txt`; repeated names count once."""
-    return list(dict.fromkeys(line.strip() for line in path.read_text().splitlines() if line.strip()))
+    text = read_text(path, error=ConvertError)
+    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))

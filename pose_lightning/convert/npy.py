@@ -11,6 +11,7 @@ import numpy as np
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import H36M, H36M_ROOT
+from pose_lightning.reading import open_descriptor, read_array
 
 Unit = Literal["auto", "m", "cm", "mm"]
 
@@ -106,7 +107,7 @@ class ClipPair:
             "synthetic": False,
             "dropped": [],
         }
-        self._descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = open_descriptor(self.path, error=ConvertError)
         self._finalizer = weakref.finalize(self, os.close, self._descriptor)
 
     def __len__(self) -> int:
@@ -162,19 +163,10 @@ def _mapped(path: Path) -> np.memmap[Any, Any]:
     Raises:
         ConvertError: If it is no such file, or not in C order.
     """
-    if not path.is_file():
-        raise ConvertError(f"no file {path}")
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise ConvertError(
-            f"{path} cannot be read as .npy ({error}); it is truncated, holds Python objects, or is something else"
-        ) from error
-    if not isinstance(array, np.memmap):
-        raise ConvertError(f"{path} is an archive (.npz) or empty; wanted one array, saved with numpy.save")
+    array = read_array(path, mapped=True, error=ConvertError)
     if not array.flags.c_contiguous:
         raise ConvertError(f"{path} is in Fortran order; save numpy.ascontiguousarray of it")
-    if not array.size:
+    if not isinstance(array, np.memmap):
         raise ConvertError(f"{path} holds no clip: {array.shape}")
     return array
 

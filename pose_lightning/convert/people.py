@@ -8,12 +8,14 @@ from typing import Any, Final
 import numpy as np
 import xxhash
 from jaxtyping import Bool, Float64, Int64
-from scipy.io import loadmat
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import MPII
+from pose_lightning.reading import load_mat, open_regular, shortened
 
 READ_SIZE: Final = 1 << 20
+LONGEST_NAME: Final = 255
+"""Bytes of a file's name, on all common file systems."""
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,7 @@ def check_names(people: People, source: object) -> None:
         ConvertError: If two persons have one name, or an image's name is a path.
     """
     for image in people.image.tolist():
-        if PurePath(image).name != image:
-            raise ConvertError(f"{source}: image {image!r}: wanted a file's name without folders")
+        check_image_name(image, source)
     names = [people.name(row) for row in range(len(people))]
     values, counts = np.unique(names, return_counts=True)
     if (counts > 1).any():
@@ -118,6 +119,23 @@ def check_people(people: People, source: object) -> None:
         )
 
 
+def check_image_name(image: str, source: object) -> None:
+    """Refuse what can be no file's name.
+
+    Raises:
+        ConvertError: If so.
+    """
+    try:
+        possible = PurePath(image).name == image and "\0" not in image and len(image.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        possible = False
+    if not possible:
+        raise ConvertError(
+            f"{source}: image {shortened(repr(image))}: wanted a file's name without folders, of 1 to {LONGEST_NAME} "
+            "bytes"
+        )
+
+
 def by_first_appearance(values: np.ndarray) -> Int64[np.ndarray, " n"]:
     """Number equal values from 0, in the order in which they first appear."""
     _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
@@ -134,7 +152,7 @@ def hash_files(paths: Iterable[Path]) -> dict[str, str]:
     digests = {}
     for path in paths:
         digest = xxhash.xxh3_64()
-        with path.open("rb") as file:
+        with open_regular(path, error=ConvertError) as file:
             while block := file.read(READ_SIZE):
                 digest.update(block)
         name = path.name if path.name not in digests else str(path)
@@ -148,14 +166,7 @@ def read_mat(path: Path, *keys: str) -> dict[str, Any]:
     Raises:
         ConvertError: If it is missing, no such file, damaged, or lacks the first of `keys`.
     """
-    if not path.is_file():
-        raise ConvertError(f"no file {path}")
-    try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True, variable_names=list(keys))
-    except NotImplementedError as error:
-        raise ConvertError(f"{path} is a MATLAB v7.3 file; save it again with `save -v7`") from error
-    except Exception as error:  # scipy's reader lets whatever a damaged file provokes escape
-        raise ConvertError(f"{path} cannot be read as a MATLAB v5 file: {type(error).__name__}: {error}") from error
+    content = load_mat(path, *keys, error=ConvertError)
     if keys[0] not in content:
-        raise ConvertError(f"{path} has no variable {keys[0]!r}")
-    return {key: content[key] for key in keys if key in content}
+        raise ConvertError(f"{shortened(path)} has no variable {keys[0]!r}")
+    return content

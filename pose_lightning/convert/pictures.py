@@ -1,5 +1,6 @@
 """Whole pictures: read by what they hold, whatever they are called, made small enough to store."""
 
+import io
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -16,9 +17,6 @@ from pose_lightning.convert.crops import Image
 
 SMALLEST_SIDE: Final = 16  # px; less is a bullet, a spacer or a tracking pixel
 LONGEST: Final = 50  # times as long as wide; more would not fit a JPEG file, and is no photograph
-LARGEST: Final = 89_478_485
-"""Pixels; from here on Pillow warns of a decompression bomb."""
-
 FORMATS: Final = ("PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF")
 """Beside JPEG. Pillow knows more, some of which run other programs."""
 RULE: Final = (
@@ -40,10 +38,8 @@ def read_picture(path: Path) -> Image:
         ValueError: If it is no picture, or any of its pixels cannot be decoded, or it has an unusable size.
         OSError: If it cannot be read.
     """
-    with path.open("rb") as file:
-        is_jpeg = file.read(2) == b"\xff\xd8"
-    pixels = _read_jpeg(path) if is_jpeg else _read_other(path)
-    return checked(pixels)
+    data = crops.picture_bytes(path)
+    return checked(_read_jpeg(data) if data.startswith(b"\xff\xd8") else _read_other(data))
 
 
 def read_as_stored(path: Path) -> Image:
@@ -70,12 +66,10 @@ def checked(pixels: Image) -> Image:
     return pixels
 
 
-def _read_jpeg(path: Path) -> Image:
-    height, width = simplejpeg.decode_jpeg_header(path.read_bytes())[:2]
-    _check_count(width, height)
-    pixels = crops.decode(path)
+def _read_jpeg(data: bytes) -> Image:
+    pixels = crops.decode_bytes(data)
     try:
-        with Pillow.open(path, formats=("JPEG",)) as picture:
+        with Pillow.open(io.BytesIO(data), formats=("JPEG",)) as picture:
             orientation = picture.getexif().get(_ORIENTATION, _UPRIGHT)
     except Exception:  # damaged EXIF data of a picture whose pixels are all there: it says nothing of its orientation
         orientation = _UPRIGHT
@@ -93,10 +87,10 @@ def _turned(pixels: Image, orientation: int) -> UInt8[np.ndarray, "h2 w2 3"]:
     return np.ascontiguousarray(pixels)
 
 
-def _read_other(path: Path) -> Image:
+def _read_other(data: bytes) -> Image:
     try:
-        with Pillow.open(path, formats=_formats()) as picture:
-            _check_count(*picture.size)
+        with Pillow.open(io.BytesIO(data), formats=_formats()) as picture:
+            crops.check_count(*picture.size)
             picture.load()
             return _as_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError:
@@ -126,11 +120,6 @@ def _as_rgb(picture: Pillow.Image) -> Image:
         white = Pillow.new("RGBA", picture.size, "white")
         picture = Pillow.alpha_composite(white, picture.convert("RGBA"))
     return np.array(picture.convert("RGB"))
-
-
-def _check_count(width: int, height: int) -> None:
-    if width * height > LARGEST:
-        raise ValueError(f"{width} x {height} pixels, more than {LARGEST:,}")
 
 
 def shrunk(picture: Image, shorter_side: int) -> UInt8[np.ndarray, "h2 w2 3"]:

@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +13,15 @@ from torch import Tensor
 from torch._dynamo.exc import TorchDynamoException
 from torch.nn import functional as F
 
-from pose_lightning import cli
+from pose_lightning import cli, trust
 from pose_lightning.errors import UserError
 from pose_lightning.export.formats import FORMATS, FormatName
 from pose_lightning.export.networks import Exportable, exportable
 from pose_lightning.files import check_target, local_path, make_folder, writing
 from pose_lightning.runs import RunDirectory
+from pose_lightning.terminal import say
 from pose_lightning.trained import load
+from pose_lightning.trust import Trust
 
 BATCHES: Final = (1, 3)
 """Samples that the file is asked with, at a time; it must take any number."""
@@ -135,31 +138,33 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=local_path, metavar="RUN_DIR", help="a run's directory")
     parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="of the file")
     parser.add_argument("--out", type=local_path, metavar="FILE", help="the file (RUN_DIR/exports/EXPERIMENT + suffix)")
+    trust.add_argument(parser)
     return parser
 
 
 @cli.door
 def main(args: Sequence[str] | None = None) -> None:
     """Run the door."""
+    args = sys.argv[1:] if args is None else list(args)
     options = _parser().parse_args(args)
     run, suffix = RunDirectory.open(options.run), FORMATS[options.format].suffix
     if options.out is not None and options.out.suffix != suffix:
         raise UserError(f"--out {options.out}: files of --format {options.format} end with {suffix}")
     if options.out is not None:
         check_target(options.out)
-    built, checkpoint, step = load(run)
+    built, checkpoint, step = load(run, trusted=Trust.of("export", args, options.trust))
     network = exportable(built, checkpoint, step)
     facts = network.facts
     path = options.out or make_folder(run.path / "exports", inside=run.path) / f"{facts.experiment}{suffix}"
-    print(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}", flush=True)
+    say(f"exporting {facts.experiment} ({facts.task}, {checkpoint}, step {step}) as {options.format}")
     if facts.synthetic:
-        print("trained on SYNTHETIC (demo) data; the file says so", flush=True)
+        say("trained on SYNTHETIC (demo) data; the file says so")
     try:
         agreement = write(network, options.format, path)
     except KeyboardInterrupt:
-        print(f"interrupted: {path} is as it was before")
+        say(f"interrupted: {path} is as it was before")
         raise SystemExit(INTERRUPTED) from None
     for each in (facts.input, facts.output):
-        print(f"{each}: {each.values}")
-    print(f"read back: {agreement}")
-    print(path)
+        say(f"{each}: {each.values}")
+    say(f"read back: {agreement}")
+    say(path)

@@ -1,5 +1,6 @@
 """An exported network in an ONNX file, run by onnxruntime on the CPU."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,6 +12,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import Facts, TaskName, Tensor
 from pose_lightning.exported.rules import AGAIN, Rule
+from pose_lightning.reading import check_regular
 
 EXTRA: Final = "pip install 'pose_lightning[export]'"
 
@@ -37,8 +39,9 @@ class OnnxNetwork:
             import onnxruntime  # noqa: PLC0415 - an extra
         except ImportError as error:
             raise UserError(f"ONNX files are run by onnxruntime, which is not installed: {EXTRA}") from error
-        if not path.is_file():
+        if not os.path.lexists(path):
             raise UserError(f"{path}: there is no such file; {AGAIN} --format onnx")
+        check_regular(path)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3  # errors
         try:

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
 from pose_lightning.joints import JointSet
+from pose_lightning.precision import full_precision
 
 _TINY: Final = 1e-10
 """The smallest height whose logarithm is taken; DARK's own code has the same."""
@@ -104,6 +105,13 @@ def decode(
     """
     if method not in get_args(DecodeMethod):
         raise UserError(f"decode={method!r} is unknown; it is one of {', '.join(get_args(DecodeMethod))}")
+    with full_precision(heatmaps):
+        return _decode(heatmaps, method, sigma)
+
+
+def _decode(
+    heatmaps: Float[Tensor, "*batch j h w"], method: DecodeMethod, sigma: float
+) -> tuple[Float[Tensor, "*batch j 2"], Float[Tensor, "*batch j"]]:
     maps = heatmaps.float().flatten(0, -3)  # m h w
     peak, best = maps.flatten(-2).max(dim=-1)  # NaN counts as the highest
     cell = torch.stack([best % maps.shape[-1], best // maps.shape[-1]], dim=-1)  # m 2

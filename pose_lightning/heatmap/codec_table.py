@@ -6,7 +6,6 @@ Centre and joint may both count from 0 or from 1, so published conventions compa
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +14,12 @@ from typing import Final, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.errors import UserError
+from pose_lightning.errors import UserError, complain
 from pose_lightning.files import local_path
 from pose_lightning.heatmap.codec import decode, encode
 from pose_lightning.heatmap.decoding import DecodeMethod
@@ -28,6 +27,7 @@ from pose_lightning.heatmap.table import SYNTHETIC
 from pose_lightning.heatmap.truth import Truth, as_published
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
+from pose_lightning.terminal import Terminal
 
 SIZE: Final = metrics.HEATMAP_SIZE
 THRESHOLDS: Final = (0.5, 0.1, 0.05)
@@ -216,7 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         _print(options.store, options.published_truth, options.sigma)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        complain(error)
         raise SystemExit(2) from None
 
 
@@ -231,6 +231,6 @@ def _print(path: Path, published: Path | None, sigma: float) -> None:
     if not truth.labelled[:, list(metrics.SCORED_14)].any():
         raise UserError(f"{path} has no labelled joint; there is nothing to score")
     rows = {"published conventions": list(ceilings(truth)), "our codec": list(decoders(truth, sigma))}
-    console = Console(width=min(80, Console().width), highlight=False)
+    console = Terminal(width=min(80, Terminal().width), highlight=False)
     console.print(f"{path}: {len(truth):,} persons", soft_wrap=True, markup=False)
     console.print(table(rows, truth, _footnotes(truth, sigma, zeroed)))

@@ -16,6 +16,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import write_bytes
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.joints import MPII
+from pose_lightning.reading import check_regular
 
 NETWORK: Final = "hourglass"
 """What a file of weights calls the network."""
@@ -268,7 +269,7 @@ def read_settings(path: Path) -> dict[str, Any] | None:
         settings: dict[str, Any] = {key: int(given[key]) for key in ("stacks", "features", "joints", "depth")}
         red, green, blue = (float(value) for value in given["image_mean"])
         settings |= {"wide_stem": bool(given["wide_stem"]), "image_mean": (red, green, blue)}
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: its metadata are damaged ({error!r}); make the file again") from error
     if found["network"] != NETWORK or found["joint_order"] != list(MPII.names):
         raise UserError(f"{path} is of {found['network']} with joints {found['joint_order']}; wanted {NETWORK}, MPII's")
@@ -281,8 +282,7 @@ def settings_of(path: Path) -> dict[str, Any]:
     Raises:
         UserError: As `read_settings`, and if the file is missing or does not say; the message says how to make one.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+    check_regular(path)
     settings = read_settings(path)
     if settings is None:
         raise UserError(

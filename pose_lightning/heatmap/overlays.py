@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float64, Int64
-from rich.console import Console
 from rich.progress import track
 
 from pose_lightning import draw
@@ -16,6 +15,7 @@ from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.truth import Truth
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
+from pose_lightning.terminal import Terminal
 
 Pictures = Callable[[int], tuple[draw.Picture, Float64[np.ndarray, "2 3"]]]
 """From a sample's number to its picture and the matrix from image px to the picture's px."""
@@ -78,7 +78,7 @@ def write_overlays(
         (kind, place, int(index)) for kind, indices in chosen.items() for place, index in enumerate(indices, start=1)
     ]
     made: dict[str, list[draw.Picture]] = {kind: [] for kind in chosen}
-    for kind, place, index in track(jobs, description="Overlays", transient=True, console=Console(stderr=True)):
+    for kind, place, index in track(jobs, description="Overlays", transient=True, console=Terminal(stderr=True)):
         picture = _person(preds[index], truth.select([index]), *pictures(index))
         path = directory / f"{kind}_{place:02d}_{_file_name(truth.names[index])}.png"
         draw.write_png(path, picture)

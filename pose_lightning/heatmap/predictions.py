@@ -6,11 +6,10 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import numpy as np
-import scipy.io
 from jaxtyping import Float, Float64
 
+from pose_lightning import reading
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
 from pose_lightning.scoring import write_arrays
@@ -18,6 +17,9 @@ from pose_lightning.scoring import write_arrays
 KEY: Final = "preds"
 AXES: Final = "sample joint xy"
 """The axis order that our own files record; a foreign file's is told from its shape."""
+
+
+HDF5_MARK: Final = b"\x89HDF\r\n\x1a\n"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +74,6 @@ def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = N
     Raises:
         UserError: If the file cannot be read, does not fit the store, or the origin is not known.
     """
-    if not path.is_file():
-        raise UserError(f"no predictions at {path}")
     fields, attrs = _read(path)
     if KEY not in fields:
         raise UserError(f"{path} has no `{KEY}`; it has {sorted(fields)}")
@@ -81,12 +81,12 @@ def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = N
     raw = fields[KEY]
     if raw.dtype.kind not in "fiu":
         raise UserError(f"{path}: `{KEY}` holds {raw.dtype}, wanted real numbers")
-    preds = _in_our_axes(path, raw, len(names), recorded=attrs.get("axes") == AXES)
+    preds = _in_our_axes(path, raw, len(names), recorded=_axes(attrs.get("axes")) == AXES)
     if "name" in fields:
         _check_names(path, fields["name"], names)
     confidence = fields.get("confidence")
-    if confidence is not None and confidence.shape != preds.shape[:2]:
-        raise UserError(f"{path}: `confidence` is {confidence.shape}, wanted {preds.shape[:2]}")
+    if confidence is not None and (confidence.shape != preds.shape[:2] or confidence.dtype.kind not in "fiu"):
+        raise UserError(f"{path}: `confidence` is {confidence.dtype} {confidence.shape}, wanted {preds.shape[:2]}")
     return Predictions(
         preds=preds.astype(np.float64) - origin,
         confidence=None if confidence is None else confidence.astype(np.float64),
@@ -97,19 +97,25 @@ def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = N
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by name and the file's attributes."""
-    try:
-        if path.suffix == ".npy":
-            return {KEY: np.load(path, allow_pickle=False)}, {}
-        if h5py.is_hdf5(path):  # MATLAB v7.3 is HDF5 behind a header of 512 bytes
-            with h5py.File(path) as file:
-                wanted = [key for key in (KEY, "confidence", "name") if isinstance(file.get(key), h5py.Dataset)]
-                found = {key: np.asarray(file[key][()]) for key in (wanted if KEY in wanted else file)}
-                return found, dict(file.attrs)
-        if path.suffix == ".mat":
-            return {key: np.asarray(value) for key, value in scipy.io.loadmat(path).items() if key[0] != "_"}, {}
-    except (OSError, ValueError, TypeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+    if path.suffix == ".npy":
+        return {KEY: reading.read_array(path)}, {}
+    start = reading.read_start(path, 1024)
+    if HDF5_MARK in (start[:8], start[512:520]):  # MATLAB v7.3 is HDF5 behind a header of 512 bytes
+        return _read_hdf5(path)
+    if path.suffix == ".mat":
+        content = reading.load_mat(path, squeeze=False)
+        return {key: value for key, value in content.items() if isinstance(value, np.ndarray)}, {}
     raise UserError(f"{path} is not HDF5, MATLAB (.mat) or .npy")
+
+
+def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    with reading.open_hdf5(path) as file:
+        fields = {KEY: reading.read_dataset(file, KEY, path)}
+        if "confidence" in file:
+            fields["confidence"] = reading.read_dataset(file, "confidence", path)
+        if "name" in file:
+            fields["name"] = np.array(reading.read_texts(file, "name", path), dtype=object)
+        return fields, reading.read_attributes(file)
 
 
 def _origin(path: Path, attrs: dict[str, Any], given: int | None) -> int:
@@ -119,12 +125,19 @@ def _origin(path: Path, attrs: dict[str, Any], given: int | None) -> int:
             f"{path} does not record whether its coordinates begin at 0 or 1: say --origin 0 or --origin 1 (published "
             "predictions on MPII are 1-based as a rule)"
         )
+    if recorded is not None and not (isinstance(recorded, int | float) and recorded in (0, 1)):
+        raise UserError(f"{path} records origin {str(recorded)[:80]}; wanted 0 or 1")
     if None not in (recorded, given) and recorded != given:
         raise UserError(f"{path} records origin {recorded}, but --origin {given} was given; leave it out")
     origin = recorded if given is None else given
     if origin not in (0, 1):
         raise UserError(f"{path}: origin {origin}, wanted 0 or 1")
     return int(origin)
+
+
+def _axes(recorded: Any) -> str:
+    """Axes as our own files record them; others may have a list."""
+    return " ".join(map(str, recorded)) if isinstance(recorded, np.ndarray) else str(recorded)
 
 
 def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> np.ndarray:
@@ -148,7 +161,7 @@ def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> 
 
 
 def _check_names(path: Path, found: np.ndarray, names: Sequence[str]) -> None:
-    texts = [text.decode() if isinstance(text, bytes) else str(text) for text in found]
+    texts = [str(reading.plain(text)) for text in np.ravel(found)]
     if len(texts) != len(names):
         raise UserError(f"{path} names {len(texts)} samples, the store has {len(names)}")
     for index, (text, name) in enumerate(zip(texts, names, strict=True)):

@@ -25,6 +25,7 @@ from pose_lightning.errors import UserError, door
 from pose_lightning.files import local_path
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
+from pose_lightning.terminal import say
 
 MPII_MEAN: Final = (0.4404, 0.4440, 0.4327)
 """RGB of MPII's photographs, as bearpaw/pytorch-pose takes it from every image."""
@@ -219,7 +220,7 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--target", required=True, type=local_path, metavar="OUT.safetensors", help="the file to write")
     options = parser.parse_args(args)
     try:
-        door(lambda: print(write(options.file, options.format, options.target)))()
+        door(lambda: say(write(options.file, options.format, options.target)))()
     except SystemExit as end:
         return int(end.code or 0)
     return 0
@@ -236,7 +237,11 @@ def write(path: Path, name: str, target: Path) -> str:
         raise UserError(f"--target {target} must end in .safetensors")
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
-    network.save_weights(target, format=name, repository=repository, file=path.name)
+    try:
+        network.save_weights(target, format=name, repository=repository, file=path.name)
+    except UserError as error:
+        reason = str(error).removeprefix(f"{target} cannot be written: ")
+        raise UserError(f"--target {target} cannot be written: {reason}") from error
     sizes = network.settings
     return f"{target}: a hourglass of {sizes['stacks']} stacks and width {sizes['features']}, from {repository}"
 

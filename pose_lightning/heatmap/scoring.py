@@ -9,6 +9,7 @@ from pose_lightning.heatmap.baselines import baselines
 from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
 from pose_lightning.scoring import Found, Outcome, SampleScores
 from pose_lightning.store import Store
+from pose_lightning.terminal import say
 
 
 def judge(found: Found, store: Store, train: Store | None, *, title: str) -> Outcome:
@@ -35,7 +36,7 @@ def judge_file(
     read = predictions.read_predictions(path, truth.names, origin=origin)
     if published_truth is not None:
         published = as_published(truth, published_truth)
-        print(zeroed_joints(read.preds, truth, published))
+        say(zeroed_joints(read.preds, truth, published))
         truth = published
     return compare(read.preds, truth, train, title=path.stem), {"predictions": path.name, "origin": read.origin}
 

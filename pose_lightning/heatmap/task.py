@@ -101,6 +101,8 @@ class HeatmapEstimation(Task):
         **settings: Any,
     ) -> None:
         super().__init__(optimizer=optimizer, lr=lr, **settings)
+        if not (math.isfinite(sigma) and sigma > 0):
+            raise UserError(f"model.sigma={sigma} is out of range; it is above 0, heatmap px, such as 1.0")
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
         self.model = networks.make(
@@ -130,6 +132,18 @@ class HeatmapEstimation(Task):
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""
         return self.model(image)
+
+    def example(self, data: Any, samples: int) -> Tensor:
+        """Pictures as a batch of `data` has them."""
+        return torch.zeros(samples, 3, data.input_size, data.input_size, device="meta")
+
+    def unscorable(self, data: Any) -> str | None:
+        """Tell whether no validation person has a head size, the unit of PCKh, beside a labelled joint."""
+        with data.samples("val") as people:
+            known = (people.labels["head_size"] > 0) & people.labels["labelled"].any(axis=1)
+        if known.any():
+            return None
+        return f"{data.store_path('val')}: none of {len(known)} persons has a head size and a labelled joint"
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The losses of the share's joints, and how many joints of the global batch count."""

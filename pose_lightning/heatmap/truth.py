@@ -6,17 +6,24 @@ Shapes: n persons, 16 joints, MPII's.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import scipy.io
 import torch
 from jaxtyping import Bool, Float64, Int64
 
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
+from pose_lightning.reading import load_mat
 from pose_lightning.store import Store
+
+SHAPES: Final[Mapping[str, tuple[int, ...]]] = {
+    "pos_gt_src": (len(MPII), 2),
+    "jnt_missing": (len(MPII),),
+    "headboxes_src": (2, 2),
+}
+"""Of the arrays of HRNet's gt_valid.mat, before the axis of persons."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,17 +100,19 @@ def as_published(truth: Truth, path: Path) -> Truth:
     Raises:
         UserError: If the file cannot be read, or has not the same persons in the same order.
     """
-    if not path.is_file():
-        raise UserError(f"no file at {path}; wanted HRNet's gt_valid.mat")
-    try:
-        file = scipy.io.loadmat(path, variable_names=["pos_gt_src", "jnt_missing", "headboxes_src"])
-    except (ValueError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise UserError(f"{path} cannot be read ({error}); wanted HRNet's gt_valid.mat") from error
-    if missing := {"pos_gt_src", "jnt_missing", "headboxes_src"} - set(file):
-        raise UserError(f"{path} has no {sorted(missing)}; wanted HRNet's gt_valid.mat")
+    file = load_mat(path, *SHAPES, squeeze=False)
+    count = len(truth)
+    for key, shape in SHAPES.items():
+        if key not in file:
+            raise UserError(f"{path} has no {sorted(SHAPES.keys() - file.keys())}; wanted HRNet's gt_valid.mat")
+        array = file[key]
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "biuf" or array.ndim != len(shape) + 1:
+            raise UserError(f"{path}: {key} is no array of {len(shape) + 1} axes; wanted HRNet's gt_valid.mat")
+        if array.shape[-1] != count:
+            raise UserError(f"{path} holds {array.shape[-1]} persons, the store {count}")
+        if array.shape != (*shape, count):
+            raise UserError(f"{path}: {key} is {array.shape}, wanted {(*shape, count)}")
     joints = file["pos_gt_src"].transpose(2, 0, 1).astype(np.float64)
-    if len(joints) != len(truth):
-        raise UserError(f"{path} holds {len(joints)} persons, the store {len(truth)}")
     labelled = ~file["jnt_missing"].T.astype(bool)
     zeroed = labelled & (joints == 0).any(axis=-1)
     joints -= 1  # MATLAB's first pixel is 1

@@ -10,6 +10,7 @@ from jaxtyping import Float64, UInt8
 
 from pose_lightning.errors import UserError
 from pose_lightning.predict.boxes import Box
+from pose_lightning.terminal import say
 
 TOP: Final = 5
 
@@ -25,9 +26,9 @@ def marked(title: str, *synthetic: bool | None) -> str:
 def say_data(synthetic: bool | None, drawn: str, real: str) -> None:
     """Print what to expect of a network that was trained on drawn data, or nobody knows on what."""
     if synthetic:
-        print(f"trained on SYNTHETIC (demo) {drawn}: {real} are nothing that it knows", flush=True)
+        say(f"trained on SYNTHETIC (demo) {drawn}: {real} are nothing that it knows")
     elif synthetic is None:
-        print("whether it was trained on drawn data is not known", flush=True)
+        say("whether it was trained on drawn data is not known")
 
 
 def check_numbers(values: np.ndarray, network: str) -> None:

@@ -1,9 +1,11 @@
 """Where in a photograph a person is: from the command line, from a file, or the whole of it."""
 
 import csv
+import io
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any, Final
 from pose_lightning.convert.crops import LARGEST_WINDOW
 from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
+from pose_lightning.reading import LARGEST_TABLE, read_text
 
 MARGIN: Final = 1.25
 """Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""
@@ -115,13 +118,12 @@ def read_boxes(path: Path) -> Mapping[str, tuple[Box, ...]]:
     Raises:
         UserError: If the file is neither, or a number makes no sense.
     """
-    if not path.is_file():
-        raise UserError(f"--boxes {path}: there is no such file")
+    read = _json_rows if path.suffix.lower() == ".json" else _csv_rows
     try:
-        names, rows = _json_rows(path) if path.suffix.lower() == ".json" else _csv_rows(path)
-    except (OSError, ValueError, csv.Error) as error:
-        if isinstance(error, UserError):
-            raise
+        names, rows = read(path, read_text(path, LARGEST_TABLE))
+    except UserError:
+        raise
+    except (ValueError, RecursionError, csv.Error) as error:
         raise UserError(f"--boxes {path} cannot be read: {error}") from error
     boxes: dict[str, list[Box]] = {name: [] for name in names}
     for said, name, frame, values in rows:
@@ -143,20 +145,27 @@ Row = tuple[str, str, str | None, list[Any]]
 """Where it stands, the image, the frame, and the numbers."""
 
 
-def _csv_rows(path: Path) -> tuple[list[str], list[Row]]:
-    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets write that
-        table = csv.DictReader(file)
-        if missing := [name for name in COLUMNS if name not in (table.fieldnames or ())]:
-            raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
-        rows: list[Row] = [
-            (f"line {table.line_num}", row["image"], row.get(FRAME), [row[name] for name in COLUMNS[1:]])
-            for row in table
-        ]
+def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    table = csv.DictReader(io.StringIO(text, newline=""))
+    columns = table.fieldnames or ()
+    if missing := [name for name in COLUMNS if name not in columns]:
+        raise UserError(f"--boxes {path} has no column {missing[0]}; its first line must be {','.join(COLUMNS)}")
+    if twice := [name for name in (*COLUMNS, FRAME) if columns.count(name) > 1]:
+        raise UserError(f"--boxes {path} has two columns {twice[0]}; remove one")
+    rows: list[Row] = []
+    for row in table:
+        if any(row.get(None, ())):
+            raise UserError(
+                f"--boxes {path}, line {table.line_num} has more fields than the {len(columns)} columns of the "
+                "first line; numbers have points, not commas, and a name with a comma stands in quotes"
+            )
+        numbers = [row[name] for name in COLUMNS[1:]]
+        rows.append((f"line {table.line_num}", row["image"], row.get(FRAME), numbers))
     return [name for _, name, _, _ in rows], rows
 
 
-def _json_rows(path: Path) -> tuple[list[str], list[Row]]:
-    found = json.loads(path.read_text(encoding="utf-8-sig"))
+def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
+    found = json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, path))
     form = '{"NAME": [[x, y, w, h], ...], ...}'
     if not isinstance(found, dict) or not all(isinstance(boxes, list | dict) for boxes in found.values()):
         raise UserError(f"--boxes {path}: wanted {form}")
@@ -171,16 +180,32 @@ def _json_rows(path: Path) -> tuple[list[str], list[Row]]:
     return list(found), rows
 
 
-def boxes_of(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> tuple[Box, ...]:
-    """Those of an image, by its path as given or by its name.
+def _named_once(pairs: Sequence[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    """An object of JSON, of whose equal names only the last one would count."""
+    found = dict(pairs)
+    names = [name for name, _ in pairs]
+    if len(found) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"--boxes {path}: {twice} stands twice; put all its boxes into one list")
+    return found
+
+
+def name_in(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> str:
+    """The name that an image has in a file of boxes: its path as given, its name, or either with its accents otherwise.
 
     Raises:
-        UserError: If the file has none.
+        UserError: If it has none, or two that differ in how accents are spelled.
     """
-    found = boxes.get(str(path), boxes.get(path.name))
-    if found is None:
-        raise UserError(f"--boxes {source} has no box for {path}; add one, or leave that image out")
-    return found
+    for name in (str(path), path.name):
+        if name in boxes:
+            return name
+        spelled = unicodedata.normalize("NFC", name)
+        same = [listed for listed in boxes if unicodedata.normalize("NFC", listed) == spelled]
+        if len(same) > 1:
+            raise UserError(f"--boxes {source} has {name} in two spellings of its accents; use one")
+        if same:
+            return same[0]
+    raise UserError(f"--boxes {source} has no box for {path}; add one, or leave that image out")
 
 
 def in_frame(boxes: Sequence[Box], number: int) -> tuple[Box, ...]:

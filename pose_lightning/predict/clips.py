@@ -11,7 +11,7 @@ from jaxtyping import Float64, UInt8
 
 from pose_lightning.cli import PoseCLI
 from pose_lightning.joints import H36M, H36M_ROOT
-from pose_lightning.predict.films import LARGEST_DENOMINATOR
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR
 from pose_lightning.predict.windows import USUAL_MARGIN
 from pose_lightning.regression.data import ClipSource, finish
 from pose_lightning.regression.task import ClipRegression

@@ -9,16 +9,20 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning import manner
-from pose_lightning.errors import UserError, door
+from pose_lightning import manner, trust
+from pose_lightning.errors import UserError, door, shown
+from pose_lightning.files import check_target, local_path, refuse_link
 from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, FrameFolder, StoredClip
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR
+from pose_lightning.predict.films import FrameFolder, StoredClip
 from pose_lightning.predict.inputs import Inputs, gather
 from pose_lightning.predict.motion import AnimationName, predict_clips
 from pose_lightning.predict.people import predict_poses
 from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
 from pose_lightning.predict.rankings import predict_classes
+from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 BATCH_SIZE: Final = 16
 
@@ -45,21 +49,27 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s (RUN_DIR | --weights FILE | --onnx FILE) INPUT [INPUT ...] [options]",
     )
     parser.add_argument(
-        "places", type=Path, nargs="+", metavar="RUN_DIR INPUT", help="pictures, folders, videos, clips"
+        "places", type=local_path, nargs="+", metavar="RUN_DIR INPUT", help="pictures, folders, videos, clips"
     )
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=local_path,
         metavar="FILE",
         help="instead of a run: what pose_lightning.heatmap.published or export made (.safetensors)",
     )
     parser.add_argument(
-        "--onnx", type=Path, metavar="FILE", help="instead of a run: what pose_lightning.export wrote; without PyTorch"
+        "--onnx",
+        type=local_path,
+        metavar="FILE",
+        help="instead of a run: what pose_lightning.export wrote; without PyTorch",
     )
     parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
+    parser.add_argument("--out", type=local_path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
     parser.add_argument(
-        "--json", type=Path, metavar="FILE", help="gets the numbers (of joints: DIR/joints.json; of classes: none)"
+        "--json",
+        type=local_path,
+        metavar="FILE",
+        help="gets the numbers (of joints: DIR/joints.json; of classes: none)",
     )
     parser.add_argument(
         "--batch-size", type=int, default=BATCH_SIZE, metavar="N", help=f"in the network at once ({BATCH_SIZE})"
@@ -79,10 +89,14 @@ def _parser() -> argparse.ArgumentParser:
         "--center", metavar="X,Y", help="the person's centre, with --scale, as MPII annotates them, px from 1"
     )
     where.add_argument(
-        "--boxes", type=Path, metavar="FILE", help="boxes by name: CSV of image,x,y,w,h, with frame for videos, or JSON"
+        "--boxes",
+        type=local_path,
+        metavar="FILE",
+        help="boxes by name: CSV of image,x,y,w,h, with frame for videos, or JSON",
     )
     parser.add_argument("--scale", metavar="S", help="the person's height in the image by 200 px")
     manner.add_arguments(parser)
+    trust.add_argument(parser)
     return parser
 
 
@@ -134,8 +148,7 @@ def _check_outputs(options: argparse.Namespace, inputs: Inputs, folder: Path) ->
         raise UserError(f"--out {folder}: {both.pop().name} there is read, and would be replaced; name another folder")
     if options.json is None:
         return
-    if options.json.is_dir():
-        raise UserError(f"--json {options.json} is a folder; name a file")
+    check_target(options.json)
     for kind, paths in (("is read", read), ("is written", written)):
         if options.json.resolve() in [path.resolve() for path in paths]:
             raise UserError(f"--json {options.json} {kind} too; name another file")
@@ -185,8 +198,10 @@ def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *
     _check_single(options, inputs)
     _check_effect(options, inputs)
     _check_outputs(options, inputs, folder)
+    if not inputs.photographs and not inputs.films:
+        raise UserError("\n".join(f"{shown(path)} {reason}" for path, reason in inputs.unopened.items()))
     for line in inputs.skipped:
-        print(line)
+        say(line)
     return inputs
 
 
@@ -207,30 +222,34 @@ def main(args: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    options = _parser().parse_intermixed_args(_joined(sys.argv[1:] if args is None else args))
+    args = sys.argv[1:] if args is None else list(args)
+    options = _parser().parse_intermixed_args(_joined(args))
+    trusted = Trust.of("predict", args, options.trust)
     no_run = options.weights is not None or options.onnx is not None
     run, places = (None, options.places) if no_run else (options.places[0], options.places[1:])
     if not places:
         raise UserError("say what to predict on: RUN_DIR INPUT..., --weights FILE INPUT... or --onnx FILE INPUT...")
     _check(options)
     try:
-        _predict(options, run, places)
+        _predict(options, run, places, trusted)
     except KeyboardInterrupt:
-        print("interrupted: files that were not complete are gone, the others stay")
+        say("interrupted: files that were not complete are gone, the others stay")
         raise SystemExit(INTERRUPTED) from None
 
 
-def _network(options: argparse.Namespace, run: Path | None) -> Any:
+def _network(options: argparse.Namespace, run: Path | None, trusted: Trust) -> Any:
     """What `predict_poses`, `predict_classes` or `predict_clips` takes, as its `task` says."""
     if options.onnx is not None:
         return onnx.read(options.onnx, flip_test=options.flip_test, decoding=options.decoding)
     from pose_lightning.predict import loading  # noqa: PLC0415 - imports PyTorch, which --onnx does without
 
-    return loading.of_weights(options) if run is None else loading.of_run(run, options)
+    return loading.of_weights(options) if run is None else loading.of_run(run, options, trusted)
 
 
-def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path]) -> None:
-    network = _network(options, run)
+def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Path], trusted: Trust) -> None:
+    network = _network(options, run, trusted)
+    if options.out is None and run is not None:
+        refuse_link(run / "predictions")
     folder = options.out if options.out is not None or run is None else run / "predictions"
     said = str(run) if run is not None else "--weights" if options.weights is not None else str(options.onnx)
     common: dict[str, Any] = {"folder": folder, "json": options.json, "batch_size": options.batch_size}

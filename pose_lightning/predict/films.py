@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +14,8 @@ import numpy as np
 
 from pose_lightning import draw
 from pose_lightning.convert.pictures import checked, read_picture
-from pose_lightning.errors import UserError
-
-LARGEST_DENOMINATOR: Final = 1001
-"""Of a frame rate: 30000/1001 is television's; some encoders take no time base of more than 16 bits."""
-
-STILLS: Final = Fraction(25)
-"""Frames per second of a video made of frames whose own rate nobody knows."""
+from pose_lightning.predict.containers import STILLS, FilmError, Joins, film_stream, packets_of, pyav, timing, turn_of
+from pose_lightning.predict.transport import NONE, find_losses
 
 PENDING: Final = 1 << 26
 """Px that wait to be predicted at once: 200 MB."""
@@ -30,10 +26,6 @@ SHORT: Final = 0.5
 
 LASTING: Final = frozenset(("matroska", "webm", "flv"))
 """Containers that say how long they are, and not of how many frames."""
-
-
-class FilmError(Exception):
-    """A film that cannot be opened at all; the message is the reason, without the file's name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,26 +67,21 @@ class Film(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
 
-def pyav() -> Any:
-    """The library of videos.
-
-    Raises:
-        UserError: If it is not installed.
-    """
-    try:
-        import av  # noqa: PLC0415 - an extra, which photographs do not need
-    except ImportError as error:
-        raise UserError("videos need PyAV: pip install 'pose_lightning[convert]'") from error
-    return av
-
-
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file of any kind that FFmpeg reads; sound is left aside."""
+    """A video file of any kind that FFmpeg reads; sound and cover pictures are left aside.
+
+    Attributes:
+        path: The file.
+        rate: Frames per second: their mean where they come unevenly.
+        count: How many there are, as the header or the packets say.
+        note: Of other streams; empty where there are none.
+    """
 
     path: Path
     rate: Fraction | None
     count: int | None
+    note: str = ""
 
     @property
     def name(self) -> str:
@@ -103,76 +90,144 @@ class VideoFile:
 
     @classmethod
     def open(cls, path: Path) -> "VideoFile":
-        """Read the header.
+        """Read the header, the times of all frames, and the first frame, which says how the film is turned.
 
         Raises:
-            FilmError: If it is no video, or does not tell the rate of its frames.
+            FilmError: If it is no video, does not tell the rate of its frames, or is shown at an angle.
             UserError: If PyAV is not installed.
         """
         av = pyav()
+        faults = (av.error.FFmpegError, OSError)
         try:
             with av.open(f"file:{path}") as container:
-                if not container.streams.video:
-                    raise FilmError("has no video stream")
-                stream = container.streams.video[0]
-                rate = stream.average_rate or stream.guessed_rate
-                if not rate:
+                stream, note = film_stream(container)
+                nominal = stream.average_rate or stream.guessed_rate
+                if not nominal:
                     raise FilmError("does not tell the rate of its frames")
+                counted, rate = timing(container, stream, Fraction(nominal))
                 seconds = float(stream.duration * stream.time_base) if stream.duration else 0.0
-                count = _promised(container, stream) or round(seconds * float(rate)) or None
-                return cls(path, Fraction(rate).limit_denominator(LARGEST_DENOMINATOR), count)
-        except (av.error.FFmpegError, OSError, UnicodeError) as error:
+                count = _promised(container, stream) or counted or round(seconds * float(rate)) or None
+            with av.open(f"file:{path}") as container, suppress(*faults, StopIteration):
+                turn_of(next(container.decode(film_stream(container)[0])))
+        except (*faults, UnicodeError) as error:
             raise FilmError(f"cannot be opened: {_said(error)}") from error
+        return cls(path, rate, count, note)
 
     def __iter__(self) -> Iterator[Frame]:
         """Decode from the beginning.
 
         A decoder fills what it cannot decode with what was there before, and so does it with all frames that refer to
-        such a one: here they are unreadable until the next frame that stands by itself and is shown later. Frames come
-        out of the decoder in another order than packets go in, so that an intact one may come after the damage.
+        such a one: here they are unreadable until the next frame that stands by itself and is shown later.
+
+        Where pieces were joined and times start again, they go on, and so they do in the frames.
         """
         av = pyav()
+        faults = (av.error.FFmpegError, OSError)
         with av.open(f"file:{self.path}") as container:
-            stream = container.streams.video[0]
-            stream.thread_type = "SLICE"  # with whole frames in threads, errors would come with other packets
-            stream.codec_context.options = {"err_detect": "explode"}
-            number, packets, end = 0, 0, 0.0
-            since: float | None = None  # the pts from which nothing is to be trusted
-            for packet in _packets(container.demux(stream), av.error.FFmpegError):
+            stream, _ = film_stream(container)
+            decoding = _Decoding(self.path, container, stream, faults)
+            number, packets, clock = 0, 0, _Clock(stream.time_base, self.rate or STILLS)
+            for packet in packets_of(container.demux(stream), av.error.FFmpegError):
                 if isinstance(packet, Exception):
                     yield Frame(number, None, f"the file cannot be read from here on: {_said(packet)}")
                     return
                 packets += packet.size > 0
-                try:
-                    frames = packet.decode()
-                except (av.error.FFmpegError, OSError) as error:
-                    since = _later(since, packet.pts)
-                    yield Frame(number, None, f"cannot be decoded: {_said(error)}")
-                    number += 1
-                    continue
-                for frame in frames:
-                    if frame.is_corrupt or packet.is_corrupt:
-                        since = _later(_later(since, frame.pts), packet.pts if packet.is_corrupt else frame.pts)
-                    elif since is not None and frame.key_frame and frame.pts is not None and frame.pts > since:
-                        since = None
-                    end = max(end, frame.time or 0.0)
-                    yield _decoded(number, frame, stream.sample_aspect_ratio, broken=since is not None)
+                for frame, reason in decoding.feed(packet):
+                    time = clock.time(frame, begins=decoding.joined)
+                    decoding.joined &= time is None
+                    yield Frame(number, None, reason) if reason else _decoded(number, frame, stream, time)
                     number += 1
             if number == 0:
                 yield Frame(0, None, "the file has no frame")
             promised, seconds = _promised(container, stream), _seconds(container, stream)
             if packets < promised:
                 yield Frame(number, None, f"the file ends after {packets} frames, and its header says {promised}")
-            elif seconds is not None and end + SHORT < seconds:
-                yield Frame(number, None, f"the file ends after {end:.1f} s, and its header says {seconds:.1f}")
+            elif seconds is not None and clock.end + SHORT < seconds:
+                yield Frame(number, None, f"the file ends after {clock.end:.1f} s, and its header says {seconds:.1f}")
 
 
-def _packets(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
-    """What the container gives, and last the error that ends it, if there is one."""
-    try:
-        yield from packets
-    except (error, OSError) as found:
-        yield found
+class _Clock:
+    """Times of frames, which go on where those of the file start again."""
+
+    def __init__(self, base: Fraction, rate: Fraction) -> None:
+        self.end, self._base, self._offset, self._step = 0.0, base, 0.0, float(1 / rate)
+
+    def time(self, frame: Any, *, begins: bool) -> float | None:
+        """When a frame is shown, s, of which `begins` says that a piece begins; None where nobody says."""
+        if frame is None or frame.pts is None:
+            return None
+        time = float(frame.pts * self._base)
+        if begins:
+            self._offset = self.end + self._step - time
+        self.end = max(self.end, time + self._offset)
+        return time + self._offset
+
+
+class _Decoding:
+    """Decodes packets, and says of which frames nothing is to be trusted.
+
+    Attributes:
+        joined: Whether a piece has begun of which no frame was given yet; set to False by the caller.
+    """
+
+    def __init__(self, path: Path, container: Any, stream: Any, faults: tuple[type[Exception], ...]) -> None:
+        stream.codec_context.thread_count = 1  # with several, H.264 keeps errors to itself, or they come late
+        stream.codec_context.options = {"err_detect": "crccheck+explode"}
+        self.joined = False
+        self._stream, self._faults, self._joins = stream, faults, Joins(container)
+        self._counted = container.format.name == "mpegts"
+        self._losses = find_losses(path, stream.id) if self._counted else NONE
+        self._since: float | None = None
+        """The pts up to which no frame ends the damage."""
+        self._from = -math.inf
+        """The dts at which it began: what was decoded before is intact, also where it comes out later."""
+
+    def feed(self, packet: Any) -> Iterator[tuple[Any, str]]:
+        """Decode a packet; gives frames, and why they are none."""
+        if packet.size and self._joins.begin(packet):
+            yield from self._drain()
+            self._since = None
+            if not packet.is_keyframe:
+                self._damage(packet.pts, packet.dts)
+        if self._is_broken(packet):
+            self._damage(packet.pts, packet.dts)
+        try:
+            frames = packet.decode()
+        except self._faults as error:
+            self._damage(packet.pts, packet.dts)
+            yield None, f"cannot be decoded: {_said(error)}"
+            return
+        yield from map(self._judged, frames)
+
+    def _drain(self) -> Iterator[tuple[Any, str]]:
+        """What the decoder still has of the piece before."""
+        try:
+            frames = self._stream.codec_context.decode(None)
+        except self._faults as error:
+            frames = []
+            yield None, f"cannot be decoded: {_said(error)}"
+        yield from map(self._judged, frames)
+        self._stream.codec_context.flush_buffers()
+        self.joined = True
+
+    def _is_broken(self, packet: Any) -> bool:
+        """Whether a part of it is missing, or something of before to which it refers."""
+        if not self._counted:
+            return bool(packet.is_corrupt)
+        return packet.pos in self._losses.damaged or (packet.pos in self._losses.resumed and not packet.is_keyframe)
+
+    def _damage(self, pts: int | None, dts: int | None) -> None:
+        if self._since is None:
+            self._from = -math.inf if dts is None else dts
+        self._since = max(-math.inf if self._since is None else self._since, math.inf if pts is None else pts)
+
+    def _judged(self, frame: Any) -> tuple[Any, str]:
+        if frame.is_corrupt:
+            self._damage(frame.pts, frame.dts)
+        elif self._since is not None and frame.key_frame and frame.pts is not None and frame.pts > self._since:
+            self._since = None
+        intact = self._since is None or (frame.dts is not None and frame.dts < self._from)
+        return frame, "" if intact else "is damaged, or refers to a frame that is"
 
 
 def _promised(container: Any, stream: Any) -> int:
@@ -198,27 +253,20 @@ def _seconds(container: Any, stream: Any) -> float | None:
     return (container.duration + (container.start_time or 0)) / 1e6
 
 
-def _later(since: float | None, pts: int | None) -> float:
-    """The later of the two; a packet or frame whose time nobody knows is never behind."""
-    return max(-math.inf if since is None else since, math.inf if pts is None else pts)
-
-
 def _said(error: Exception) -> str:
     return str(getattr(error, "strerror", None) or error)
 
 
-def _decoded(number: int, frame: Any, aspect: Fraction | None, *, broken: bool) -> Frame:
-    """A frame, upright and of square px; `aspect` is a px's width by its height."""
-    if broken:
-        return Frame(number, None, "is damaged, or refers to a frame that is")
-    pixels = frame.to_ndarray(format="rgb24")
-    if aspect and aspect != 1:
-        width = max(1, round(pixels.shape[1] * aspect))
-        pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
-    upright = np.rot90(pixels, round(frame.rotation / 90))
+def _decoded(number: int, frame: Any, stream: Any, time: float | None) -> Frame:
+    """A frame as players show it, of square px."""
     try:
-        return Frame(number, checked(np.ascontiguousarray(upright)), time=frame.time)
-    except ValueError as error:
+        turn = turn_of(frame)
+        pixels, aspect = frame.to_ndarray(format="rgb24"), stream.sample_aspect_ratio
+        if aspect and aspect != 1:  # a px's width by its height
+            width = max(1, round(pixels.shape[1] * aspect))
+            pixels = cv2.resize(pixels, (width, pixels.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return Frame(number, checked(turn.of(pixels)), time=time)
+    except (ValueError, FilmError) as error:
         return Frame(number, None, str(error))
 
 

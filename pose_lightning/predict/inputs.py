@@ -10,8 +10,10 @@ from typing import Final
 
 import numpy as np
 
-from pose_lightning.errors import UserError
-from pose_lightning.predict.films import LARGEST_DENOMINATOR, Film, FilmError, FrameFolder, StoredClip, VideoFile
+from pose_lightning.errors import UserError, shown
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError
+from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
+from pose_lightning.reading import check_regular, read_array
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(
@@ -109,6 +111,8 @@ def gather(
                 _add_folder(found, path, rate, frames=folders, named=path == place)
             elif not path.exists():
                 found.unopened[path] = "cannot be read: there is no such file"
+            elif not path.is_file():
+                found.unopened[path] = "cannot be read: it is no regular file"
             elif path.suffix.lower() in UNREAD:
                 found.unopened[path] = f"cannot be read: {path.suffix} is not known; convert it to JPEG"
             elif path.suffix.lower() in CLIPS:
@@ -166,15 +170,20 @@ def _add_folder(found: Inputs, folder: Path, rate: Fraction | None, *, frames: b
 
 
 def _listed(paths: Sequence[Path]) -> str:
-    names = ", ".join(path.name for path in paths[:NAMED])
+    names = ", ".join(shown(path.name) for path in paths[:NAMED])
     return names if len(paths) <= NAMED else f"{names} and {len(paths) - NAMED} more"
 
 
 def _add_video(found: Inputs, path: Path) -> None:
     try:
-        found.films.append(VideoFile.open(path))
-    except FilmError as error:
-        found.unopened[path] = str(error)
+        check_regular(path)
+        film = VideoFile.open(path)
+    except (FilmError, UserError) as error:
+        found.unopened[path] = str(error).removeprefix(f"{path} ")
+        return
+    found.films.append(film)
+    if film.note:
+        found.skipped.append(f"{path} {film.note}")
 
 
 def _clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
@@ -210,14 +219,10 @@ def _stored(path: Path, number: int) -> np.ndarray:
 
 
 def _array_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} cannot be read as .npy ({error}); it is truncated, or holds Python objects") from error
+    array = read_array(path, mapped=True)
     wanted = "uint8 (clips, frames, height, width, 3)"
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
-        said = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
-        raise UserError(f"{path} holds {said}; wanted {wanted}, or one clip of them")
+    if array.dtype != np.uint8 or array.ndim not in (4, 5) or array.shape[-1] != 3:
+        raise UserError(f"{path} holds {array.dtype} {array.shape}; wanted {wanted}, or one clip of them")
     several = array if array.ndim == 5 else array[None]
     for number in _numbers(path, len(several), chosen):
         pixels = partial(np.array, several[number])

@@ -4,12 +4,15 @@ import argparse
 from pathlib import Path
 
 from pose_lightning.activity.task import ActivityClassification
+from pose_lightning.errors import UserError
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.predict.classes import Classifier
 from pose_lightning.predict.clips import ClipEstimator
 from pose_lightning.predict.poses import PoseEstimator
+from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trained import load, manner_from
+from pose_lightning.trust import Trust
 from pose_lightning.weight_files import WeightFile
 
 
@@ -23,14 +26,20 @@ def of_weights(options: argparse.Namespace) -> PoseEstimator:
     return PoseEstimator.of_weights(file, input_size=options.input_size, manner=manner_from(options))
 
 
-def of_run(path: Path, options: argparse.Namespace) -> PoseEstimator | Classifier | ClipEstimator:
+def of_run(path: Path, options: argparse.Namespace, trusted: Trust) -> PoseEstimator | Classifier | ClipEstimator:
     """That of a run.
 
     Raises:
         UserError: If it cannot be had.
     """
-    built, checkpoint, step = load(RunDirectory.open(path), manner=manner_from(options))
+    built, checkpoint, step = load(RunDirectory.open(path), manner=manner_from(options), trusted=trusted)
     if isinstance(built.model, HeatmapEstimation):
         return PoseEstimator.of_run(built, checkpoint, step)
-    kind = Classifier if isinstance(built.model, ActivityClassification) else ClipEstimator
-    return kind(built, checkpoint, step)
+    if isinstance(built.model, ActivityClassification):
+        return Classifier(built, checkpoint, step)
+    if isinstance(built.model, ClipRegression):
+        return ClipEstimator(built, checkpoint, step)
+    raise UserError(
+        f"{path} is a run of {type(built.model).__name__}, whose predictions cannot be shown: it is derived from none "
+        "of HeatmapEstimation, ClipRegression and ActivityClassification"
+    )

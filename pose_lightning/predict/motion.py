@@ -21,6 +21,7 @@ from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
+from pose_lightning.terminal import say
 
 AnimationName = Literal["mp4", "gif"]
 
@@ -86,7 +87,7 @@ def predict_clips(
     """
     photographs = Photographs([], folder, [json] if json else [])
     troubles, names = Troubles(inputs), photographs.names
-    print(f"predicting joints with {estimator.checkpoint} (step {estimator.step})", flush=True)
+    say(f"predicting joints with {estimator.checkpoint} (step {estimator.step})")
     say_data(estimator.synthetic, "clips", "films")
     target = folder / "joints.json" if json is None else json
     table = names.new("joints", ".csv")
@@ -100,8 +101,10 @@ def predict_clips(
             _Run(estimator, film, boxes, troubles, batch_size).write(numbers, rows, names, animation)
         numbers.end()
         numbers.item(troubles.to_json(), "unreadable")
+        if names.given == [table]:
+            troubles.check(photographs)  # before files get their names: those of an earlier call stay
     for place in [*names.given, target]:
-        print(place)
+        say(place)
     troubles.check(photographs)
 
 
@@ -154,9 +157,9 @@ class _Run:
         if not self.posed:
             names.given.remove(target)
         for sentence in (said := self._said()):
-            print(f"{self.title}: {sentence}", flush=True)
+            say(f"{self.title}: {sentence}")
         if recording.note:
-            print(f"{target}: {recording.note}")
+            say(f"{target}: {recording.note}")
         numbers.item(str(target) if self.posed else None, "animation")
         numbers.item(said, "notes")
         numbers.end()

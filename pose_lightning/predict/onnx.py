@@ -18,7 +18,7 @@ from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.manner import LARGEST_BATCH
 from pose_lightning.predict.answers import Asked, Pose, Ranking
 from pose_lightning.predict.boxes import Box
-from pose_lightning.predict.films import LARGEST_DENOMINATOR
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR
 from pose_lightning.predict.windows import USUAL_MARGIN
 
 

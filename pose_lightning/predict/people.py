@@ -13,12 +13,14 @@ from pose_lightning import draw
 from pose_lightning.joints import MPII
 from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
-from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
+from pose_lightning.predict.containers import STILLS
+from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, unused, usable
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.recording import Annotated
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
+from pose_lightning.terminal import say
 
 COLUMNS: Final = ("file", "frame", "person", "joint", "x", "y", "confidence")
 
@@ -55,7 +57,7 @@ def predict_poses(
     photographs = Photographs(inputs.photographs, folder, [json] if json else [])
     troubles = Troubles(inputs)
     asking = _Asking(estimator, boxes, troubles, batch_size)
-    print(f"predicting joints with {estimator.name} ({_said(estimator.facts)})", flush=True)
+    say(f"predicting joints with {estimator.name} ({_said(estimator.facts)})")
     say_data(estimator.synthetic, "people", "photographs")
     target = folder / "joints.json" if json is None else json
     table = photographs.names.new("joints", ".csv")
@@ -77,8 +79,10 @@ def predict_poses(
             _predict_film(film, asking.in_film(film), estimator, photographs.names, troubles, (numbers, rows))
         numbers.end()
         numbers.item(photographs.to_json() + troubles.to_json(), "unreadable")
+        if photographs.names.given == [table]:
+            troubles.check(photographs)  # before files get their names: those of an earlier call stay
     for place in [*photographs.names.given, target]:
-        print(place)
+        say(place)
     troubles.check(photographs)
 
 
@@ -190,13 +194,13 @@ def _predict_film(
         names.given.remove(target)
     sure = f", mean confidence {np.mean(confidences):.3g}" if confidences else ""
     said = f"; {target.name}: {video.note}" if video.note else ""
-    print(f"{film.path}: {video.readable} frames, {len(confidences)} poses{sure}{said}", flush=True)
+    say(f"{film.path}: {video.readable} frames, {len(confidences)} poses{sure}{said}")
 
 
 def _say(path: Path, poses: Sequence[Pose], estimator: Estimator) -> None:
     people = f"{len(poses)} {'person' if len(poses) == 1 else 'people'}"
     sure = f", mean confidence {_sure(poses, estimator):.3g}" if poses else ""
-    print(f"{path}: {people}{sure}", flush=True)
+    say(f"{path}: {people}{sure}")
 
 
 def _sure(poses: Sequence[Pose], estimator: Estimator) -> float:

@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import rich.progress
 from jaxtyping import UInt8
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
@@ -20,6 +19,7 @@ from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.films import Film, Frame, batches
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.results import Names, make_folder
+from pose_lightning.terminal import Terminal
 
 NAMED: Final = 5
 """Of unreadable pictures, of a film's frames and of boxes: those that a message names; JSON has all."""
@@ -31,7 +31,7 @@ class Progress:
     def __init__(self, film: Film | str, count: int | None = None) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         together = sys.stdout.isatty()  # else what is printed would go where the bar is, not into the file
-        self._progress = rich.progress.Progress(*columns, console=Console(stderr=True), redirect_stdout=together)
+        self._progress = rich.progress.Progress(*columns, console=Terminal(stderr=True), redirect_stdout=together)
         title, total = (film, count) if isinstance(film, str) else (film.path.name, film.count)
         self._task = self._progress.add_task(escape(title), total=total)
 

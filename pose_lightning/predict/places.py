@@ -1,13 +1,14 @@
 """Where people are in the inputs of a call: in one box, in those of a file, or in all of the picture."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.boxes import Box, boxes_of, read_boxes, whole
+from pose_lightning.predict.boxes import Box, name_in, read_boxes, whole
 from pose_lightning.predict.inputs import NAMED, Inputs
+from pose_lightning.terminal import say
 
 
 class Places(Protocol):
@@ -53,10 +54,17 @@ class OneBox:
     of_film = of_picture
 
 
-def _by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
+def _by_key(names: Mapping[Path, str]) -> dict[str, list[Path]]:
+    """Inputs by the name that a file has for them, without those that it names as they are given.
+
+    One of these counts where another input has the same name but for the spelling of its accents.
+    """
     found: dict[str, list[Path]] = {}
-    for path in paths:
-        found.setdefault(path.name, []).append(path)
+    for path, key in names.items():
+        if str(path) != key:
+            found.setdefault(key, []).append(path)
+            if path.name != Path(key).name and Path(key) in names:
+                found[key].append(Path(key))
     return found
 
 
@@ -70,14 +78,15 @@ class BoxesOfFile:
     def __init__(self, path: Path, inputs: Inputs) -> None:
         listed = read_boxes(path)
         named = list(dict.fromkeys([*inputs.photographs, *(film.path for film in inputs.films)]))
-        self._found = {name: boxes_of(listed, name, path) for name in named}
-        for bare, several in _by_name(each for each in named if str(each) not in listed).items():
+        names = {name: name_in(listed, name, path) for name in named}
+        self._found = {name: listed[key] for name, key in names.items()}
+        for key, several in _by_key(names).items():
             if len(several) > 1:
-                raise UserError(f"--boxes {path}: {bare} could be {several[0]} or {several[1]}; name them as given")
-        known = {name for each in [*named, *inputs.unopened] for name in (str(each), each.name)}
+                raise UserError(f"--boxes {path}: {key} could be {several[0]} or {several[1]}; name them as given")
+        known = {*names.values(), *(name for each in inputs.unopened for name in (str(each), each.name))}
         if unknown := [name for name in listed if name not in known]:
             more = f" and {len(unknown) - NAMED} more" if len(unknown) > NAMED else ""
-            print(f"--boxes {path}: no input is called {', '.join(unknown[:NAMED])}{more}", flush=True)
+            say(f"--boxes {path}: no input is called {', '.join(unknown[:NAMED])}{more}")
         for name in inputs.photographs:
             if numbered := [box for box in self._found[name] if box.frame is not None]:
                 raise UserError(

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from pose_lightning import draw
 from pose_lightning.predict.answers import Ranking, check_numbers, marked, say_data
-from pose_lightning.predict.films import STILLS, Film, Frame, batches, of_one_size
+from pose_lightning.predict.containers import STILLS
+from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
 from pose_lightning.predict.recording import Annotated
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
+from pose_lightning.terminal import Terminal, say
 
 COLUMNS: Final = ("file", "frame", "rank", "class", "probability")
 
@@ -59,7 +60,7 @@ def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: P
     """
     photographs = Photographs(inputs.photographs, folder, [json] if json else [])
     troubles = Troubles(inputs)
-    print(f"predicting {classifier.target} with {classifier.checkpoint} (step {classifier.step})", flush=True)
+    say(f"predicting {classifier.target} with {classifier.checkpoint} (step {classifier.step})")
     say_data(classifier.synthetic, "pictures", "photographs")
     table = photographs.names.new("classes", ".csv")
     with ExitStack() as stack:
@@ -76,8 +77,10 @@ def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: P
             _list(numbers, "pictures", pictures)
             _list(numbers, "videos", videos)
             _list(numbers, "unreadable", photographs.to_json() + troubles.to_json())
+        if photographs.names.given == [table]:
+            troubles.check(photographs)  # before files get their names: those of an earlier call stay
     for place in [*photographs.names.given, *([json] if json else [])]:
-        print(place)
+        say(place)
     troubles.check(photographs)
 
 
@@ -157,13 +160,13 @@ def _rows(found: Ranking, frame: int | str) -> list[list[Any]]:
 
 
 def _show(found: Ranking, said: str = "") -> None:
-    print(f"{found.path}{said}")
+    say(f"{found.path}{said}")
     table = Table(box=None, padding=(0, 1, 0, 1), show_header=False)
     table.add_column(justify="right", no_wrap=True)
     table.add_column()
     for name, share in zip(found.names, found.probabilities, strict=True):
         table.add_row(f"{100 * share:.1f} %", Text(name))
-    Console(width=min(80, Console().width), highlight=False).print(table)
+    Terminal(width=min(80, Terminal().width), highlight=False).print(table)
 
 
 def _top(found: Ranking) -> list[dict[str, Any]]:

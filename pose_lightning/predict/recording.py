@@ -1,5 +1,6 @@
 """Moving pictures, written frame by frame, whole or not at all."""
 
+from contextlib import ExitStack
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy as np
 from PIL import Image as Pillow
 
 from pose_lightning import draw
-from pose_lightning.predict.films import Frame, pyav
+from pose_lightning.files import writing
+from pose_lightning.predict.containers import pyav
+from pose_lightning.predict.films import Frame
 
 BITS_PER_PIXEL: Final = 0.25
 """Of MPEG-4 video, which is told a bit rate; H.264 is told a quality."""
@@ -52,7 +55,7 @@ class VideoRecording:
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         self.path, self.rate, self.note = path, rate, ""
-        self._partial = path.with_name(path.name + ".partial")
+        self._stack = ExitStack()
         self._file: Any = None
         self._stream: Any = None
 
@@ -69,7 +72,9 @@ class VideoRecording:
         self._file.mux(self._stream.encode(frame))
 
     def _open(self, av: Any, height: int, width: int) -> None:
-        self._file = av.open(f"file:{self._partial}", "w", format="mp4", options={"movflags": "faststart"})
+        partial = self._stack.enter_context(writing(self.path))
+        self._file = av.open(f"file:{partial}", "w", format="mp4", options={"movflags": "faststart"})
+        self._stack.callback(self._file.close)
         if "libx264" in av.codecs_available:
             self._stream = self._file.add_stream("libx264", rate=self.rate, options={"crf": "20", "preset": "veryfast"})
         else:
@@ -83,16 +88,11 @@ class VideoRecording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is None:
-            return
-        try:
-            if kind is None:
+        if error is not None:
+            self._stack.__exit__(kind, error, trace)
+        elif self._file is not None:
+            with self._stack:
                 self._file.mux(self._stream.encode())
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
 
 
 class Annotated(VideoRecording):
@@ -155,14 +155,10 @@ class GifRecording:
     ) -> None:
         if kind is not None or not self._frames:
             return
-        partial = self.path.with_name(self.path.name + ".partial")
         first, *rest = self._frames
         duration = _durations(self.rate, len(self._frames))
-        try:
+        with writing(self.path) as partial:
             first.save(partial, "GIF", save_all=True, append_images=rest, duration=duration, loop=0)
-            partial.replace(self.path)
-        finally:
-            partial.unlink(missing_ok=True)
 
 
 def _durations(rate: Fraction, count: int) -> list[int]:

@@ -1,14 +1,17 @@
 """Numbers on their way into files: written as they come, and under their name when all are there."""
 
 import csv
+import errno
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from pose_lightning.errors import UserError
+from pose_lightning.files import as_cell, writing
 
 LONGEST_NAME: Final = 255 - len(".partial") - len("-99999")
 """Bytes of a file's name, of the 255 that file systems take."""
@@ -22,6 +25,8 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission to write into it", str(folder))
     except OSError as error:
         raise UserError(f"--out {folder} cannot be made: {error.strerror}; name a folder") from error
 
@@ -52,12 +57,10 @@ class _Growing:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._partial = path.with_name(path.name + ".partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from error
+        self._stack = ExitStack()
+        partial = self._stack.enter_context(writing(path))
+        text = partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+        self._file = self._stack.enter_context(text)
 
     def __enter__(self) -> Self:
         return self
@@ -65,14 +68,11 @@ class _Growing:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if kind is None:
+        if error is None:
+            with self._stack:
                 self._finish()
-            self._file.close()
-            if kind is None:
-                self._partial.replace(self.path)
-        finally:
-            self._partial.unlink(missing_ok=True)
+        else:
+            self._stack.__exit__(kind, error, trace)
 
     def _finish(self) -> None:
         """Write what comes last."""
@@ -122,7 +122,7 @@ class JsonFile(_Growing):
 
 
 class CsvFile(_Growing):
-    """A table with a line of names.
+    """A table with a line of names, none of whose cells is a formula to a spreadsheet.
 
     Raises:
         UserError: If it cannot be written.
@@ -135,4 +135,4 @@ class CsvFile(_Growing):
 
     def rows(self, rows: Sequence[Sequence[Any]]) -> None:
         """Add lines."""
-        self._writer.writerows(rows)
+        self._writer.writerows([as_cell(value) for value in row] for row in rows)

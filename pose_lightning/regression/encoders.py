@@ -6,11 +6,12 @@ from typing import Any, Final
 import timm
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
 from pose_lightning.recomputation import checkpointed
 
 TIMM: Final = "timm:"
@@ -218,11 +219,15 @@ def _weights(name: str, pretrained: bool | Path) -> dict[str, Any]:
     if isinstance(pretrained, bool):
         return {"pretrained": pretrained}
     path = Path(pretrained)
-    if path.suffix != ".safetensors" or not path.is_file():
+    if path.suffix != ".safetensors" or not is_file(path):
         raise UserError(f"pretrained is {path}, which is no .safetensors file; give one with timm's weights of {name}")
     with torch.device("meta"):
         wanted = set(timm.create_model(name).state_dict())
-    with safe_open(path, framework="pt") as file:
-        if missing := sorted(wanted - set(file.keys())):
-            raise UserError(f"{path} lacks {len(missing)} of {len(wanted)} weights of {name}, such as {missing[0]}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            held = set(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"pretrained={path} cannot be read as safetensors: {error}") from error
+    if missing := sorted(wanted - held):
+        raise UserError(f"{path} lacks {len(missing)} of {len(wanted)} weights of {name}, such as {missing[0]}")
     return {"pretrained": True, "pretrained_cfg_overlay": {"file": str(path)}}

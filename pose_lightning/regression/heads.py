@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pose_lightning.joints import H36M_ROOT
+from pose_lightning.precision import full_precision
 
 ActivationName = Literal["linear", "sigmoid"]
 
@@ -62,13 +63,14 @@ def soft_argmax(volume: Float[Tensor, "n j d h w"]) -> Float[Tensor, "n j 3"]:
     Cell k of n has its centre at (2 k + 1) / n - 1. In float32, because a sum over ten thousands of small probabilities
     loses what half precision cannot hold. Source: Sun et al., Integral Human Pose Regression, ECCV 2018, equation 2.
     """
-    shares = volume.float().flatten(2).softmax(dim=-1).reshape(volume.shape)
-    places = [
-        _expectation(shares.sum(dim=(2, 3))),  # over depth and height: along x
-        _expectation(shares.sum(dim=(2, 4))),
-        _expectation(shares.sum(dim=(3, 4))),
-    ]
-    return torch.stack(places, dim=-1)
+    with full_precision(volume):
+        shares = volume.float().flatten(2).softmax(dim=-1).reshape(volume.shape)
+        places = [
+            _expectation(shares.sum(dim=(2, 3))),  # over depth and height: along x
+            _expectation(shares.sum(dim=(2, 4))),
+            _expectation(shares.sum(dim=(3, 4))),
+        ]
+        return torch.stack(places, dim=-1)
 
 
 def _expectation(shares: Float[Tensor, "n j k"]) -> Float[Tensor, "n j"]:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-import h5py
 import numpy as np
 from jaxtyping import Float, Float64
 
+from pose_lightning import reading
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
 from pose_lightning.scoring import write_arrays
@@ -82,28 +82,14 @@ def read_predictions(
 
 def _read(path: Path) -> tuple[np.ndarray, Unit | None, list[str] | None]:
     """The array, and the unit and the clips' names where the file records them."""
-    if not path.is_file():
-        raise UserError(f"no file {path}")
     if path.suffix == ".mat":
         raise UserError(f"{path}: MATLAB files are read for joints in px only; save clips as .npy, (n, t, 17, 3)")
-    try:
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-            if not isinstance(array, np.ndarray):
-                raise UserError(f"{path} is an archive (.npz); save its array with numpy.save")
-            return array, None, None
-        with h5py.File(path) as file:
-            if not isinstance(file.get(KEY), h5py.Dataset):
-                raise UserError(f"{path} has no dataset {KEY!r}; it has {sorted(file)}")
-            names = file["name"].asstr()[()].tolist() if "name" in file else None
-            unit = file.attrs.get("units")
-            return file[KEY][()], unit if unit in ("m", "mm") else None, names
-    except UserError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}); wanted a .npy without pickles, or HDF5 with {KEY!r}"
-        ) from error
+    if path.suffix == ".npy":
+        return reading.read_array(path), None, None
+    with reading.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
+        names = list(reading.read_texts(file, "name", path)) if "name" in file else None
+        unit = reading.read_attributes(file).get("units")
+        return reading.read_dataset(file, KEY, path), "m" if unit == "m" else "mm" if unit == "mm" else None, names
 
 
 def _tell(path: Path, preds: Float64[np.ndarray, "n t 17 3"]) -> Unit:

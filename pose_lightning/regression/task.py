@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torchmetrics import MeanMetric
@@ -137,6 +138,12 @@ class ClipRegression(Task):
             self.targets.fit(poses)
             if self.bounded:
                 check_range(self.targets, poses)
+
+    def example(self, data: Any, samples: int) -> Tensor:
+        """Clips as a batch of `data` has them."""
+        with data.samples("train") as clips:
+            frames = data.frames or clips.shape[0]
+        return torch.zeros(samples, frames, 3, data.input_size, data.input_size, device="meta")
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The losses of the share's clips, and how many clips the global batch has."""

@@ -6,6 +6,7 @@ from typing import Final
 from pose_lightning.report import activities, clips, cost, curves, network, overview, people, scores, sweeps
 from pose_lightning.report.page import Page
 from pose_lightning.report.subject import Run, Subject
+from pose_lightning.trust import NOBODY, Trust
 
 PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
     "HeatmapEstimation": people.add,
@@ -15,12 +16,13 @@ PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
 """By task: what draws a run's predictions."""
 
 
-def build(subject: Subject, *, with_network: bool = True) -> str:
+def build(subject: Subject, *, with_network: bool = True, trusted: Trust = NOBODY) -> str:
     """The page as text.
 
     Args:
         subject: What it is about.
         with_network: Build the networks to count them, and load the best run's checkpoint to show its heatmaps.
+        trusted: Names that the runs' configurations may import.
     """
     page = Page(subject.title, demo=subject.synthetic, subtitle=_subtitle(subject))
     overview.add(page, subject)
@@ -32,8 +34,8 @@ def build(subject: Subject, *, with_network: bool = True) -> str:
         if best.task in PICTURES:
             PICTURES[best.task](page, best)
         if best.task == "HeatmapEstimation":
-            people.add_heatmaps(page, best, with_network=with_network)
-    sizes, remarks = network.sizes(subject.runs) if with_network else ({}, [])
+            people.add_heatmaps(page, best, with_network=with_network, trusted=trusted)
+    sizes, remarks = network.sizes(subject.runs, trusted) if with_network else ({}, [])
     cost.add(page, subject, sizes, remarks)
     return page.render()
 

@@ -1,11 +1,15 @@
 """Classes: a row for each, and which was taken for which."""
 
 import csv
+import io
 import math
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from pose_lightning.errors import UserError
+from pose_lightning.reading import LARGEST_TABLE, read_text
 from pose_lightning.report.estimates import shown
 from pose_lightning.report.page import Html, details, element, interval, note, scrolling, table
 from pose_lightning.report.subject import Run, suffix
@@ -32,9 +36,7 @@ def confusion(run: Run) -> Html | None:
         if "map" in shown(run)["measures"]:
             return None
         return note(f"No confusion matrix: `python -m pose_lightning.evaluate {run.name}` writes it.")
-    with path.open(newline="", encoding="utf-8") as file:
-        (_, *classes), *rows = list(csv.reader(file))
-    counts = np.array([[int(each) for each in row[1:]] for row in rows])
+    classes, counts = _read_confusion(path)
     support = counts.sum(axis=1)
     chosen = np.arange(len(classes))
     if len(classes) > MOST_CLASSES:
@@ -50,6 +52,23 @@ def confusion(run: Run) -> Html | None:
     caption = f"Confusion matrix of {run.name}, {run.split}: true class by row, predicted by column{left}"
     top = element("thead", element("tr", element("th", "true \\ predicted", scope="col"), *heads))
     return scrolling(caption, top, element("tbody", *body), class_="matrix")
+
+
+def _read_confusion(path: Path) -> tuple[list[str], np.ndarray]:
+    """The classes, and how often each (by row) was taken for each.
+
+    Raises:
+        UserError: If the file is not what `evaluate` writes.
+    """
+    text = read_text(path, LARGEST_TABLE)
+    try:
+        head, *rows = list(csv.reader(io.StringIO(text, newline="")))
+        counts = np.array([[int(count) for count in row[1:]] for row in rows], dtype=np.int64)
+    except (csv.Error, ValueError, OverflowError) as error:
+        raise UserError(f"{path} is damaged ({error}); evaluate the run again") from error
+    if counts.shape != (len(head) - 1, len(head) - 1) or (counts < 0).any():
+        raise UserError(f"{path} is damaged: {counts.shape} counts of {len(head) - 1} classes; evaluate the run again")
+    return head[1:], counts
 
 
 def _share(true: str, said: str, count: int, support: int) -> Html:

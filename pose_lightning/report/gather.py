@@ -1,19 +1,20 @@
 """The runs of a report, from run directories and sweeps."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
+from pose_lightning import trust
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
+from pose_lightning.reading_yaml import read_yaml
 from pose_lightning.report.labels import labelled
 from pose_lightning.report.subject import Run, Subject, lower_is_better
 from pose_lightning.runs import below
 from pose_lightning.sweep import compare, findings, offline
 from pose_lightning.sweep.comparison import compare as compare_trials
+from pose_lightning.sweep.records import read_results, read_trial
 from pose_lightning.sweep.results import OWN, Trial
 
 MOST_CELLS: Final = 12
@@ -83,13 +84,9 @@ def _cell(folder: Path) -> dict[str, Any]:
 
 def _read_config(folder: Path) -> dict[str, Any]:
     path = folder / "config.yaml"
-    try:
-        config = yaml.load(path.read_text(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict) or not {"model", "data"} <= set(config):
-        raise UserError(f"{path} is no run's configuration: it has no model and data")
-    return config
+    config = read_yaml(path, own=False)
+    trust.find_strangers(config, path)  # nothing is imported: only its form is checked
+    return dict(config)
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -99,7 +96,7 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 def _run(folder: Path) -> Run:
     config = _read_config(folder)
     told = folder / "trial.json"
-    known = json.loads(told.read_text()) if told.is_file() else {}
+    known = read_trial(told) if is_file(told) else {}
     scored = (folder / "metrics.json").is_file()
     trial = Trial(
         cell=str(known.get("cell", "")),
@@ -133,9 +130,9 @@ def _sweep(folder: Path) -> Subject:
     kept = folder / "results.json"
     remarks: list[str] = []
     ended = [_time(path) for path in folder.glob("trials/*/*/trial.json")]
-    comparison = None
+    comparison: Mapping[str, Any] | None = None
     if kept.is_file() and _time(kept) >= max(ended, default=0.0):
-        comparison = json.loads(kept.read_text())
+        comparison = read_results(kept, compare.LAYOUT)
     else:
         comparison, remarks = _compared([folder], runs)
     order = [cell["cell"] for cell in comparison["cells"]] if comparison else []

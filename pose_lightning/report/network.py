@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pose_lightning import cli, draw, trained
+from pose_lightning import cli, draw, trained, trust
 from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.codec import decode, heatmap_to_input
@@ -25,9 +25,7 @@ from pose_lightning.metrics.points import FOUND
 from pose_lightning.report.page import Content, Html, element, join, note, picture, scrolling, short
 from pose_lightning.report.subject import Run
 from pose_lightning.runs import RunDirectory
-
-INPUTS: Final = {"HeatmapEstimation": "image", "ClipRegression": "clip", "ActivityClassification": "image"}
-"""What of a batch each task's network reads."""
+from pose_lightning.trust import NOBODY, Trust
 
 FRAMES: Final = 8
 """Of a clip, where neither the configuration nor a store says it."""
@@ -67,7 +65,7 @@ def at_base(run: Run) -> Iterator[RunDirectory]:
         yield RunDirectory(folder)
 
 
-def sizes(runs: Sequence[Run]) -> tuple[dict[str, Size], list[str]]:
+def sizes(runs: Sequence[Run], trusted: Trust = NOBODY) -> tuple[dict[str, Size], list[str]]:
     """The networks' sizes by label, each distinct network built once; and why some are missing."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     by_network: dict[str, Size | None] = {}
@@ -82,7 +80,7 @@ def sizes(runs: Sequence[Run]) -> tuple[dict[str, Size], list[str]]:
                 remarks.append(f"Only {MOST_NETWORKS} different networks were measured.")
                 break
             try:
-                by_network[key] = size(run)
+                by_network[key] = size(run, trusted)
             except (UserError, OSError, RuntimeError, SystemExit) as error:
                 remarks.append(f"The network of {run.name} could not be built: {error}")
                 by_network[key] = None
@@ -98,19 +96,18 @@ def _network(run: Run) -> str:
     return json.dumps([model["class_path"], settings, data.get("input_size"), data.get("frames")], sort_keys=True)
 
 
-def size(run: Run) -> Size:
+def size(run: Run, trusted: Trust = NOBODY) -> Size:
     """Build a run's network, without its weights, and count.
 
     Raises:
         UserError: If its configuration does not fit this version of the package.
     """
     with at_base(run) as directory:
-        alone = ["--trainer.devices=1", "--trainer.num_nodes=1", "--trainer.strategy=auto", "--trainer.accelerator=cpu"]
-        built = cli.build([f"--config={directory.config}", *alone], from_checkpoint=True)
+        built = cli.build_for_scoring(trust.read_config(directory.config, trusted), accelerator="cpu")
     model = built.model.eval()
     side = int(run.config["data"]["init_args"]["input_size"])
     shape: tuple[int, ...] = (1, 3, side, side)
-    if INPUTS[run.task] == "clip":
+    if run.task == "ClipRegression":
         shape = (1, run.config["data"]["init_args"].get("frames") or FRAMES, 3, side, side)
     with torch.no_grad():
         counted = multiply_adds(model, torch.zeros(shape))
@@ -146,19 +143,20 @@ def _inside(name: str, counter: FlopCounterMode) -> int:
     return next((sum(counts.values()) for place, counts in places.items() if place.endswith(f".{name}")), 0)
 
 
-def heatmaps(run: Run, split: str, samples: Sequence[tuple[str, int]]) -> Html:
+def heatmaps(run: Run, split: str, samples: Sequence[tuple[str, int]], trusted: Trust = NOBODY) -> Html:
     """The heatmaps of some samples: a row for each stack, a column for each joint.
 
     Args:
         run: Of heatmap estimation, with a checkpoint.
         split: That the samples are of.
         samples: What to call each, and its number in the store.
+        trusted: Names that the run's configuration may import.
 
     Raises:
         UserError: If the network or the store cannot be loaded.
     """
     with at_base(run) as directory, torch.no_grad():
-        built, checkpoint, step = trained.load(directory)
+        built, checkpoint, step = trained.load(directory, trusted=trusted)
         built.model.cpu().eval()
         parts = [_sample(built, split, name, index) for name, index in samples]
     weights = f"{checkpoint.name}, step {step}"

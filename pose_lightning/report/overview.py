@@ -1,6 +1,5 @@
 """What was run: experiment, data, revision, machine, settings, and the command to do it again."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from pose_lightning.report.page import (
 )
 from pose_lightning.report.recorded import recorded
 from pose_lightning.report.subject import Run, Subject, lower_is_better
+from pose_lightning.sweep.records import read_study
 
 ALL_RUNS = 12
 """With more runs than this the table of runs is folded."""
@@ -108,8 +108,7 @@ def command(run: Run) -> str:
 
 def sweep_command(folder: Path) -> str:
     """What goes on with a sweep, or makes it again where its directory is not there."""
-    path = folder / "study.json"
-    told = json.loads(path.read_text()) if path.is_file() else {}
+    told = read_study(folder)
     name, demo = folder.resolve().name, bool(told.get("demo", folder.resolve().name.endswith("_demo")))
     file = told.get("sweep_file", f"sweeps/{name.removesuffix('_demo')}.yaml")
     return f"python -m pose_lightning.sweep {file}{' --data demo' if demo else ''}"

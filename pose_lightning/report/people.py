@@ -20,6 +20,7 @@ from pose_lightning.report import network
 from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
+from pose_lightning.trust import NOBODY, Trust
 
 COUNT: Final = 4
 """Of the best, median and worst persons, and of confident mistakes."""
@@ -138,7 +139,7 @@ def add(page: Page, run: Run) -> None:
     page.section("people", "People", *parts)
 
 
-def add_heatmaps(page: Page, run: Run, *, with_network: bool) -> None:
+def add_heatmaps(page: Page, run: Run, *, with_network: bool, trusted: Trust = NOBODY) -> None:
     """Heatmaps of the median person and the worst, from the checkpoint."""
     if not with_network:
         said = note("Left out by --without-network; `python -m pose_lightning.report RUN` shows them.")
@@ -151,7 +152,7 @@ def add_heatmaps(page: Page, run: Run, *, with_network: bool) -> None:
         split = read(run)
         chosen = choose(ranked(split.found.preds, split.truth), 1)
         samples = [(kind, int(chosen[kind][0])) for kind in ("best", "median", "worst") if len(chosen[kind])]
-        content: Content = network.heatmaps(run, run.split or "val", samples)
+        content: Content = network.heatmaps(run, run.split or "val", samples, trusted)
     except (UserError, OSError, RuntimeError) as error:
         content = note(f"No heatmaps: {error}.")
     page.section("heatmaps", "Heatmaps by joint and stack", content)

@@ -1,17 +1,15 @@
 """What a run has recorded of where and how it ran: revision, machine, time and memory."""
 
-import json
 import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
 from pose_lightning.report.subject import Run
 from pose_lightning.sweep import offline
-
-COST: Final = "cost.json"
-"""What training writes of its cost."""
+from pose_lightning.sweep.records import read_cost, read_trial
 
 
 def recorded(run: Run) -> dict[str, Any]:
@@ -22,11 +20,9 @@ def recorded(run: Run) -> dict[str, Any]:
 @lru_cache(maxsize=1024)
 def _recorded(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name in ("trial.json", COST):
-        path = folder / name
-        if path.is_file():
-            told = json.loads(path.read_text())
-            found |= {key: told[key] for key in ("revision", "machine") if told.get(key)}
+    trial = folder / "trial.json"
+    for told in (read_trial(trial) if is_file(trial) else {}, read_cost(folder)):
+        found |= {key: told[key] for key in ("revision", "machine") if told.get(key)}
     if "revision" not in found and (config := _tracked(folder)):
         found["revision"] = config.get("revision")
     return found
@@ -47,9 +43,8 @@ def cost(run: Run) -> dict[str, Any]:
         `seconds` of training and validation, `epoch_seconds`, `samples_per_second`, `waiting_share` (0 to 1) and
         `peak_memory_bytes`, as far as known, with `source`.
     """
-    path = run.folder / COST
-    if path.is_file():
-        return {**json.loads(path.read_text()), "source": "recorded while training"}
+    if recorded_cost := read_cost(run.folder):
+        return {**recorded_cost, "source": "recorded while training"}
     trial = run.trial
     found: dict[str, Any] = {"seconds": trial.seconds, "peak_memory_bytes": trial.peak_memory_bytes}
     points = [point for point in trial.history(run.metric) if math.isfinite(point.seconds)]

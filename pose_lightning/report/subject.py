@@ -1,6 +1,5 @@
 """What a report is about: runs, and the comparison of their cells where there are several."""
 
-import json
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
+from pose_lightning.scoring import read_scores
 from pose_lightning.sweep import compare
 from pose_lightning.sweep.results import Trial
 
@@ -19,6 +20,13 @@ FOLLOWED: Final[Mapping[str, tuple[str, str, str]]] = {
     "ActivityClassification": ("val/top1", "top-1", "%"),
 }
 """By task: the metric that stands for a run, its name and its unit."""
+
+TASKS: Final[Mapping[str, str]] = {
+    "PoseData": "HeatmapEstimation",
+    "ClipData": "ClipRegression",
+    "ActivityData": "ActivityClassification",
+}
+"""By data module: the task that trains on it."""
 
 SPLITS: Final = ("val", "test", "train")
 
@@ -54,8 +62,13 @@ class Run:
 
     @property
     def task(self) -> str:
-        """The class of its LightningModule."""
-        return str(self.config["model"]["class_path"]).rpartition(".")[2]
+        """The task that its LightningModule is, or is derived from, as its data or its metrics tell."""
+        name = str(self.config["model"]["class_path"]).rpartition(".")[2]
+        if name in FOLLOWED:
+            return name
+        data = str(self.config["data"]["class_path"]).rpartition(".")[2]
+        logged = (task for task, (metric, *_) in FOLLOWED.items() if self.trial.history(metric))
+        return TASKS.get(data) or next(logged, name)
 
     @property
     def metric(self) -> str:
@@ -70,8 +83,8 @@ class Run:
         found = {}
         for split in SPLITS:
             path = self.folder / f"metrics{suffix(split)}.json"
-            if path.is_file():
-                found[split] = json.loads(path.read_text())
+            if is_file(path):
+                found[split] = read_scores(path)
         return found
 
     @property

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Final
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pose_lightning.errors import complain, door
 from pose_lightning.files import local_path
 from pose_lightning.store.layout import ANY_SIZE, LAYOUT, StoreError
 from pose_lightning.store.reader import Store, damaged_samples
+from pose_lightning.terminal import Terminal, say
 
 LONGEST_ATTRIBUTE: Final = 300
 """Characters that `info` shows."""
@@ -32,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
             return _verify(chosen.file)
         _info(chosen.file)
     except StoreError as error:
-        print(error, file=sys.stderr)
+        complain(error)
         return 2
     return 0
 
@@ -40,8 +41,8 @@ def main(args: Sequence[str] | None = None) -> int:
 def _verify(path: Path) -> int:
     damaged = list(damaged_samples(path, progress=True))
     for line in damaged:
-        print(line)
-    print(f"{path}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
+        say(line)
+    say(f"{path}: {f'{len(damaged)} samples are damaged' if damaged else 'every sample is as it was written'}")
     return 1 if damaged else 0
 
 
@@ -56,7 +57,7 @@ def _info(path: Path) -> None:
         }
         fields = {field: f"{_text_or_dtype(column)} {column.shape[1:] or ''}" for field, column in store.labels.items()}
         attrs = {key: _abbreviated(json.dumps(value, ensure_ascii=False)) for key, value in store.attrs.items()}
-    console = Console()
+    console = Terminal()
     for title, entries in ((str(path), facts), ("labels", fields), ("attributes", attrs)):
         console.print(Text(title, style="bold"))
         table = Table.grid(padding=(0, 1, 0, 2))
@@ -78,4 +79,4 @@ def _abbreviated(text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    door(lambda: sys.exit(main()))()

@@ -4,7 +4,8 @@ import json
 import math
 import os
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,9 +13,10 @@ import h5py
 import numpy as np
 import simplejpeg
 import xxhash
-from rich.console import Console
 from rich.progress import track
 
+from pose_lightning import reading
+from pose_lightning.reading import read_dataset, shortened
 from pose_lightning.store.layout import (
     ANY_SIZE,
     FORMAT,
@@ -30,9 +32,12 @@ from pose_lightning.store.layout import (
     row_checksums,
     text,
 )
+from pose_lightning.terminal import Terminal
 
-# What h5py raises on files that are damaged in ways that HDF5 notices late.
-_HDF5_ERRORS: Final = (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, OverflowError)
+LARGEST_SAMPLE: Final = 1 << 29
+"""Bytes of a sample's pixels, decoded: 10 crops of the largest size, or a minute of small frames."""
+
+_CODECS: Final = (None, "raw", "jpeg")
 
 
 class Store:
@@ -75,24 +80,16 @@ class Store:
 
     def _open(self, path: Path, verify: bool) -> None:
         self.path, self.verify = Path(path), verify
-        try:
-            self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            raise StoreError(f"no store at {path}; make it with `python -m pose_lightning.convert`") from None
-        except OSError as error:
-            raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+        if not os.path.lexists(path):
+            raise StoreError(f"no store at {shortened(path)}; make it with `python -m pose_lightning.convert`")
+        self._descriptor = reading.open_descriptor(self.path, error=StoreError)
         self._finalizer = weakref.finalize(self, os.close, self._descriptor)
         try:
-            with h5py.File(
-                path, "r", locking=False
-            ) as file:  # immutable: no lock is wanted, some file systems have none
+            with reading.open_hdf5(self.path, error=StoreError, kind="store", remedy=REMAKE) as file:
                 self._read_tables(file)
         except StoreError:
             self.close()
             raise
-        except _HDF5_ERRORS as error:
-            self.close()
-            raise StoreError(f"{path} is no store, or truncated or damaged ({error}); {REMAKE}") from error
 
     def _read_tables(self, file: h5py.File) -> None:
         if text(file.attrs.get("format")) != FORMAT:
@@ -100,28 +97,52 @@ class Store:
         if (layout := file.attrs["layout"]) != LAYOUT:
             raise StoreError(f"{self.path} has layout {layout}; this version of the package reads {LAYOUT}; {REMAKE}")
         header = {key: text(file.attrs[key]) for key in HEADER}
-        rows: np.ndarray = file["labels"][()]
+        rows = read_dataset(file, "labels", self.path, error=StoreError)
         if int(file.attrs["header_checksum"]) != header_checksum(header, rows):
-            raise StoreError(f"{self.path}: the header does not match its checksum; {REMAKE}")
-        self.attrs: dict[str, Any] = json.loads(header["attrs"])
-        self.package_version: str = header["package_version"]
-        self.codec: Codec | None = json.loads(header["codec"])
-        shape = json.loads(header["shape"])
-        self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
+            raise self._damage("the header does not match its checksum")
         self._length = len(rows)
+        self._check_labels(rows)
+        self._read_header(header)
         self._starts: list[int] = [0]
         self._checksums: list[int] = []
         if self.codec is not None:
             self._read_places(file)
         expected = row_checksums(rows, np.array(self._starts, "<i8"), np.array(self._checksums, "<u8"))
-        self._damaged_rows: list[int] = np.flatnonzero(expected != file["row_checksums"][()]).tolist()
+        self._damaged_rows: list[int] = np.flatnonzero(expected != self._table(file, "row_checksums", "<u8")).tolist()
         readable = "replace" if self._damaged_rows else "strict"
         self.labels = {field: _column(rows[field], readable) for field in rows.dtype.names or ()}
         self.fingerprint = fingerprint(header_checksum(header, rows), expected)
+        if self.codec is not None:
+            self._check_places()
+
+    def _check_labels(self, rows: np.ndarray) -> None:
+        fields: Mapping[str, Any] = rows.dtype.fields or {}
+        if rows.ndim != 1 or not len(rows) or "name" not in fields or fields["name"][0].kind != "S":
+            raise self._damage(f"its labels are {rows.dtype} {rows.shape}, and no table of samples with a name each")
+        if wrong := [field for field, (dtype, *_) in fields.items() if dtype.base.kind not in "biufS"]:
+            raise self._damage(f"its label {wrong[0]!r} is {fields[wrong[0]][0]}, neither text nor numbers")
+
+    def _read_header(self, header: dict[str, Any]) -> None:
+        try:
+            attrs, codec, shape = (json.loads(header[key]) for key in ("attrs", "codec", "shape"))
+        except RecursionError:
+            raise self._damage("its attributes are nested too deep") from None
+        if not isinstance(attrs, dict):
+            raise self._damage(f"its attributes are {describe(attrs)}, and no object")
+        if codec not in _CODECS:
+            raise self._damage(f"codec {describe(codec)}, wanted raw or jpeg")
+        if not _is_shape(shape, codec):
+            raise self._damage(f"shape {describe(shape)} of codec {codec}")
+        self.attrs: dict[str, Any] = attrs
+        self.package_version: str = str(header["package_version"])
+        self.codec: Codec | None = codec
+        self.shape: tuple[int, ...] | None = None if shape is None else tuple(shape)
 
     def _read_places(self, file: h5py.File) -> None:
         """Where the payloads are: sample i is bytes starts[i] to starts[i + 1] of all chunks, one after the other."""
-        pixels = file["pixels"]
+        pixels = reading.dataset_of(file, "pixels", self.path, error=StoreError)
+        if pixels.dtype != np.uint8 or pixels.chunks is None or pixels.id.get_create_plist().get_nfilters():
+            raise self._damage("its pixels are no unpacked chunks of bytes")
         places = np.full(-(-pixels.shape[0] // pixels.chunks[0]), -1)
 
         def note(chunk: Any) -> None:
@@ -132,8 +153,29 @@ class Store:
             raise StoreError(f"{self.path}: pixels are missing; {REMAKE}")
         self._chunk_size = math.prod(pixels.chunks)
         self._places: list[int] = places.tolist()  # lists: an item costs a third of what numpy's scalars do
-        self._starts = file["offsets"][()].tolist()
-        self._checksums = file["pixel_checksums"][()].tolist()
+        self._starts = self._table(file, "offsets", "<i8", more=1).tolist()
+        self._checksums = self._table(file, "pixel_checksums", "<u8").tolist()
+
+    def _table(self, file: h5py.File, name: str, dtype: str, *, more: int = 0) -> np.ndarray:
+        """A number for each sample, and so many more."""
+        table = read_dataset(file, name, self.path, error=StoreError)
+        if table.dtype != dtype or table.shape != (self._length + more,):
+            raise self._damage(f"{name} is {describe(table)}; wanted {np.dtype(dtype)} ({self._length + more},)")
+        return table
+
+    def _check_places(self) -> None:
+        """Refuse samples whose bytes cannot be where their rows, which match their checksums, say."""
+        held, damaged = len(self._places) * self._chunk_size, set(self._damaged_rows)
+        size = math.prod(self.shape or ()) if self.codec == "raw" else None
+        for index, (start, end) in enumerate(pairwise(self._starts)):
+            if index not in damaged and not (0 <= start <= end <= held and size in (None, end - start)):
+                raise StoreError(
+                    f"{self._where(index)}: it cannot be bytes {start} to {end} of {held}"
+                    f"{'' if size is None else f', with {size} bytes a sample'}; {REMAKE}"
+                )
+
+    def _damage(self, reason: str) -> StoreError:
+        return StoreError(f"{self.path}: {reason}; {REMAKE}")
 
     def close(self) -> None:
         """Close the file; labels stay. Twice is harmless."""
@@ -208,6 +250,8 @@ class Store:
 
     def _decode(self, index: int, payload: bytes | bytearray, out: np.ndarray | None = None) -> np.ndarray:
         try:
+            if out is None and math.prod(simplejpeg.decode_jpeg_header(payload)[:2]) * 3 > LARGEST_SAMPLE:
+                raise ValueError(f"its header declares more than {LARGEST_SAMPLE:,} bytes of pixels")
             return simplejpeg.decode_jpeg(payload, "RGB", buffer=out)
         except ValueError as error:
             raise StoreError(f"{self._where(index)}: the JPEG cannot be decoded: {error}; {REMAKE}") from error
@@ -255,8 +299,9 @@ def damaged_samples(path: Path, *, progress: bool = False) -> Iterator[str]:
         StoreError: If the file cannot be opened as a store at all.
     """
     with Store._despite_damage(path) as store:
-        rows, console = set(store._damaged_rows), Console(stderr=True)
-        buffer = memoryview(bytearray(max(np.diff(store._starts), default=0)))
+        rows, console = set(store._damaged_rows), Terminal(stderr=True)
+        whole = (store._size(index) for index in range(len(store)) if index not in rows and store.codec is not None)
+        buffer = memoryview(bytearray(max(whole, default=0)))
         for index in track(range(len(store)), f"verify {path.name}", console=console, disable=not progress):
             if index in rows:
                 yield store._row_damage(index)
@@ -269,6 +314,16 @@ def damaged_samples(path: Path, *, progress: bool = False) -> Iterator[str]:
 
 def _reopen(path: Path, verify: bool) -> Store:
     return Store(path, verify=verify)
+
+
+def _is_shape(shape: Any, codec: Codec | None) -> bool:
+    """Whether a shape is one that samples can have."""
+    if shape is None:
+        return codec != "raw"
+    if shape == list(ANY_SIZE):
+        return codec != "raw"
+    sizes = isinstance(shape, list) and all(type(size) is int and size > 0 for size in shape)
+    return sizes and bool(shape) and (codec == "raw" or math.prod(shape) <= LARGEST_SAMPLE)
 
 
 def _column(column: np.ndarray, errors: str) -> np.ndarray:

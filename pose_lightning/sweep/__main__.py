@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pose_lightning import cli, demo
+from pose_lightning import cli, demo, trust
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.runs import revision
@@ -27,6 +27,8 @@ from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.runner import Command, Runner
 from pose_lightning.sweep.slots import Slot, slots
 from pose_lightning.sweep.study import Entry, Study
+from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 INTERRUPTED: Final = 130
 """Exit status after Ctrl-C, as shells have it."""
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--join", action="store_true", help="help other runners of the same sweep")
     parser.add_argument("--sampler", choices=["tpe", "gp"], default="tpe", help="of `method: bayes`")
     parser.add_argument("--project", default="pose_lightning", help="W&B's")
+    trust.add_argument(parser)
     return parser
 
 
@@ -89,15 +92,17 @@ def arguments(
     ]
 
 
-def command(file: SweepFile, layers: Sequence[str], *, devices: int, token: str, name: str) -> Command:
+def command(
+    file: SweepFile, layers: Sequence[str], *, devices: int, token: str, name: str, trusted: Sequence[str] = ()
+) -> Command:
     """What starts a trial, or goes on with it."""
     python = [sys.executable, "-m", "pose_lightning.fit"]
 
     def make(entry: Entry, folder: Path, resume: bool) -> list[str]:
         if resume:
-            return [*python, f"--resume={folder}"]
+            return [*python, f"--resume={folder}", *trusted]
         given = arguments(file, entry, folder, layers, token=token, name=name)
-        return [*python, *given, f"--trainer.devices={devices}"]
+        return [*python, *given, f"--trainer.devices={devices}", *trusted]
 
     return make
 
@@ -107,6 +112,11 @@ def _layers(file: SweepFile, data: str, *, dry: bool = False) -> list[str]:
     flags = dict(flag.removeprefix("--").split("=", 1) for flag in file.flags)
     root = file.fixed.get("data.root", flags.get("data.root"))
     return demo.layers(file.experiment, data, None if root is None else Path(str(root)), sweep=file.name, dry=dry)
+
+
+def _trusted(options: argparse.Namespace) -> list[str]:
+    """The arguments that hand the trust of this command to its trials."""
+    return Trust.of("sweep", [], options.trust).flags
 
 
 def _check(options: argparse.Namespace, file: SweepFile) -> None:
@@ -156,13 +166,14 @@ def _on_server(file: SweepFile, layers: Sequence[str], folder: Path, options: ar
         devices=options.devices_per_trial,
         folder=folder,
         limits=[
-            f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value
+            *(f"--{name}={value}" for name, value in (("retry", options.retry), ("timeout", options.timeout)) if value),
+            *_trusted(options),
         ],
     )
 
 
 def _interrupted(folder: Path) -> int:
-    print(f"interrupted; the same command goes on with {folder}", flush=True)
+    say(f"interrupted; the same command goes on with {folder}")
     return INTERRUPTED
 
 
@@ -175,7 +186,14 @@ def _run(
         raise UserError(
             f"a runner is at work in {study.folder}: {holder(study.folder / 'runner.lock')}; help it with --join"
         )
-    make = command(file, layers, devices=options.devices_per_trial, token=study.token, name=study.folder.name)
+    make = command(
+        file,
+        layers,
+        devices=options.devices_per_trial,
+        token=study.token,
+        name=study.folder.name,
+        trusted=_trusted(options),
+    )
     try:
         return Runner(
             file,
@@ -202,13 +220,11 @@ def _end(study: Study) -> int:
     waiting = [entry for entry in entries if entry.state in ("waiting", "running")]
     elsewhere = [entry for entry in entries if entry.holder and entry.holder["place"] != study.place]
     if waiting:
-        print(f"{len(waiting)} trials are left; the same command goes on with them", flush=True)
+        say(f"{len(waiting)} trials are left; the same command goes on with them")
     if failed:
-        print(f"{len(failed)} trials failed; --retry 1 runs them again", flush=True)
+        say(f"{len(failed)} trials failed; --retry 1 runs them again")
     if elsewhere:
-        print(
-            f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them"
-        )
+        say(f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them")
     if any(folder.glob("trials/*/*/metrics.json")):
         compare.main([str(folder)])
         compare.write_others(folder, claims.metrics(folder.name.removesuffix(claims.DEMO)))
@@ -219,14 +235,14 @@ def _print_commands(
     file: SweepFile, layers: Sequence[str], folder: Path, name: str, options: argparse.Namespace
 ) -> int:
     """Print the command of every trial of a grid; a search has none before it has begun."""
-    make = command(file, layers, devices=options.devices_per_trial, token="0" * 8, name=name)
+    make = command(file, layers, devices=options.devices_per_trial, token="0" * 8, name=name, trusted=_trusted(options))
     if file.method != "grid":
-        print(f"# {file.method}: the values are drawn while it runs; the arguments that every trial has:")
-        print(shlex.join(["python", "-m", "pose_lightning.fit", *layers, *file.flags]))
+        say(f"# {file.method}: the values are drawn while it runs; the arguments that every trial has:")
+        say(shlex.join(["python", "-m", "pose_lightning.fit", *layers, *file.flags]))
         return 0
     for number, (seed, cell) in enumerate((seed, cell) for seed in file.seeds for cell in file.cells()):
         entry = Entry(number, number, cell.name, seed, cell.values, "waiting", 0, 0, {}, None, (), 0.0)
-        print(shlex.join(make(entry, folder / "trials" / cell.name / str(seed), False)))
+        say(shlex.join(make(entry, folder / "trials" / cell.name / str(seed), False)))
     return 0
 
 

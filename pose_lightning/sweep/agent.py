@@ -8,7 +8,6 @@ The sweep that `server` registers has this as its command:
 
 import argparse
 import importlib
-import json
 import os
 import signal
 import sys
@@ -18,18 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning import cli
+from pose_lightning import cli, trust
 from pose_lightning.errors import UserError
+from pose_lightning.reading import is_file
 from pose_lightning.runs import revision
 from pose_lightning.sweep import space
 from pose_lightning.sweep.files import Cell, SweepFile
 from pose_lightning.sweep.limits import Limits
+from pose_lightning.sweep.records import read_trial
 from pose_lightning.sweep.runner import Command, Outcome
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.stopping import told_to_stop
 from pose_lightning.sweep.study import Entry, State
 from pose_lightning.sweep.trials import Process, TrialFolder, complaint
+from pose_lightning.terminal import say
+from pose_lightning.trust import Trust
 
 IDENTITY: Final = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")
 """What an agent tells its trial, in the environment."""
@@ -50,6 +53,7 @@ class Order:
         cell: Which combination.
         seed: Which seed.
         limits: How often it is run again where it fails, and how long an attempt may take.
+        trusted: Arguments that hand the sweep's trust to the trial.
     """
 
     file: SweepFile
@@ -59,6 +63,7 @@ class Order:
     cell: Cell
     seed: int
     limits: Limits = field(default_factory=Limits)
+    trusted: Sequence[str] = ()
 
     @classmethod
     def read(cls, args: Sequence[str]) -> "Order":
@@ -75,13 +80,15 @@ class Order:
         parser.add_argument("--devices", type=int, default=1)
         parser.add_argument("--retry", type=int, default=0)
         parser.add_argument("--timeout", type=float)
+        trust.add_argument(parser)
         options = parser.parse_args([*args[:first], *os.environ.get(LIMITS, "").split()])
         file = SweepFile.read(options.file)
         given = dict(flag.removeprefix("--").split("=", 1) for flag in args[second + 1 :])
         seed = int(given.pop(SEED, file.seeds[0]))
         values = {name: value(file.parameters[name], given[name]) for name in given if name in file.parameters}
+        trusted = Trust.of("sweep", [], options.trust).flags
         limits, layers = Limits(retry=options.retry, timeout=options.timeout), args[first + 1 : second]
-        return cls(file, options.folder, options.devices, layers, file.cell(values), seed, limits)
+        return cls(file, options.folder, options.devices, layers, file.cell(values), seed, limits, trusted)
 
     @property
     def place(self) -> TrialFolder:
@@ -132,14 +139,14 @@ def run(order: Order, command: Command, outcome: Outcome) -> int:
         raise UserError(f"{place.path} is being run already, by {place.holder}")
     try:
         if place.finished:
-            print(f"{place.path} is finished", flush=True)
+            say(f"{place.path} is finished")
             return 0
         for left in reversed(range(order.limits.retry + 1)):
             place.end_strays()
             state = _attempt(order, place, lock, command, outcome)
             if state != "failed" or not left:
                 break
-            print(f"{place.path}: it runs again", flush=True)
+            say(f"{place.path}: it runs again")
         return 0 if state in ("complete", "diverged", "pruned") else 1
     finally:
         os.close(lock)
@@ -167,14 +174,14 @@ def _attempt(order: Order, place: TrialFolder, lock: int, command: Command, outc
             time.sleep(order.limits.poll)
     state, error = _judge(order, process, outcome, by_server=signals[:1] == [signal.SIGTERM])
     _record(order, process, state, error)
-    print(f"{place.path}: {state}{f': {error}' if error else ''}", flush=True)
+    say(f"{place.path}: {state}{f': {error}' if error else ''}")
     return state
 
 
 def _entry(order: Order, place: TrialFolder) -> Entry:
     """The trial as the runner knows its own; earlier attempts count."""
     kept = place.path / "trial.json"
-    before = json.loads(kept.read_text()) if kept.is_file() else {}
+    before = read_trial(kept) if is_file(kept) else {}
     return Entry(
         id=-1,
         number=-1,
@@ -225,7 +232,9 @@ def main(args: Sequence[str] | None = None) -> None:
     order = Order.read(sys.argv[1:] if args is None else args)
     door = importlib.import_module("pose_lightning.sweep.__main__")
     results = importlib.import_module("pose_lightning.sweep.results")
-    command = door.command(order.file, order.layers, devices=order.devices, token="", name=order.folder.name)
+    command = door.command(
+        order.file, order.layers, devices=order.devices, token="", name=order.folder.name, trusted=order.trusted
+    )
     if status := run(order, command, results.outcome):
         raise SystemExit(status)
 

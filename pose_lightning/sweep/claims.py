@@ -5,7 +5,6 @@ DIR is the directory of a compared sweep, or one of many such, such as runs/swee
 """
 
 import argparse
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,13 +13,15 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pose_lightning import cli
-from pose_lightning.errors import UserError
+from pose_lightning.errors import UserError, shown
 from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
 from pose_lightning.sweep.findings import CLAIM, Goal
+from pose_lightning.sweep.records import read_results
 from pose_lightning.sweep.reported import CLAIMS, Claim, Contrast, Side
 from pose_lightning.sweep.sentences import number, seeds, unit
+from pose_lightning.terminal import say
 
 Verdict = Literal["confirmed", "refuted", "undecided"]
 
@@ -99,13 +100,7 @@ def read(folders: Sequence[Path]) -> list[Results]:
         if not folder.is_dir():
             raise UserError(f"no directory {folder}; `ls runs/sweeps` lists the sweeps there are")
         for path in sorted({*folder.glob("results*.json"), *folder.glob("*/results*.json")}):
-            try:
-                told = json.loads(path.read_text())
-            except ValueError as error:
-                raise UserError(f"{path} cannot be read ({error}); `compare` writes it anew") from None
-            if told.get("layout") != LAYOUT:
-                raise UserError(f"{path} is of another version (layout {told.get('layout')}); `compare` writes it anew")
-            found.append(Results(path, told))
+            found.append(Results(path, read_results(path, LAYOUT)))
     if not found:
         raise UserError(f"no results.json in {_places(folders)}; `python -m pose_lightning.sweep compare` writes it")
     return found
@@ -295,7 +290,7 @@ def main(args: Sequence[str] | None = None) -> None:
         check_target(options.out)
     text = to_markdown(table(read(options.folders)))
     if options.out is None:
-        print(text, end="")
+        print("\n".join(map(shown, text.split("\n"))), end="")
     else:
         write_text(options.out, text)
-        print(options.out)
+        say(options.out)

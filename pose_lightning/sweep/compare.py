@@ -6,25 +6,24 @@ DIR is a sweep's directory, or runs and directories of runs. A sweep's gets resu
 import argparse
 import csv
 import io
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.console import Console
-
 from pose_lightning import cli
 from pose_lightning.errors import UserError
-from pose_lightning.files import check_target, local_path, write_json, write_text
+from pose_lightning.files import as_cell, check_target, local_path, write_json, write_text
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
 from pose_lightning.sweep.published import published
+from pose_lightning.sweep.records import read_study
 from pose_lightning.sweep.results import Trial, read_runs, read_sweep
 from pose_lightning.sweep.sentences import footnotes, sentences
 from pose_lightning.sweep.tables import show, to_markdown
+from pose_lightning.terminal import Terminal, say
 
 WIDTH: Final = 80
 """Columns of a terminal that the tables keep to."""
@@ -50,7 +49,7 @@ def read(folders: Sequence[Path], metric: str | None) -> tuple[list[Trial], Subj
     if len(folders) > 1:
         raise UserError(f"{folders[0]} is a sweep, which is compared alone; leave out {folders[1]}")
     trials = read_sweep(folders[0])
-    told = json.loads(about.read_text()) if about.is_file() else {}
+    told = read_study(folders[0])
     followed = metric or told.get("metric") or _followed(trials)
     goal = told.get("goal") if followed == told.get("metric") else None
     tuning: tuple[int, ...] = ()
@@ -99,7 +98,8 @@ def to_csv(found: Comparison) -> str:
     writer = csv.DictWriter(text, ["cell", *names, *[key for key in rows[0] if key != "cell"]], lineterminator="\n")
     writer.writeheader()
     for row, flat in zip(found.rows, rows, strict=True):
-        writer.writerow({**row.values, **{key: "" if _unknown(value) else value for key, value in flat.items()}})
+        cells = {**row.values, **{key: "" if _unknown(value) else value for key, value in flat.items()}}
+        writer.writerow({key: as_cell(value) for key, value in cells.items()})
     return text.getvalue()
 
 
@@ -196,13 +196,12 @@ def main(args: Sequence[str] | None = None) -> None:
         check_target(out / "results.csv")
     trials, subject = read(options.folders, options.metric)
     found = compare(trials, subject, score=options.score)
-    show(found, Console(width=min(WIDTH, Console().width), highlight=False))
+    show(found, Terminal(width=min(WIDTH, Terminal().width), highlight=False))
     if out is not None:
         for path in write(out, found, followed=options.metric in (None, _asked(options.folders))):
-            print(path)
+            say(path)
 
 
 def _asked(folders: Sequence[Path]) -> str | None:
     """The metric that a sweep follows."""
-    about = folders[0] / "study.json"
-    return json.loads(about.read_text()).get("metric") if about.is_file() else None
+    return read_study(folders[0]).get("metric")

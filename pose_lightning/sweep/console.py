@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self, TextIO
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
+
+from pose_lightning.terminal import Terminal
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Screen:
 
     def __init__(self, title: str, metric: str, stream: TextIO | None = None) -> None:
         self.title, self.metric = title, metric
-        self.console = Console(file=stream or sys.stdout, soft_wrap=True, highlight=False)
+        self.console = Terminal(file=stream or sys.stdout, soft_wrap=True, highlight=False)
         self._live: Live | None = None
 
     def __enter__(self) -> Self:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 import optuna
-import yaml
 
 from pose_lightning.errors import UserError
+from pose_lightning.reading_yaml import parse_yaml
 from pose_lightning.sweep import schema, space
 from pose_lightning.sweep.schema import OPENING, SEED
 
@@ -86,10 +86,7 @@ class SweepFile:
         except FileNotFoundError:
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
             raise UserError(f"no sweep file {path}; there are {there}") from None
-        try:
-            raw = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is no YAML: {error}") from None
+        raw = parse_yaml(text, str(path), own=True)
         try:
             return cls(path=path, text=text, name=path.stem, **schema.fields(raw))
         except UserError as error:
@@ -155,7 +152,7 @@ class SweepFile:
 
     def document(self, layers: Sequence[str]) -> dict[str, Any]:
         """The sweep as a W&B server takes it, with the experiment's demo layers in its command where they are."""
-        raw: dict[str, Any] = yaml.safe_load(self.text)
+        raw: dict[str, Any] = parse_yaml(self.text, str(self.path), own=True)
         raw["command"] = [*OPENING, *layers, *self.flags, "${args}"]
         kept = self._fixed(layers)
         raw["parameters"] = {

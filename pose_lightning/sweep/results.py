@@ -10,15 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import h5py
 import numpy as np
-import yaml
 
 from pose_lightning.errors import UserError
 from pose_lightning.history import read_metrics
-from pose_lightning.scoring import SampleScores
+from pose_lightning.reading import is_file, open_hdf5, read_dataset
+from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.scoring import SampleScores, read_notes
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.files import SweepFile
+from pose_lightning.sweep.records import read_cost, read_study, read_trial
 
 LOSSES: Final = ("train/loss_step", "train/loss", "val/loss")
 """Logged names that are a number as long as training has not diverged."""
@@ -127,7 +128,7 @@ class Trial:
     def synthetic(self) -> bool:
         """Whether it was scored on drawn data."""
         path = self.folder / "metrics.json"
-        return path.is_file() and bool(json.loads(path.read_text()).get("notes", {}).get("synthetic", False))
+        return is_file(path) and bool(read_notes(path).get("synthetic", False))
 
 
 def outcome(folder: Path) -> Literal["complete", "diverged"]:
@@ -136,7 +137,7 @@ def outcome(folder: Path) -> Literal["complete", "diverged"]:
     Or its heatmaps, trained towards gaussians with a peak of 1, are empty.
     """
     trial = Trial("", 0, {}, folder, "complete")
-    followed = _study(folder.parents[2]).get("metric") if len(folder.parts) > 3 else None
+    followed = read_study(folder.parents[2]).get("metric") if len(folder.parts) > 3 else None
     for metric in (*LOSSES, *([followed] if followed else [])):
         value = trial.last(metric)
         if value is not None and not math.isfinite(value):
@@ -148,21 +149,16 @@ def _empty_heatmaps(folder: Path) -> bool:
     path = folder / "predictions.h5"
     if not path.is_file() or _settings(folder).get("model.loss") == "cross_entropy":  # a softmax cannot be empty
         return False
-    with h5py.File(path) as file:
-        peaks = file["confidence"][()] if "confidence" in file else np.ones(1)
+    with open_hdf5(path, remedy="evaluate the run again") as file:
+        peaks = read_dataset(file, "confidence", path) if "confidence" in file else np.ones(1)
     return not bool((peaks > EMPTY_PEAK).any())
-
-
-def _study(folder: Path) -> dict[str, Any]:
-    path = folder / "study.json"
-    return dict(json.loads(path.read_text())) if path.is_file() else {}
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     """The resolved configuration by dotted name, without `init_args`."""
     path = folder / "config.yaml"
     if path.is_file():
-        nested = yaml.safe_load(path.read_text())
+        nested = _mapping(path, own=False)
     elif offline.files(folder):
         nested = {
             key: value for key, value in offline.history(folder)[0].items() if key not in COLUMNS or key == "experiment"
@@ -172,9 +168,15 @@ def _settings(folder: Path) -> dict[str, Any]:
     return {key.replace("init_args.", ""): value for key, value in offline.flat(nested).items()}
 
 
+def _mapping(path: Path, *, own: bool) -> dict[str, Any]:
+    settings = read_yaml(path, own=own)
+    if not isinstance(settings, dict):
+        raise UserError(f"{path} holds no settings; wanted a mapping such as `model:` and `data:`")
+    return settings
+
+
 def _peak_memory(folder: Path) -> int | None:
-    path = folder / "cost.json"
-    return dict(json.loads(path.read_text())).get("peak_memory_bytes") if path.is_file() else None
+    return read_cost(folder).get("peak_memory_bytes")
 
 
 def read_sweep(folder: Path) -> list[Trial]:
@@ -188,7 +190,7 @@ def read_sweep(folder: Path) -> list[Trial]:
         raise UserError(f"{folder} holds no trials; `python -m pose_lightning.sweep sweeps/NAME.yaml` runs some")
     trials = []
     for path in paths:
-        told = json.loads(path.read_text())
+        told = read_trial(path)
         trials.append(
             Trial(
                 cell=told["cell"],
@@ -245,7 +247,7 @@ def group(values: Mapping[str, Any]) -> tuple[str, str]:
     """What a rate is tuned for: the optimizer that the recipe names, and every parameter but recipe and rate."""
     optimizer = values.get("model.optimizer", "")
     if "config" in values and Path(str(values["config"])).is_file():
-        recipe = yaml.safe_load(Path(str(values["config"])).read_text()) or {}
+        recipe = _mapping(Path(str(values["config"])), own=True)
         optimizer = offline.flat(recipe).get(
             "model.init_args.optimizer", offline.flat(recipe).get("model.optimizer", optimizer)
         )

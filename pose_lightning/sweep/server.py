@@ -5,7 +5,6 @@ sweep's folder as it does without a server (see `agent`), so what is left there,
 with and compared alike.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from pose_lightning.files import appending
 from pose_lightning.sweep.agent import LIMITS
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.locks import grasp, holder
+from pose_lightning.sweep.records import read_trial
 from pose_lightning.sweep.schema import SEED
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.slots import slots as places
@@ -206,7 +206,7 @@ def states(folder: Path) -> dict[str, str]:
     """The trials in a sweep's folder, by cell and seed, and how they stand."""
     found = {}
     for path in sorted(folder.glob("trials/*/*/trial.json")):
-        told = json.loads(path.read_text())
+        told = read_trial(path)
         found[f"{told['cell']} seed {told['seed']}"] = told["state"]
     return found
 

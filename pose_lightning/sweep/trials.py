@@ -1,6 +1,5 @@
 """One trial: a run's directory, a lock, and the process that has it."""
 
-import json
 import math
 import os
 import shutil
@@ -15,8 +14,10 @@ from typing import Any, Final
 
 from pose_lightning.files import appending, held_by, make_folder, write_json
 from pose_lightning.history import read_metrics
+from pose_lightning.reading import is_file
 from pose_lightning.runs import RunDirectory
 from pose_lightning.sweep.locks import grasp, holder
+from pose_lightning.sweep.records import read_trial
 from pose_lightning.sweep.slots import Slot
 from pose_lightning.sweep.study import Entry, State
 
@@ -68,7 +69,7 @@ class TrialFolder:
     def settled(self) -> State | None:
         """How it ended without being finished, for good, as trial.json has it: `pruned` or `diverged`."""
         path = self.path / "trial.json"
-        state = json.loads(path.read_text())["state"] if path.is_file() else None
+        state = read_trial(path)["state"] if is_file(path) else None
         return state if state in ("pruned", "diverged") else None
 
     @property

@@ -16,6 +16,7 @@ from pose_lightning import divergence, sealed
 from pose_lightning.divergence import DivergedError, LossWatch
 from pose_lightning.signals import Stopped, StopRequest
 from pose_lightning.task import Task
+from pose_lightning.training.timer import SlotTimer
 
 LAST = "last.ckpt"
 """The file that the one before it is kept of."""
@@ -38,10 +39,12 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read what `save_checkpoint` wrote.
 
         Raises:
-            SealError: If it is damaged.
+            SealError: If it is damaged, or no checkpoint.
         """
         sealed.verify(Path(path))
-        return super().load_checkpoint(path, *args, **kwargs)
+        with sealed.explained(Path(path)):
+            state = super().load_checkpoint(path, *args, **kwargs)
+        return sealed.checked(state, Path(path))
 
 
 class RunCheckpoints(Checkpoint):
@@ -79,6 +82,8 @@ class RunCheckpoints(Checkpoint):
         self._watch = LossWatch()
         self._written: int | None = None
         self._owes_validation = False
+        self._stopped = False
+        self._validated: dict[str, Tensor] = {}
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals from here on."""
@@ -91,6 +96,12 @@ class RunCheckpoints(Checkpoint):
             self._written = trainer.global_step  # a run that has nothing left to do leaves its last checkpoint as it is
         if self.best_score is not None:
             self._record_best(trainer)
+        # what a callback reads at the end of an epoch, which a resumed run may come by without another validation
+        device = trainer.strategy.root_device
+        trainer._logger_connector._callback_metrics.update(
+            {name: value.to(device) for name, value in self._validated.items()}
+        )
+        trainer.should_stop = trainer.should_stop or self._stopped
         if self._owes_validation:  # Lightning has seen by now that it has to validate first
             _count_validation(trainer, -1)
             self._owes_validation = False
@@ -107,8 +118,9 @@ class RunCheckpoints(Checkpoint):
         self._watch.see(outputs["loss"], trainer.global_step + accumulating)
         if accumulating:
             return
-        due = trainer.global_step % self.every_n_steps == 0 or _is_last_step(trainer)
-        logs = trainer.global_step % trainer.log_every_n_steps == 0  # type: ignore[attr-defined]
+        due = trainer.global_step % self.every_n_steps == 0 or _is_last_step(trainer) or trainer.should_stop
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        logs = every > 0 and trainer.global_step % every == 0
         if due or logs or trainer.world_size > 1 or trainer.strategy.root_device.type == "cpu":
             self._watch.check(trainer, self._kept)
         fetcher = trainer.fit_loop._data_fetcher
@@ -145,6 +157,10 @@ class RunCheckpoints(Checkpoint):
         """Write `last.ckpt`, after `best.ckpt` where the metric improved."""
         if not _fitting(trainer):
             return
+        logged = sorted(trainer.callback_metrics.items())
+        self._validated = {
+            name: value.detach().cpu().clone() for name, value in logged if not name.startswith("train/")
+        }
         if divergence.finite(pl_module) and self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
             trainer.save_checkpoint(self.best)
@@ -182,7 +198,8 @@ class RunCheckpoints(Checkpoint):
 
     def _save_last(self, trainer: pl.Trainer) -> None:
         if divergence.finite(trainer.lightning_module):  # where it is not, the next loss says so
-            if _is_last_step(trainer) and isinstance(trainer.lightning_module, Task):
+            self._stopped = trainer.should_stop and not _out_of_time(trainer)
+            if (_is_last_step(trainer) or self._stopped) and isinstance(trainer.lightning_module, Task):
                 trainer.lightning_module.record_training()  # nor does it train, validate or end the epoch any more
             trainer.save_checkpoint(self.last)
             self._written = trainer.global_step
@@ -211,21 +228,30 @@ class RunCheckpoints(Checkpoint):
         return True
 
     def state_dict(self) -> dict[str, Any]:
-        """The best score so far and its step, and whether a validation comes before the next training step."""
+        """The best score and its step, whether a validation is still to do, and what callbacks know of the last one."""
         return {
             "best_score": self.best_score,
             "best_step": self.best_step,
             "owes_validation": self._owes_validation,
+            "stopped": self._stopped,
+            "callback_metrics": dict(self._validated),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the best score of the run that is resumed."""
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
         self._owes_validation = state_dict.get("owes_validation", False)
+        self._stopped = state_dict.get("stopped", False)
+        self._validated = dict(state_dict.get("callback_metrics", {}))
 
 
 def _fitting(trainer: pl.Trainer) -> bool:
     return trainer.state.fn == "fit" and not trainer.sanity_checking
+
+
+def _out_of_time(trainer: pl.Trainer) -> bool:
+    """Whether it is the time that stops the run, of which a resumed one has more."""
+    return any(isinstance(each, SlotTimer) and each.expired for each in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def _is_last_step(trainer: pl.Trainer) -> bool:

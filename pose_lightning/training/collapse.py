@@ -74,7 +74,11 @@ class CollapseWatch(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Compare the first batch's loss with running statistics and with its own."""
-        if batch_idx or not self._live or len(batch["weight"]) < 2:
+        if batch_idx or trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        # every process runs the forward passes or none does: a synchronised batch norm waits for all of them
+        ready = bool(self._live) and len(batch["weight"]) > 1
+        if not trainer.strategy.reduce_boolean_decision(ready, all=True):
             return
         with _aside(pl_module):
             running = _loss(trainer, pl_module, batch)
@@ -84,6 +88,8 @@ class CollapseWatch(Callback):
                 own = _loss(trainer, pl_module, batch)
             for norm in self._live:
                 norm.eval()
+        losses = torch.tensor([running, own], dtype=torch.float64, device=pl_module.device)
+        running, own = trainer.strategy.reduce(losses, reduce_op="sum").tolist()
         if math.isfinite(own) and not running <= WORSE * own:
             self._warn(
                 "statistics",

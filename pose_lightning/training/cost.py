@@ -1,6 +1,5 @@
 """What training costs, written into the run's directory while it trains: time, waiting for data, memory, machine."""
 
-import json
 import os
 import platform
 import resource
@@ -14,7 +13,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_only
 
+from pose_lightning.errors import UserError
 from pose_lightning.files import write_json
+from pose_lightning.reading import read_object
 from pose_lightning.runs import revision
 
 
@@ -38,7 +39,11 @@ class CostRecorder(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from an earlier part of the run."""
         if self.path.is_file() and trainer.ckpt_path is not None:
-            self._told |= json.loads(self.path.read_text())
+            told = read_object(self.path)
+            for key in self._told:
+                if type(told.get(key)) not in (int, float):
+                    raise UserError(f"{self.path} is damaged: it has no number {key!r}; remove it")
+            self._told |= told
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin an epoch, which begins by fetching a batch."""

@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
 from pose_lightning import draw, geometry
-from pose_lightning.files import make_folder, write_text
+from pose_lightning.files import as_cell, make_folder, write_text
 from pose_lightning.joints import H36M
 
 SIDE: Final = 256
@@ -296,5 +296,5 @@ def _as_csv(rows: Sequence[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({key: as_cell(value) for key, value in row.items()} for row in rows)
     return text.getvalue()

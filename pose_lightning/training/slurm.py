@@ -7,12 +7,12 @@ from signal import Signals
 from typing import Any, Final
 
 import pytorch_lightning as pl
-import yaml
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_text
+from pose_lightning.reading_yaml import parse_yaml
 from pose_lightning.runs import RunDirectory
 
 JOB: Final = "slurm_job"
@@ -82,7 +82,7 @@ def begun(runs: Path, experiment: str, run_dir: Path | None, config: str) -> Run
 
 
 def _settings(config: str) -> dict[str, Any]:
-    settings: dict[str, Any] = yaml.safe_load(config)
+    settings: dict[str, Any] = parse_yaml(config, "config.yaml", own=True)
     for *groups, key in OWN:
         place = settings
         for group in groups:

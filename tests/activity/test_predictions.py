@@ -95,14 +95,14 @@ def test_another_size_order_or_list_of_classes_is_refused(written: Path, tmp_pat
 
 
 def test_files_that_hold_no_predictions_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no file"):
+    with pytest.raises(UserError, match="there is no such file"):
         read(tmp_path / "absent.h5", "category")
     np.savez(tmp_path / "many.npz", PREDS)
     (tmp_path / "many.npz").rename(tmp_path / "many.npy")
     with pytest.raises(UserError, match="is an archive"):
         read(tmp_path / "many.npy", "category")
     (tmp_path / "text.h5").write_text("no HDF5")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"is no HDF5 file, nor a \.npy, or truncated or damaged"):
         read(tmp_path / "text.h5", "category")
     with h5py.File(tmp_path / "other.h5", "w") as file:
         file["scores"] = PREDS

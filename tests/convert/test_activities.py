@@ -286,7 +286,7 @@ JSON = "--annotations=people.json"
     ("more", "message"),
     [
         ([], "error: give --annotations FILE, --activities FILE, or both"),
-        (["--activities=gone.csv"], "error: --activities gone.csv: no such file"),
+        (["--activities=gone.csv"], "error: gone.csv cannot be opened: there is no such file"),
         (["--activities"], "error: --activities: name activities.csv or the official .mat"),
         ([CSV], "error: nothing says how to split the activities: give the official .mat"),
         ([CSV, "--activity-split=videos"], "error: --activity-split videos: give the official .mat"),

@@ -12,9 +12,22 @@ import numpy as np
 import pytest
 import simplejpeg
 from numpy.testing import assert_allclose, assert_array_equal
+from PIL import Image as Pillow
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.convert.crops import Pixels, cut, decode, in_threads, report_path, window, write_split
+from pose_lightning.convert.crops import (
+    TURNED,
+    Pixels,
+    cut,
+    decode,
+    in_threads,
+    no_photograph,
+    orientation,
+    print_summary,
+    report_path,
+    window,
+    write_split,
+)
 from pose_lightning.convert.people import People, check_people, empty_joints
 from pose_lightning.store import Store
 
@@ -303,3 +316,59 @@ def test_an_interrupted_conversion_leaves_nothing_and_starts_over(tmp_path: Path
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "script.py"]
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL, timeout=120)
     assert len(Store(store)) == len(names)
+
+
+def turned_jpeg(path: Path, orientation: int = 6) -> None:
+    """A photograph that is stored lying and says how it is to be shown."""
+    exif = Pillow.Exif()
+    exif[0x0112] = orientation
+    Pillow.fromarray(np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)).save(path, "JPEG", exif=exif)
+
+
+@pytest.mark.parametrize("noted", range(1, 9))
+def test_the_orientation_is_found_as_pillow_finds_it(tmp_path: Path, noted: int) -> None:
+    turned_jpeg(tmp_path / "a.jpg", noted)
+    data = (tmp_path / "a.jpg").read_bytes()
+    assert orientation(data) == noted
+    place = data.index(b"Exif\0\0")
+    rng = np.random.default_rng(noted)
+    for end in range(place, place + 40):
+        assert 1 <= orientation(data[:end]) <= 8
+        damaged = bytearray(data)
+        damaged[end] = rng.integers(256)
+        assert 1 <= orientation(bytes(damaged)) <= 8
+    assert orientation(b"") == orientation(b"\xff\xd8") == orientation(data[2:]) == 1
+
+
+def test_photographs_whose_orientation_is_ignored_are_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, noted in {"a.jpg": 6, "b.jpg": 1, "c.jpg": 2}.items():
+        turned_jpeg(tmp_path / name, noted)
+    people = people_at([(20, 20)] * 3, [30.0] * 3, ["a.jpg", "b.jpg", "c.jpg"])
+    counts = write_split(tmp_path / "val.h5", people, Pixels(tmp_path, crop=16, box_in_crop=8), {})
+    assert counts is not None
+    assert counts[TURNED] == 2
+    assert Store(tmp_path / "val.h5").attrs["counts"][TURNED] == 2
+    print_summary({tmp_path / "val.h5": counts}, [])
+    printed = capsys.readouterr().out
+    assert "2 photographs note in their EXIF data" in printed
+    upright = write_split(tmp_path / "val.h5", people.take([1]), Pixels(tmp_path, crop=16, box_in_crop=8), {})
+    assert upright is not None
+    assert TURNED not in upright
+
+
+def test_photographs_that_are_no_regular_files_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.jpg")
+    assert no_photograph(tmp_path / "a.jpg") == "no regular file"
+    assert no_photograph(tmp_path / ("a" * 5000)) == no_photograph(tmp_path / "b.jpg") == "missing"
+    with pytest.raises(ValueError, match="is a named pipe"):
+        decode(tmp_path / "a.jpg")
+
+
+def test_a_small_file_that_declares_a_huge_photograph_is_refused(tmp_path: Path) -> None:
+    data = save(tmp_path / "a.jpg", np.zeros((16, 16, 3), np.uint8))
+    place = data.index(b"\xff\xc0") + 5
+    (tmp_path / "a.jpg").write_bytes(data[:place] + b"\xff\xdc\xff\xdc" + data[place + 4 :])
+    with pytest.raises(ValueError, match="65500 x 65500 pixels, more than"):
+        decode(tmp_path / "a.jpg")

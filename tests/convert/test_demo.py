@@ -8,6 +8,7 @@ import pytest
 from scipy.io import loadmat
 
 from pose_lightning.convert import ConvertError, demo
+from pose_lightning.convert.__main__ import main
 from pose_lightning.convert.drawn import scenes
 from pose_lightning.convert.drawn.activities import ACTIVITIES, CATEGORIES
 from pose_lightning.convert.drawn.acts import Activity
@@ -96,6 +97,39 @@ def test_a_run_replaces_what_a_killed_or_an_older_one_left(tmp_path: Path):
 def test_too_few_people_are_refused(tmp_path: Path):
     with pytest.raises(ConvertError, match="--people 0"):
         demo.draw(tmp_path, people=0, seed=0)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("people", [1, 2, 7])
+def test_few_people_are_as_many_as_splits_need(tmp_path: Path, capsys: pytest.CaptureFixture[str], people: int):
+    assert main(["demo", f"--target={tmp_path}", "--only=mpii", f"--people={people}"]) == 0
+    assert ("7 persons are drawn, where" in capsys.readouterr().out) == (people < 7)
+    for split in ("train", "val"):
+        with Store(tmp_path / "mpii" / "pose" / f"{split}.h5") as store:
+            assert len(store)
+
+
+def test_forty_people_fill_all_splits_of_activities(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["demo", f"--target={tmp_path}", "--only=activity", "--people=40", "--seed=2"]) == 0
+    assert "49 persons are drawn, where 40 are too few to hold any out" in capsys.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "activity").iterdir()) == ["test.h5", "train.h5", "val.h5"]
+    readme = (tmp_path / "official" / "README.txt").read_text()
+    assert "(49 persons, seed 2)" in readme
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--people=0"], "--people 0: wanted at least 1"),
+        (["--people=5", "--only=clips"], "--people 5 has no effect with --only clips"),
+        (["--seed=-1", "--only=clips"], "--seed -1: wanted 0 or more"),
+    ],
+)
+def test_a_demo_that_cannot_be_drawn_is_refused_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], more: list[str], message: str
+):
+    assert main(["demo", f"--target={tmp_path}", *more]) == 2
+    assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

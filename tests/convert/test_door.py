@@ -54,7 +54,7 @@ def test_what_was_written_is_printed(annotations: Path, tmp_path: Path, capsys: 
         (["--images", "nowhere"], "error: --images nowhere: no such folder"),
         (["--images", "."], "3 of 3 photographs for val.h5 are missing or undecodable: a.jpg (missing)"),
         (["--labels-only", "--crop", "3"], "error: --crop 3: wanted 16 to 4096 px"),
-        (["--labels-only", "--headboxes", "gone.mat"], "error: no file gone.mat"),
+        (["--labels-only", "--headboxes", "gone.mat"], "error: gone.mat cannot be opened: there is no such file"),
     ],
 )
 def test_a_mistake_is_one_line_and_gives_2(

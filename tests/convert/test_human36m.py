@@ -1,8 +1,12 @@
 """Human3.6M: cameras, official files, clips whose joints are where the pictures show them, and what is left out."""
 
 import argparse
+import errno
+import os
+import re
+import shutil
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +20,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.spatial.transform import Rotation
 
 from pose_lightning.convert import ConvertError, human36m, human36m_plan
+from pose_lightning.convert.__main__ import main
 from pose_lightning.convert.human36m_clips import Clips, View, pending_clips, square_around
 from pose_lightning.convert.human36m_frames import FrameError, ImageFolder, VideoFile
 from pose_lightning.convert.human36m_plan import DAMAGED, TEST, TRAIN, make_plan
@@ -439,6 +444,88 @@ def test_an_unreadable_or_missing_video_is_named_and_can_be_left_out(alone: Path
     with Store(tmp_path / "out" / "test.h5") as store:
         assert set(store.labels["camera"]) == {"58860488", "60457274"}
         assert [line.split(":")[0][-8:] for line in store.attrs["dropped"]] == ["54138969", "55011271"]
+
+
+def without_positions(subject: Path) -> None:
+    shutil.rmtree(subject / "MyPoseFeatures")
+
+
+def with_none_in_the_folder(subject: Path) -> None:
+    for path in (subject / "MyPoseFeatures" / "D3_Positions").iterdir():
+        path.unlink()
+
+
+def with_other_folder_names(subject: Path) -> None:
+    (subject / "MyPoseFeatures" / "D3_Positions").rename(subject / "MyPoseFeatures" / "Positions3D")
+
+
+def with_a_link_to_nothing(subject: Path) -> None:
+    without_positions(subject)
+    (subject / "MyPoseFeatures").symlink_to("gone")
+
+
+@pytest.mark.parametrize(
+    "spoil", [without_positions, with_none_in_the_folder, with_other_folder_names, with_a_link_to_nothing]
+)
+def test_a_subject_without_positions_is_named_and_can_be_left_out(
+    alone: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], spoil: Callable[[Path], None]
+) -> None:
+    write_sequence(alone, "S5", "Walking 1")
+    write_sequence(alone, "S2", "Walking 1")
+    spoil(alone / "S5")
+    shutil.rmtree(alone / "S2" / "MyPoseFeatures")
+    reason = r"S5: 4 videos, but no \.cdf files in folders D3_Positions or D3_Positions_mono"
+    with pytest.raises(ConvertError, match=reason):
+        human36m.write(alone, tmp_path / "out", **SMALL)
+    assert human36m.write(alone, tmp_path / "out", subjects=["S9"], **(SMALL | {"skip_missing": True}))
+    small = [f"--{name}={value}" for name, value in SMALL.items()]
+    assert main(["human36m", f"--source={alone}", f"--target={tmp_path / 'out'}", "--skip-missing", *small]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(f"left out: {reason}", printed)
+    assert "left out: S2, none of the subjects of protocol 1" in printed
+    with Store(tmp_path / "out" / "test.h5") as store:
+        assert any(line.startswith("S5: ") for line in store.attrs["dropped"])
+
+
+def test_a_folder_that_cannot_be_listed_is_named(alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_sequence(alone, "S5", "Walking 1")
+    listed = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if str(path).endswith("S5/MyPoseFeatures"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ConvertError, match=r"2 subjects .*: S5/MyPoseFeatures: cannot be listed: Permission denied"):
+        human36m.write(alone, tmp_path / "out", **SMALL)
+
+
+@pytest.mark.parametrize("link", ["S11", "S9 again/S5"])
+def test_a_subject_that_is_a_link_to_another_is_named(alone: Path, tmp_path: Path, link: str) -> None:
+    (alone / "S9" / "back").symlink_to(alone)
+    assert not find(alone).unread  # nothing is lost by a link that leads back up
+    (alone / link).parent.mkdir(exist_ok=True)
+    (alone / link).symlink_to(alone / "S9")
+    with pytest.raises(ConvertError, match=r"1 .* cannot be converted: S.*: is the same folder as .*/S\d+"):
+        human36m.write(alone, tmp_path / "out", **SMALL)
+
+
+def test_damaged_positions_are_named_and_can_be_left_out(alone: Path, tmp_path: Path) -> None:
+    write_sequence(alone, "S9", "Waiting 2")
+    (alone / "S9" / "MyPoseFeatures" / "D3_Positions" / "Waiting 2.cdf").write_bytes(b"nothing")
+    with pytest.raises(
+        ConvertError, match=r"4 views cannot be converted: S9/Waiting 2/54138969: .*cannot be read as CDF"
+    ):
+        human36m.write(alone, tmp_path / "out", **SMALL)
+    assert human36m.write(alone, tmp_path / "out", skip_missing=True, **SMALL)[tmp_path / "out" / "test.h5"] == 12
+
+
+def test_a_source_of_which_nothing_is_left_is_an_error(alone: Path, tmp_path: Path) -> None:
+    for path in (alone / "S9" / "Videos").iterdir():
+        path.write_bytes(b"not a video")
+    with pytest.raises(ConvertError, match="no sequence has both positions and frames"):
+        human36m.write(alone, tmp_path / "out", skip_missing=True, **SMALL)
 
 
 def test_images_that_are_found_damaged_midway_are_left_out_whole(alone: Path, tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """Folders of pictures: formats by content, duplicates, groups, splits and what the stores say."""
 
 import csv
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -323,3 +326,62 @@ def test_the_door_takes_what_it_says(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "--validation and --folds exclude each other" in capsys.readouterr().err
     assert main([*arguments, "--shorter-side=5"]) == 2
     assert "--shorter-side 5: wanted 16 to 4096 px" in capsys.readouterr().err
+
+
+def test_a_fifo_among_the_pictures_is_listed_and_not_waited_for(tmp_path: Path) -> None:
+    source = make_tree(tmp_path / "source", 6, 6)
+    os.mkfifo(source / "a" / "pipe.jpg")
+    assert main(["images", "--source", str(source), "--target", str(tmp_path / "out")]) == 0
+    assert left_out(tmp_path / "out") == {"a/pipe.jpg": ("no regular file", "")}
+
+
+def test_linked_folders_are_named_and_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = make_tree(tmp_path / "tree", 12, 12), tmp_path / "out"
+    save_jpeg(tmp_path / "elsewhere" / "more.jpg", scene(77))
+    (source / "a" / "more").symlink_to(tmp_path / "elsewhere")
+    (source / "b" / "deep").mkdir()
+    (source / "b" / "deep" / "back").symlink_to(source)
+    (source / "c").symlink_to(tmp_path / "nowhere")
+    (source / "readme.txt").write_text("beside the classes")
+    command = ["images", f"--source={source}", f"--target={target}"]
+    assert main(command) == 2
+    message = "3 folders are not looked into: a/more (linked folder), b/deep/back (linked folder), c (link to nothing)"
+    assert message in capsys.readouterr().err
+    assert sorted(left_out(target)) == ["a/more", "b/deep/back", "c"]
+    assert main([*command, "--skip-missing"]) == 0
+    printed = capsys.readouterr().out
+    for note in (
+        "2 linked folder",
+        "1 link to nothing",
+        "1 files beside the class folders, which are of no class: readme.txt",
+    ):
+        assert f"left out: {note}" in printed
+    assert left_out(target)["a/more"] == ("linked folder", "")
+    assert len(stored(target)) == 24
+    with Store(target / "activity" / "train.h5") as store:
+        assert store.attrs["left_out"] == {"linked folder": 2, "link to nothing": 1}
+
+
+def test_a_class_folder_may_be_a_link(tmp_path: Path) -> None:
+    source = make_tree(tmp_path / "tree", 12, 12)
+    (source / "b").rename(tmp_path / "elsewhere")
+    (source / "b").symlink_to(tmp_path / "elsewhere")
+    convert(source, tmp_path / "out", SHARES)
+    assert len(stored(tmp_path / "out")) == 24
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = make_tree(tmp_path / "tree", 12, 12)
+    (source / "a" / "deep").mkdir()
+    listed = os.scandir
+
+    def refuse(path: Path) -> Any:
+        if Path(path).name == "deep":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(
+        ConvertError, match=r"1 folders are .*: a/deep \(folder that cannot be listed: Permission denied\)"
+    ):
+        convert(source, tmp_path / "out", SHARES)

@@ -2,8 +2,9 @@
 
 import gzip
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import xxhash
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.io import savemat
 
-from pose_lightning.convert import ConvertError
+from pose_lightning.convert import ConvertError, mpii
 from pose_lightning.convert.crops import Pixels, write_split
 from pose_lightning.convert.mpii import Annotations, read_annotations, write
 from pose_lightning.convert.mpii_sources import detect_form, is_adjusted, read_source
@@ -108,12 +109,12 @@ def annorect(person: Person) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def write_matlab(path: Path) -> Path:
+def write_matlab(path: Path, people: Sequence[Person] = PEOPLE) -> Path:
     """The official file: the six photographs, one without persons, and one of the test set without joints."""
     hollow = annorect(PEOPLE[0]) | {"annopoints": EMPTY, "scale": EMPTY, "objpos": EMPTY}
     images, acts = [], []
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"):
-        persons: dict[int, dict[str, Any]] = {p.number: annorect(p) for p in PEOPLE if p.image == name}
+        persons: dict[int, dict[str, Any]] = {p.number: annorect(p) for p in people if p.image == name}
         rects = [persons.get(number, hollow) for number in range(max(persons) + 1)]
         if name == "d.jpg":
             rects.append(annorect(VAL[0]) | {"objpos": EMPTY})
@@ -144,7 +145,7 @@ def write_newell(path: Path, people: list[Person], adjusted: bool = True) -> Pat
         file["imgname"] = np.array([person.image.encode() for person in people])
         file["person"] = np.array([float(person.number) for person in people])
         file["center"], file["scale"] = center, scale
-        file["part"] = np.floor(np.nan_to_num(joints))
+        file["part"] = np.floor(np.nan_to_num(joints, posinf=np.inf))
         visible = np.stack([person.visible for person in people]) & ~np.isnan(joints).any(axis=2)
         file["visible"] = visible.astype(np.float64)
         file["normalize"] = np.array([expected_head_size(person) for person in people])
@@ -418,13 +419,14 @@ def with_value(key: str, value: object) -> bytes:
     [
         (b"", "not a MATLAB v5 file, Newell's HDF5, a JSON list"),
         (b"hello", "not a MATLAB v5 file"),
-        (b"\x1f\x8b broken", "cannot be decompressed"),
-        (gzip.compress(b"[" + b" " * 9000 + b"]", mtime=0)[:-9], "cannot be decompressed|person"),
-        (b"\x89HDF\r\n\x1a\n broken", "cannot be read as HDF5"),
-        (b"MATLAB 5.0 MAT-file" + bytes(500), "cannot be read as a MATLAB v5 file"),
-        (b"[{]", "is damaged JSON"),
-        (b"[" * 100_000, "is damaged JSON"),
+        (b"\x1f\x8b broken", "cannot be unpacked"),
+        (gzip.compress(b"[" + b" " * 9000 + b"]", mtime=0)[:-9], "cannot be unpacked"),
+        (b"\x89HDF\r\n\x1a\n broken", "is no HDF5 file, or truncated or damaged"),
+        (b"MATLAB 5.0 MAT-file" + bytes(500), "cannot be read as a MATLAB file"),
+        (b"[{]", "is no JSON, or damaged"),
+        (b"[" * 100_000, "nested too deep"),
         (b"[3]", "person 0 lacks"),
+        (b'[{"image": "a.jpg", "scale": 1, "center": [1, 2]}]', r"no joints, as in HRNet's test\.json"),
         (b"[]", "not one person"),
         (without("objpos"), r"person 0 lacks \['objpos'\]"),
         (with_value("objpos", [1, None]), "person 0: objpos is .*; wanted finite numbers"),
@@ -432,6 +434,12 @@ def with_value(key: str, value: object) -> bytes:
         (with_value("scale_provided", [1, 2]), "person 0: scale_provided is"),
         (with_value("joint_self", [[1, 2, 3]]), r"person 0: joint_self is .* shape \(16, 3\)"),
         (with_value("img_paths", "../../a.jpg"), "without folders"),
+        (with_value("img_paths", "a" * 5000), r"aaa\.\.\. \(5,002 characters\).* of 1 to 255 bytes"),
+        (with_value("img_paths", "\ud800.jpg"), "wanted a file's name"),
+        (with_value("img_paths", "a\0.jpg"), "wanted a file's name"),
+        (with_value("scale_provided", 10**400), "person 0: scale_provided is 1000"),
+        (b"\xef\xbb\xbf[]", "not one person"),
+        (gzip.compress(b"[" + b" " * (40 << 20) + b"]"), "unpacks to more than 32 MiB"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -544,6 +552,85 @@ def test_a_split_is_replaced_whole_when_converted_again(tmp_path: Path, images: 
     write(annotations, tmp_path / "mpii", Pixels(images, "jpeg", 56, 32))
     assert Store(tmp_path / "mpii" / "pose" / "train.h5").codec == "jpeg"
     assert sorted(path.name for path in (tmp_path / "mpii" / "pose").iterdir()) == ["train.h5", "val.h5"]
+
+
+def spoilt(**changes: Any) -> list[Person]:
+    """Everyone, the second person changed."""
+    return [replace(person, **changes) if place == 1 else person for place, person in enumerate(PEOPLE)]
+
+
+def with_joint(*point: float) -> dict[str, Any]:
+    joints = PEOPLE[1].joints.copy()
+    joints[12] = point
+    return {"joints": joints}
+
+
+SPOILT = [
+    (spoilt(center=(-400.0, -400.0)), r"a box of \d+ px at \(-401, -\d+\), wholly outside the photograph"),
+    (spoilt(center=(700.0, 100.0)), r"a box of \d+ px at \(699, \d+\), wholly outside the photograph"),
+    (spoilt(scale=1e-6), r"a box of 0(\.00025)? px"),
+    (spoilt(scale=1e6), r"a box of 250000000 px"),
+    (spoilt(scale=float("nan")), r"a box of nan px"),
+    (spoilt(center=(float("inf"), 90.0)), r"a box of \d+(\.\d+)? px at \(inf, "),
+    (spoilt(**with_joint(1e9, 80.0)), r"its right shoulder is at \(1e\+09, 79\), far from its box of \d+ px"),
+    (spoilt(**with_joint(float("inf"), 80.0)), r"its right shoulder is at no finite place"),
+]
+
+
+@pytest.mark.parametrize("form", ["matlab", "bearpaw", "hrnet", "newell"])
+@pytest.mark.parametrize(("people", "reason"), SPOILT, ids=range(len(SPOILT)))
+def test_a_person_that_cannot_be_meant_is_named_and_can_be_left_out(
+    tmp_path: Path, images: Path, people: list[Person], reason: str, form: str
+) -> None:
+    path = tmp_path / "annotations"
+    if form == "matlab":
+        write_matlab(path, people)
+    elif form == "newell":
+        write_newell(path, people)
+    else:
+        write_json(path, bearpaw(people) if form == "bearpaw" else hrnet(people))
+    annotations = read_annotations([path], adjusted=form == "newell", split="train", validation=0.2)
+    target = tmp_path / "mpii"
+    with pytest.raises(
+        ConvertError, match=rf"1 of \d persons for train\.h5 cannot be meant: person a\.jpg#1: {reason}"
+    ):
+        write(annotations, target, Pixels(images, "jpeg", 56, 32))
+    assert [path.name for path in (target / "pose").iterdir()] == ["train.missing.txt"]
+    results = write(annotations, target, Pixels(images, "jpeg", 56, 32, skip_missing=True))
+    counts = results[target / "pose" / "train.h5"] or {}
+    assert (counts["images_left_out"], counts["persons_left_out"]) == (0, 1)
+    with Store(target / "pose" / "train.h5") as store:
+        assert "a.jpg#1" not in store.labels["name"]
+        assert "a.jpg#0" in store.labels["name"]
+    assert re.fullmatch(rf"a\.jpg#1\t{reason}.*\n", (target / "pose" / "train.missing.txt").read_text())
+
+
+def test_joints_and_boxes_a_little_outside_stay(tmp_path: Path, images: Path) -> None:
+    people = spoilt(center=(250.0, 100.0), **with_joint(-39.0, 230.0))
+    annotations = read_annotations([write_json(tmp_path / "a.json", bearpaw(people))], adjusted=False)
+    write(annotations, tmp_path / "mpii", Pixels(images, "jpeg", 56, 32))
+    with Store(tmp_path / "mpii" / "pose" / "train.h5") as store:
+        row = store.labels["name"].tolist().index("a.jpg#1")
+        assert store.labels["joints"][row, 12].tolist() == [-40.0, 229.0]
+
+
+def test_a_split_that_fails_leaves_all_earlier_ones(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations, folder = annotations_of(tmp_path), tmp_path / "mpii" / "pose"
+    write(annotations, tmp_path / "mpii", Pixels(None))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    monkeypatch.setattr(mpii, "write_split", failing_for("train", mpii.write_split))
+    with pytest.raises(ZeroDivisionError):
+        write(annotations, tmp_path / "mpii", Pixels(images, "jpeg", 56, 32))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def failing_for(split: str, write_split: Callable[..., Any]) -> Callable[..., Any]:
+    def fail(store: Path, *rest: Any, **more: Any) -> Any:
+        return 1 / 0 if store.stem == split else write_split(store, *rest, **more)
+
+    return fail
 
 
 def test_not_one_photograph_is_an_error(tmp_path: Path) -> None:

@@ -387,7 +387,7 @@ def test_predictions_of_other_samples_are_refused(tmp_path: Path) -> None:
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "preds.npy", np.array([{"preds": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="holds Python objects, which are not read"):
         read_predictions(tmp_path / "preds.npy", NAMES, origin=0)
 
 
@@ -398,10 +398,60 @@ def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
             read_predictions(tmp_path / name, NAMES, origin=0)
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["joints"] = PREDS
-    with pytest.raises(UserError, match=r"b\.h5 has no `preds`; it has \['joints'\]"):
+    with pytest.raises(UserError, match=r"b\.h5 has no dataset 'preds'; it has \['joints'\]"):
         read_predictions(tmp_path / "b.h5", NAMES, origin=0)
-    with pytest.raises(UserError, match="no predictions at"):
+    with pytest.raises(UserError, match="there is no such file"):
         read_predictions(tmp_path / "c.h5", NAMES, origin=0)
+
+
+def test_a_damaged_matlab_file_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "flip.mat"
+    scipy.io.savemat(path, {"preds": PREDS}, do_compression=True)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"flip\.mat cannot be read as a MATLAB file"):
+        read_predictions(path, NAMES, origin=0)
+    with pytest.raises(UserError, match=r"flip\.mat cannot be read as a MATLAB file"):
+        as_published(people(5), path)
+
+
+def test_attributes_may_be_arrays_of_one_element_as_matlab_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file["preds"] = PREDS
+        file.attrs["origin"], file.attrs["axes"] = np.array([1.0]), ["sample", "joint", "xy"]
+    found = read_predictions(path, NAMES)
+    assert found.origin == 1
+    np.testing.assert_array_equal(found.preds, PREDS - 1)
+    for wrong in (np.array([0.0, 1.0]), "one", 2):
+        with h5py.File(path, "r+") as file:
+            file.attrs["origin"] = wrong
+        with pytest.raises(UserError, match=r"a\.h5 records origin .*wanted 0 or 1"):
+            read_predictions(path, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"jnt_missing": None}, r"has no \['jnt_missing'\]"),
+        ({"pos_gt_src": np.zeros((16, 2))}, "pos_gt_src is no array of 3 axes"),
+        ({"pos_gt_src": np.zeros((15, 2, 5))}, r"pos_gt_src is \(15, 2, 5\), wanted \(16, 2, 5\)"),
+        ({"jnt_missing": np.zeros((16, 4))}, "holds 4 persons, the store 5"),
+        ({"headboxes_src": np.array([["a"]], dtype=object)}, "headboxes_src is no array of 3 axes"),
+        ({"headboxes_src": np.zeros((2, 2, 5), dtype=complex)}, "headboxes_src is no array of 3 axes"),
+    ],
+)
+def test_published_truth_of_other_shapes_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+    arrays = {
+        "pos_gt_src": np.zeros((16, 2, 5)),
+        "jnt_missing": np.zeros((16, 5)),
+        "headboxes_src": np.zeros((2, 2, 5)),
+    }
+    path = tmp_path / "gt_valid.mat"
+    scipy.io.savemat(path, {key: value for key, value in (arrays | change).items() if value is not None})
+    with pytest.raises(UserError, match=rf"gt_valid\.mat.*{reason}"):
+        as_published(people(5), path)
 
 
 def test_persons_rank_by_mean_error_and_ties_by_their_place() -> None:

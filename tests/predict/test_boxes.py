@@ -1,12 +1,14 @@
 """Where a person is, as options and files say it."""
 
 import json
+import os
+import unicodedata
 from pathlib import Path
 
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.boxes import Box, boxes_of, in_frame, numbers, read_boxes, whole
+from pose_lightning.predict.boxes import Box, in_frame, name_in, numbers, read_boxes, whole
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Troubles, unused
 from pose_lightning.predict.places import BoxesOfFile
@@ -45,9 +47,21 @@ def test_csv_and_json_say_the_same(tmp_path: Path) -> None:
         ("a.json", '{"a": [1, 2, 3, 4]}', "a: wanted {"),
         ("a.json", '{"a": [[1, 2, 3]]}', "box 1: wanted x,y,w,h"),
         ("a.JSON", '{"a": [[1, 2, 3, 1%s]]}' % ("0" * 400), "box 1: wanted x,y,w,h"),
+        (
+            "a.csv",
+            "image,x,y,w,h\na,1,2,3,4\nb,1,5,2,5,3,5,4,5\n",
+            "line 3 has more fields than the 5 columns",
+        ),
+        ("a.csv", "image,x,y,w,h\na,b.jpg,1,2,3,4\n", "line 2 has more fields .* stands in quotes"),
+        ("a.csv", "image,x,y,w,h,x\na,1,2,3,4,5\n", "has two columns x; remove one"),
+        ("a.json", '{"a": [[1, 2, 3, 4]], "b": [], "a": []}', "a stands twice; put all its boxes into one list"),
+        ("a.json", '{"a": {"0": [], "0": [[1, 2, 3, 4]]}}', "0 stands twice"),
         ("absent.csv", None, "there is no such file"),
     ],
-    ids=["column", "short", "nan", "zero", "no json", "list", "flat", "three", "huge", "absent"],
+    ids=[
+        *("column", "short", "nan", "zero", "no json", "list", "flat", "three", "huge"),
+        *("commas", "name", "columns", "twice", "frame twice", "absent"),
+    ],
 )
 def test_files_that_say_something_else_are_refused(name: str, text: str | None, message: str, tmp_path: Path) -> None:
     if text is not None:
@@ -57,12 +71,44 @@ def test_files_that_say_something_else_are_refused(name: str, text: str | None, 
 
 
 def test_an_image_is_found_by_its_path_or_its_name() -> None:
-    first, second = ((Box(0, 0, size, ""),) for size in (1, 2))
-    boxes = {"x/a.jpg": first, "a.jpg": second}
-    assert boxes_of(boxes, Path("x/a.jpg"), Path("f")) is first
-    assert boxes_of(boxes, Path("y/a.jpg"), Path("f")) is second
+    boxes = {name: (Box(0, 0, 1, ""),) for name in ("x/a.jpg", "a.jpg")}
+    assert name_in(boxes, Path("x/a.jpg"), Path("f")) == "x/a.jpg"
+    assert name_in(boxes, Path("y/a.jpg"), Path("f")) == "a.jpg"
     with pytest.raises(UserError, match=r"f has no box for b\.jpg"):
-        boxes_of(boxes, Path("b.jpg"), Path("f"))
+        name_in(boxes, Path("b.jpg"), Path("f"))
+
+
+COMPOSED, DECOMPOSED = (unicodedata.normalize(form, "Tür.jpg") for form in ("NFC", "NFD"))
+
+
+@pytest.mark.parametrize("place", [".", "x"])
+@pytest.mark.parametrize(("listed", "given"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)], ids=["NFD", "NFC"])
+def test_a_name_is_found_however_its_accents_are_spelled(
+    listed: str, given: str, place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """macOS gives names decomposed; keyboards type them composed."""
+    (tmp_path / "a.csv").write_text(f"image,x,y,w,h\n{listed},1,2,3,4\n", encoding="utf-8")
+    path = Path(place) / given
+    assert [box.side for box in BoxesOfFile(tmp_path / "a.csv", Inputs([path])).of_picture(path, 9, 9)] == [5]
+    assert capsys.readouterr().out == ""
+
+
+def test_an_image_that_has_one_name_in_two_spellings_is_itself_or_refused(tmp_path: Path) -> None:
+    both = {name: (Box(0, 0, 1, ""),) for name in (COMPOSED, DECOMPOSED)}
+    assert [name_in(both, Path(name), Path("f")) for name in both] == list(both)
+    mixed = Path(f"{COMPOSED[:2]}{DECOMPOSED[:-4]}.jpg")
+    twice = {mixed.name.replace("ü", "u\u0308", 1): (), mixed.name.replace("u\u0308", "ü", 1): ()}
+    with pytest.raises(UserError, match="in two spellings of its accents"):
+        name_in(twice, mixed, Path("f"))
+    (tmp_path / "a.csv").write_text(f"image,x,y,w,h\n{COMPOSED},1,2,3,4\n", encoding="utf-8")
+    with pytest.raises(UserError, match="could be"):
+        BoxesOfFile(tmp_path / "a.csv", Inputs([Path(COMPOSED), Path(DECOMPOSED)]))
+
+
+def test_empty_fields_at_the_end_are_nothing(tmp_path: Path) -> None:
+    """As spreadsheets write them."""
+    (tmp_path / "a.csv").write_text("image,x,y,w,h,,\na.jpg,1,2,3,4,,,\n")
+    assert [box.side for box in read_boxes(tmp_path / "a.csv")["a.jpg"]] == [5]
 
 
 @pytest.mark.parametrize(("text", "message"), [("1,2,3", "wanted x,y,w,h"), ("1,2,3,-4", "h must be above 0")])
@@ -115,16 +161,12 @@ def test_a_spreadsheets_mark_and_nobody_are_understood(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("image,x,y,w,h\na.jpg,1,2,3,4\n", encoding="utf-8-sig")
     assert [box.side for box in read_boxes(tmp_path / "a.csv")["a.jpg"]] == [5]
     (tmp_path / "a.json").write_text('{"a.jpg": []}')
-    assert boxes_of(read_boxes(tmp_path / "a.json"), Path("x/a.jpg"), Path("f")) == ()
+    assert read_boxes(tmp_path / "a.json") == {"a.jpg": ()}
 
 
-def test_a_file_that_may_not_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def denied(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    (tmp_path / "a.csv").write_text("image,x,y,w,h\n")
-    monkeypatch.setattr(Path, "open", denied)
-    with pytest.raises(UserError, match=r"a\.csv cannot be read: .*Permission denied"):
+def test_a_pipe_of_boxes_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(UserError, match=r"a\.csv is a named pipe"):
         read_boxes(tmp_path / "a.csv")
 
 

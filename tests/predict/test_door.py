@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.door import _inputs, _joined, _rate
+from pose_lightning.predict.door import _inputs, _joined, _parser, _rate, main
 
 
 def options(**given: Any) -> argparse.Namespace:
@@ -96,3 +96,18 @@ def test_boxes_may_begin_left_of_the_picture() -> None:
         "--center=-.5,1",
     ]
     assert _joined(["--box", "--out", "-1"]) == ["--box", "--out", "-1"]
+
+
+@pytest.mark.parametrize("option", ["--out", "--json", "--boxes", "--onnx", "--weights", "input"])
+def test_urls_are_no_paths(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "s3://bucket/a"
+    with pytest.raises(SystemExit) as stop:
+        main(["run", url] if option == "input" else ["run", "a.png", option, url])
+    assert stop.value.code == 2
+    assert "s3://bucket/a is a URL; give a file or a folder of this machine" in capsys.readouterr().err
+
+
+def test_a_home_is_expanded(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(photo.parent))
+    parsed = _parser().parse_args(["run", "~/a.png", "--out", "~/out"])
+    assert (parsed.places[1], parsed.out) == (photo, photo.parent / "out")

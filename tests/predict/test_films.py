@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import re
+import resource
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,9 +17,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pose_lightning import draw
 from pose_lightning.errors import UserError
 from pose_lightning.predict import films
-from pose_lightning.predict.films import FilmError, Frame, FrameFolder, VideoFile, batches, of_one_size
+from pose_lightning.predict.containers import FilmError, packets_of
+from pose_lightning.predict.films import Frame, FrameFolder, VideoFile, batches, of_one_size
 from pose_lightning.predict.inputs import gather, natural
 from pose_lightning.predict.recording import Annotated, GifRecording, VideoRecording, _durations
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
@@ -200,7 +205,7 @@ def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path
         yield 1
         raise BrokenError(5, "no more of it")
 
-    found = list(films._packets(packets(), BrokenError))
+    found = list(packets_of(packets(), BrokenError))
     assert found[0] == 1
     assert films._said(found[1]) == "no more of it"
 
@@ -284,6 +289,55 @@ def test_what_is_not_finished_leaves_what_was_there(kind: str, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
+def write_recording(path: Path) -> None:
+    noise = np.random.default_rng(1).integers(256, size=(3, 48, 64, 3), dtype=np.uint8)
+    with VideoRecording(path, RATE) if path.suffix == ".mp4" else GifRecording(path, RATE) as recording:
+        for picture in noise:
+            recording.add(picture)
+
+
+def write_numbers(path: Path) -> None:
+    with JsonFile(path) if path.suffix == ".json" else CsvFile(path, ["a"]) as file:
+        for number in range(2000):
+            file.item(number, str(number)) if isinstance(file, JsonFile) else file.rows([[number]])
+
+
+def write_picture(path: Path) -> None:
+    draw.write_png(path, np.random.default_rng(1).integers(256, size=(48, 64, 3), dtype=np.uint8))
+
+
+WRITERS = {
+    "a.mp4": write_recording,
+    "a.gif": write_recording,
+    "a.json": write_numbers,
+    "a.csv": write_numbers,
+    "a.png": write_picture,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text("before")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(UserError, match=re.escape(f"{tmp_path / name} cannot be written")):
+            WRITERS[name](tmp_path / name)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
+
+
+@pytest.mark.parametrize("name", WRITERS)
+@pytest.mark.parametrize("end", ["", ".partial"], ids=["target", "partial"])
+def test_nothing_is_written_through_a_link(end: str, name: str, tmp_path: Path) -> None:
+    (tmp_path / "own").write_text("mine")
+    (tmp_path / f"{name}{end}").symlink_to("own")
+    with pytest.raises(UserError, match="is a link"):
+        WRITERS[name](tmp_path / name)
+    assert (tmp_path / "own").read_text() == "mine"
+
+
 def test_a_gif_repeats_and_has_the_rate_of_its_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pose_lightning.predict.recording.LONGEST_GIF", 3)
     with GifRecording(tmp_path / "a.gif", Fraction(10)) as recording:
@@ -344,6 +398,25 @@ def test_a_table_quotes_what_it_must(tmp_path: Path) -> None:
     with CsvFile(tmp_path / "a.csv", ["file", "x"]) as table:
         table.rows([['a,"b".jpg', 1]])
     assert list(csv.reader((tmp_path / "a.csv").read_text().splitlines())) == [["file", "x"], ['a,"b".jpg', "1"]]
+
+
+def test_a_name_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
+    """JSON has it as it is."""
+    names = ["=cmd|' /C calc'!A0.jpg", "+1+1.jpg", "-2.5", "@SUM(A1)", "\t=1", "ordinary.jpg", "-joints"]
+    with CsvFile(tmp_path / "a.csv", ["file", "x"]) as table, JsonFile(tmp_path / "a.json") as numbers:
+        table.rows([[Path(name), -1.5] for name in names])
+        numbers.item(names, "names")
+    rows = list(csv.reader((tmp_path / "a.csv").read_text().splitlines()))[1:]
+    marks = [not name.startswith(("-2", "o")) for name in names]
+    assert rows == [[f"{mark * chr(39)}{name}", "-1.5"] for mark, name in zip(marks, names, strict=True)]
+    assert json.loads((tmp_path / "a.json").read_text()) == {"names": names}
+
+
+def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "a.mp4")
+    found = gather([tmp_path / "a.png", tmp_path / "a.mp4"])
+    assert list(found.unopened.values()) == ["cannot be read: it is no regular file"] * 2
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:

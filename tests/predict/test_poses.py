@@ -283,6 +283,56 @@ def test_pictures_that_cannot_be_read_are_named_when_the_others_are_done(
     assert [Path(each["file"]).name for each in read["unreadable"]] == ["text.png"]
 
 
+@pytest.mark.parametrize("inputs", [["mistyped.png"], ["text.png"], ["walk", "--rate", "5"]], ids=str)
+def test_a_call_that_predicts_nothing_leaves_what_an_earlier_one_wrote(
+    inputs: list[str], place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("text.png").write_text("no picture")
+    Path("walk").mkdir()
+    Path("walk/1.png").write_text("no picture")
+    Path("out").mkdir()
+    for name in ("joints.json", "joints.csv"):
+        Path("out", name).write_text("before")
+    with pytest.raises(SystemExit) as stop:
+        main([str(place / "run"), *inputs, "--out", "out"])
+    assert stop.value.code == 2
+    assert inputs[0] in capsys.readouterr().err
+    assert {path.name: path.read_text() for path in Path("out").iterdir()} == dict.fromkeys(
+        ("joints.json", "joints.csv"), "before"
+    )
+
+
+def test_a_run_whose_predictions_are_a_link_writes_nothing_through_it(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "run" / "predictions").symlink_to(tmp_path)
+    try:
+        with pytest.raises(SystemExit) as stop:
+            main([str(place / "run"), str(place / "photo.png")])
+    finally:
+        (place / "run" / "predictions").unlink()
+    assert stop.value.code == 2
+    assert "predictions is a link" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_cannot_steer_a_terminal(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither a picture's nor that of one that cannot be read; JSON has them as they are."""
+    name, other = "a\x1b[31m\u202egnp\n.png", "b\x1b]0;title\x07.png"
+    (tmp_path / name).write_bytes((place / "photo.png").read_bytes())
+    (tmp_path / other).write_text("no picture")
+    with pytest.raises(SystemExit):
+        main([str(place / "run"), str(tmp_path / name), str(tmp_path / other), "--out", str(tmp_path / "out")])
+    printed = capsys.readouterr()
+    assert r"a\x1b[31m\u202egnp\n.png: 1 person" in printed.out
+    assert r"b\x1b]0;title\x07.png" in printed.err
+    for text in printed:
+        assert not [character for character in text if not character.isprintable() and character != "\n"]
+    (picture,) = json.loads((tmp_path / "out" / "joints.json").read_text())["pictures"]
+    assert picture["file"] == str(tmp_path / name)
+
+
 def write_frames(folder: Path) -> list[np.ndarray]:
     """Three frames of a person who walks to the right."""
     folder.mkdir()

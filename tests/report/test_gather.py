@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from pose_lightning.errors import UserError
+from pose_lightning.report.__main__ import main
+from pose_lightning.report.classes import _read_confusion
 from pose_lightning.report.gather import gather, newest
 from pose_lightning.report.overview import sweep_command
 
@@ -116,3 +118,47 @@ def test_the_name_of_an_experiment_stays_below_the_runs(runs: Path) -> None:
     for name in ("../..", str(runs)):
         with pytest.raises(UserError, match="is no name of a folder below"):
             newest(name, runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("metrics.json", "[]", "holds a list; wanted a JSON object"),
+        ("metrics.json", '{"measures": {}, "definitions": []}', "it has no 'counts'"),
+        ("metrics.json", '{"measures": {"a": 1}, "definitions": [], "counts": {}}', "/measures/a is 1"),
+        ("metrics.json", "[" * 100_000, "nested too deep"),
+        ("trial.json", "1", "holds a number; wanted a JSON object"),
+        ("trial.json", '{"cell": "a", "seed": "1", "values": {}, "state": "complete"}', "/seed is '1'"),
+        ("cost.json", '{"epochs": []}', "/epochs is a list"),
+        ("metrics.csv", "step,samples,epoch\n1,2,x\n", "line 2: epoch is 'x', no number"),
+    ],
+)
+def test_a_damaged_record_of_a_run_is_one_line(
+    runs: Path, tmp_path: Path, name: str, content: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(runs / "hourglass_mpii_demo" / "seed1", tmp_path / "a")
+    (run / name).write_text(content)
+    with pytest.raises(SystemExit) as caught:
+        main([str(run), "--without-network", "--out", str(tmp_path / "report.html")])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert name in error
+    assert reason in error
+
+
+def test_a_damaged_comparison_of_a_sweep_is_refused(tmp_path: Path, runs: Path) -> None:
+    trial = tmp_path / "sweep" / "trials" / "a" / "1"
+    trial.parent.mkdir(parents=True)
+    shutil.copytree(runs / "hourglass_mpii_demo" / "seed1", trial)
+    for content, reason in (("{}", "it has no 'layout'"), ('{"layout": 2, "cells": []}', "it has no 'metric'")):
+        (tmp_path / "sweep" / "results.json").write_text(content)
+        with pytest.raises(UserError, match=rf"results\.json is damaged, or of another version: {reason}"):
+            gather([tmp_path / "sweep"])
+
+
+@pytest.mark.parametrize("content", ["", "true,a\na,1,2\n", "true,a,b\na,1,x\nb,1,1\n", "true,a\na,-1\n"])
+def test_a_damaged_confusion_matrix_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "confusion.csv").write_text(content)
+    with pytest.raises(UserError, match=r"confusion\.csv is damaged"):
+        _read_confusion(tmp_path / "confusion.csv")

@@ -181,7 +181,9 @@ def test_a_second_metric_does_not_overwrite_the_first(sweeps: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("{", "cannot be read"), ('{"layout": 1}', "of another version")], ids=["broken", "old"]
+    ("text", "message"),
+    [("{", "is no JSON, or damaged"), ('{"layout": 1}', "of another version")],
+    ids=["broken", "old"],
 )
 def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "results.json").write_text(text)

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -142,3 +143,46 @@ def test_a_look_aside_leaves_the_metrics_alone() -> None:
         module.seen.update(2.0)
         assert module.seen.compute() == 3
     assert module.seen.compute() == 1
+
+
+class TwoProcesses:
+    """A strategy whose other process has other samples; it notes what was agreed on."""
+
+    def __init__(self, others: bool, losses: tuple[float, float]) -> None:
+        self.others, self.losses = others, torch.tensor(losses, dtype=torch.float64)
+        self.asked: list[bool] = []
+
+    def reduce_boolean_decision(self, decision: bool, all: bool = True) -> bool:
+        self.asked.append(decision)
+        return decision and self.others
+
+    def reduce(self, value: Tensor, reduce_op: str) -> Tensor:
+        assert reduce_op == "sum"
+        return value + self.losses
+
+
+@pytest.mark.parametrize(("samples", "live", "others"), [(4, True, False), (1, True, True), (4, False, True)])
+def test_no_process_runs_a_training_pass_that_another_does_not(
+    samples: int, live: bool, others: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "_loss", lambda *_: pytest.fail("a forward pass"))
+    watch, strategy = CollapseWatch(), TwoProcesses(others, (0, 0))
+    trainer: Any = SimpleNamespace(state=SimpleNamespace(fn="fit"), sanity_checking=False, strategy=strategy)
+    watch._live = [nn.BatchNorm2d(1)] if live else []
+    watch.on_validation_batch_start(trainer, pl.LightningModule(), {"weight": torch.ones(samples)}, 0)
+    assert strategy.asked == [samples > 1 and live]
+
+
+@pytest.mark.parametrize(("others", "warned"), [((0.0, 0.0), []), ((9.0, 0.0), ["statistics"])])
+def test_all_processes_judge_the_same_losses(
+    others: tuple[float, float], warned: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collapse, "_loss", lambda *_: 1.0)
+    watch, strategy = CollapseWatch(), TwoProcesses(True, others)
+    state = SimpleNamespace(fn="fit")
+    trainer: Any = SimpleNamespace(state=state, sanity_checking=False, strategy=strategy, global_step=4)
+    watch._live = [nn.BatchNorm2d(1)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        watch.on_validation_batch_start(trainer, pl.LightningModule(), {"weight": torch.ones(2)}, 0)
+    assert watch.warned == warned

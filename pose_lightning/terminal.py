@@ -1,0 +1,26 @@
+"""Text for terminals: names from files and folders of others cannot steer one."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.console import Console, ConsoleOptions
+from rich.segment import Segment
+
+from pose_lightning.errors import shown
+
+
+def say(text: object) -> None:
+    """Print one line, with names as `shown` escapes them, at once."""
+    print(shown(text), flush=True)
+
+
+class Terminal(Console):
+    """A rich console that escapes what it is given to print, and steers the terminal by its own styles alone."""
+
+    def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Segments of text, of which lines may end, and rich's own controls."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable() or segment.text == "\n":
+                yield segment
+            else:
+                yield Segment("\n".join(map(shown, segment.text.split("\n"))), segment.style)

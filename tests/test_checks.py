@@ -1,0 +1,151 @@
+"""Settings that cannot work are refused before a run has a directory, in the user's own terms."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pose_lightning import cli, fit
+from pose_lightning.errors import UserError
+from pose_lightning.store import Store
+from tests.test_fit import arguments
+
+
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+
+
+@pytest.fixture
+def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The one line that `fit` says of arguments, without having made a directory."""
+
+    def refused(stores: Path, *more: str) -> str:
+        with pytest.raises(SystemExit) as stop:
+            fit.main(arguments(stores, tmp_path / "runs", *more))
+        said = capsys.readouterr().err
+        assert stop.value.code == 2, said
+        assert not (tmp_path / "runs").exists()
+        assert said.count("\n") == 1, said
+        return said
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--data.batch_size=0", "data.batch_size=0 is out of range; it is 1 or more"),
+        ("--data.num_threads=-1", "data.num_threads=-1 is out of range"),
+        ("--data.ring_depth=0", "data.ring_depth=0 is out of range"),
+        ("--model.sigma=0", "model.sigma=0.0 is out of range; it is above 0"),
+        ("--model.sigma=-2", "model.sigma=-2.0 is out of range"),
+        ("--model.sigma=.nan", "model.sigma=nan is out of range"),
+    ],
+)
+def test_a_value_out_of_range_is_refused(demo_stores: Path, refusal: Callable[..., str], flag: str, said: str) -> None:
+    assert said in refusal(demo_stores, flag)
+
+
+def test_a_batch_of_one_sample_is_refused_only_where_batch_norm_has_one_value(
+    demo_stores: Path, refusal: Callable[..., str]
+) -> None:
+    deep = ("--model.depth=4", "--data.limit_samples=13")  # 13 = 2 x 6 + 1; maps of 1 x 1
+    said = refusal(demo_stores, *deep)
+    assert "data.batch_size=6, 13 training samples" in said
+    assert "take data.batch_size=5 or 7" in said
+    for more in (["--data.batch_size=5"], ["--model.depth=2"], ["--trainer.limit_train_batches=2"]):
+        fit._check(cli.build(arguments(demo_stores, Path("runs"), *deep, *more)))
+
+
+def test_a_metric_that_would_be_nan_throughout_is_refused_with_the_flag_that_follows_the_loss(
+    demo_stores: Path,
+) -> None:
+    with Store(demo_stores / "val.h5") as store:
+        labels = {name: np.array(column) for name, column in store.labels.items()}
+    assert (labels["head_size"] > 0).any()
+    data = cli.build(arguments(demo_stores, Path("runs")))
+    model: Any = data.model
+
+    class Unscored:
+        def __init__(self, head_size: float) -> None:
+            self.labels = {**labels, "head_size": np.full(len(labels["head_size"]), head_size)}
+
+        def __enter__(self) -> "Unscored":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    for head_size, is_refused in ((np.nan, True), (0.0, True), (10.0, False)):
+        data.datamodule.samples = lambda _, size=head_size: Unscored(size)
+        assert (model.unscorable(data.datamodule) is not None) == is_refused
+        if is_refused:
+            with pytest.raises(UserError, match=r"none of \d+ persons has .*; follow val/loss by --checkpoint\.follow"):
+                fit._check(data)
+    following = cli.build(arguments(demo_stores, Path("runs"), "--checkpoint.follow=loss"))
+    following.datamodule.samples = lambda _: Unscored(np.nan)
+    fit._check(following)
+    assert following.followed == ("val/loss", "min")
+
+
+ORDER = """
+import torch
+from types import SimpleNamespace
+from torch import nn
+from torchmetrics import MeanMetric
+from pose_lightning.task import Task
+
+module = SimpleNamespace(named_children=lambda: [("train_loss", MeanMetric())])
+state = {"train_loss.value": torch.ones(1)}
+seen = []
+checkpoint = {
+    "current_model_state": {"train_loss.value": torch.ones(1)},
+    "state_dict": {"train_loss.value": torch.zeros(1)},
+}
+Task._change_counts(module, checkpoint, lambda value: seen.append(float(value)) or value)
+print(seen)
+"""
+
+
+def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None:
+    names = "print(next(iter({'state_dict', 'current_model_state'})))"
+
+    def printed(code: str, seed: int) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+        return subprocess.run(
+            [sys.executable, "-c", code], check=True, capture_output=True, text=True, env=environment
+        ).stdout.strip()
+
+    first = {printed(names, seed): seed for seed in range(12)}
+    assert len(first) == 2
+    assert {printed(ORDER, seed) for seed in first.values()} == {"[0.0, 1.0]"}
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--model.learning_rate=1", "model.learning_rate is no setting"),
+        ("--model.optimizer=adm", "model.optimizer=adm is not one of sgd, nesterov, adam, adamw, rmsprop, rmsprop_tf"),
+        ("--model.optimizer=adm", "did you mean adam?"),
+        ("--trainer.max_steps=abc", "trainer.max_steps=abc is not a whole number"),
+        ("--trainer.max_stps=3", "--trainer.max_stps=3 is no setting; did you mean trainer.max_steps?"),
+        ("--data.batch_size=1.5", "data.batch_size=1.5 is not a whole number"),
+        ("--trainer.devices=0", "trainer.devices=0: "),
+        ("--seed_everything=-1", "seed_everything: -1 is not in bounds"),
+        ("--trainer.callbacks=ModelCheckpoint", "a run writes its own checkpoints; leave it out"),
+        ("--trainer.fast_dev_run=-1", "trainer.fast_dev_run=-1: "),
+        ("--trainer.val_check_interval=99", "trainer.val_check_interval=99 is more than the 5 batches of an epoch"),
+    ],
+)
+def test_a_refusal_of_the_parser_or_of_lightning_is_one_line_of_the_users_own_words(
+    demo_stores: Path, refusal: Callable[..., str], flag: str, said: str
+) -> None:
+    refused = refusal(demo_stores, flag)
+    assert said in refused
+    assert not any(word in refused for word in ("Union", "NestedArg", "--help", "<class"))
