@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import pytorch_lightning as pl
 import yaml
 from jsonargparse._parameter_resolvers import get_signature_parameters
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 import pose_lightning.activity.data
 import pose_lightning.activity.task

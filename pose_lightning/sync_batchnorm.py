@@ -1,10 +1,11 @@
 """Batch norms that take their statistics from all devices together."""
 
+from typing import cast
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
-from timm.layers import BatchNormAct2d, convert_sync_batchnorm
-from timm.layers.norm_act import SyncBatchNormAct
+from timm.layers.norm_act import BatchNormAct2d, SyncBatchNormAct, convert_sync_batchnorm
 from torch.nn import Module
 
 from pose_lightning.errors import UserError
@@ -19,7 +20,7 @@ class SyncBatchNorms(TorchSyncBatchNorm):
 
     def apply(self, model: Module) -> Module:
         """Return the model with its batch norms synchronised."""
-        return convert_sync_batchnorm(model)
+        return cast("Module", convert_sync_batchnorm(model))  # type: ignore[no-untyped-call]
 
     def revert(self, model: Module) -> Module:
         """Return the model with plain batch norms again, each in the mode that it was in."""
@@ -43,12 +44,16 @@ def _revert_activated(module: Module) -> Module:
 def _plain(norm: SyncBatchNormAct) -> BatchNormAct2d:
     with torch.device("meta"):  # every tensor is the synchronised norm's own
         plain = BatchNormAct2d(
-            norm.num_features, norm.eps, norm.momentum, affine=norm.affine, track_running_stats=norm.track_running_stats
+            norm.num_features,
+            norm.eps,
+            cast("float", norm.momentum),
+            affine=norm.affine,
+            track_running_stats=norm.track_running_stats,
         )
     plain.weight, plain.bias = norm.weight, norm.bias
     plain.running_mean, plain.running_var = norm.running_mean, norm.running_var
     plain.num_batches_tracked = norm.num_batches_tracked
-    plain.act, plain.drop = norm.act, norm.drop
+    plain.act, plain.drop = cast("Module", norm.act), cast("Module", norm.drop)
     return plain
 
 

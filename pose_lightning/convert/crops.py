@@ -467,7 +467,9 @@ def _crops(people: People, windows: list[tuple[int, int, int]], pixels: Pixels) 
         return f"undecodable: {error}"
     height, width = photograph.shape[:2]
     beyond = (people.center - people.box[:, None] / 2 >= np.array([width, height]) - 0.5).any(axis=1)
-    outside = {people.name(row): _outside(people.center[row], people.box[row]) for row in np.flatnonzero(beyond)}
+    outside = {
+        people.name(row): _outside(people.center[row], people.box[row]) for row in np.flatnonzero(beyond).tolist()
+    }
     crops = [cut(photograph, x0, y0, side, pixels.crop) for x0, y0, side in windows]
     if pixels.codec == "raw":
         return _Crops(list(crops), outside)

@@ -22,6 +22,7 @@ from scipy.io import savemat
 
 from pose_lightning import files
 from pose_lightning.convert import ConvertError, demo_clips, mpii, mpii_activities
+from pose_lightning.convert.activities import FOLDER as ACTIVITY_FOLDER
 from pose_lightning.convert.crops import Pixels, in_threads, print_summary
 from pose_lightning.convert.drawn import scenes
 from pose_lightning.convert.drawn.activities import ACTIVITIES
@@ -148,7 +149,7 @@ def write_activities(target: Path, *, people: int = ACTIVITY_PEOPLE, seed: int =
     shares = replace(_ACTIVITY_SHARES, folds=folds)
     _check(people, seed)
     drawn = _enough(people, seed, partial(_divisible, shares))
-    with owning(target, stores / mpii_activities.FOLDER):
+    with owning(target, stores / ACTIVITY_FOLDER):
         if not _holds(official, drawn, seed):
             draw(target, people=drawn, seed=seed)
         settings = ActivitySettings(official / "images", shares, dataset="demo", synthetic=True)
@@ -235,7 +236,7 @@ def _drawn(images: Path, people: int, seed: int) -> Iterator[tuple[Frame, list[A
         return annotations
 
     frames = planned(people, seed)
-    yield from zip(frames, in_threads(work, frames, title="drawing people"), strict=True)
+    yield from zip(frames, in_threads(work, list(frames), title="drawing people"), strict=True)
 
 
 @lru_cache(maxsize=2)

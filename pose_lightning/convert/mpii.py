@@ -29,6 +29,7 @@ import numpy as np
 import xxhash
 
 from pose_lightning.convert import ConvertError, mpii_activities
+from pose_lightning.convert.activities import FOLDER as ACTIVITY_FOLDER
 from pose_lightning.convert.crops import (
     Pixels,
     add_pixel_arguments,
@@ -377,7 +378,7 @@ def run(args: argparse.Namespace) -> None:
     if args.annotations is None and args.activities is None:
         raise ConvertError("give --annotations FILE, --activities FILE, or both")
     mpii_activities.check_arguments(args)
-    folders = {FOLDER: args.annotations, mpii_activities.FOLDER: args.activities}
+    folders = {FOLDER: args.annotations, ACTIVITY_FOLDER: args.activities}
     with owning(*(args.target / name for name, given in folders.items() if given is not None)):
         _convert(args)
 

@@ -194,7 +194,7 @@ def _source(
     if not adjusted:
         center, scale = center + np.stack([np.zeros(count), SHIFT * scale], axis=1), ENLARGEMENT * scale
     joints = np.stack(rows.joints).astype(np.float64) - 1
-    labelled = ~np.isnan(joints).any(axis=2)
+    labelled = ~np.asarray(np.isnan(joints).any(axis=2))
     image = np.array(rows.image, dtype=np.str_)
     people = People(
         image=image,
