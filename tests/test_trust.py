@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
-import torch
 import yaml
 
 from pose_lightning import cli, evaluate, fit, trust
@@ -21,6 +20,7 @@ from pose_lightning.reading_yaml import parse_yaml
 from pose_lightning.report import __main__ as report_door
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trust import NOBODY, Trust
+from tests.untrained import save
 
 PAYLOAD = """
 from pathlib import Path
@@ -148,11 +148,12 @@ REFUSED: dict[str, Callable[[Settings], None]] = {
 @pytest.fixture(scope="module")
 def made(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A sound run with a checkpoint."""
-    run = RunDirectory.at(tmp_path_factory.mktemp("sound") / "exp" / "run")
+    run = RunDirectory(tmp_path_factory.mktemp("sound") / "exp" / "run")
     data = ["--data=PoseData", f"--data.root={demo_stores}", *DATA]
     built = cli.build(["--model=HeatmapEstimation", *NETWORK, *data, *CPU, "--experiment=tiny"])
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 3}, run.best)
+    run.checkpoints.mkdir()
+    save(built, run.best, 3)
     (run.path / "metrics.csv").write_text("step,samples,val/pckh\n3,12,1.0\n")
     return run
 
@@ -166,7 +167,8 @@ def received(made: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delitem(sys.modules, "payload", raising=False)
-    run = RunDirectory.at(tmp_path / "runs" / "exp" / "run")
+    run = RunDirectory(tmp_path / "runs" / "exp" / "run")
+    run.checkpoints.mkdir(parents=True)
     for name in ("config.yaml", "checkpoints/best.ckpt", "metrics.csv"):
         (run.path / name).write_bytes((made.path / name).read_bytes())
     return run
