@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytorch_lightning as pl
+import torch
 import yaml
 
 from pose_lightning import cli, evaluate, fit, trust
@@ -154,7 +155,7 @@ def made(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDire
     run.write_config(built.dump())
     run.checkpoints.mkdir()
     save(built, run.best, 3)
-    (run.path / "metrics.csv").write_text("step,samples,val/pckh\n3,12,1.0\n")
+    (run.path / "metrics.csv").write_text("step,samples,epoch,val/pckh\n3,12,0,1.0\n")
     return run
 
 
@@ -254,6 +255,8 @@ def test_doors_that_score_build_nothing_that_is_trusted_for_training(
 def test_a_task_of_ones_own_is_scored_where_it_is_trusted(received: RunDirectory, door: str, tmp_path: Path) -> None:
     rewrite(received, TRUSTABLE["a model"])
     rewrite(received, TRUSTABLE["data"])
+    state = torch.load(received.best, weights_only=True)
+    torch.save({**state, "Data": state["PoseData"]}, received.best)  # as a run with the person's own data writes it
     doors(received, tmp_path)[door](["--trust=payload"])
     assert (tmp_path / "imported").exists()
     if door == "evaluate":
