@@ -31,6 +31,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.parser_messages import explain_parser, explain_trainer
 from pose_lightning.ranges import check_ranges
+from pose_lightning.settings import STARTING_POINTS
 from pose_lightning.sync_batchnorm import synchronise_by_timm
 from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
@@ -62,9 +63,6 @@ CHATTER: Final = (
 
 BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interval": None, "check_val_every_n_epoch": 1}
 """What a budget of samples sets of the trainer, beside `max_epochs`."""
-
-STARTING_POINTS: Final = {"pretrained": False, "weights": None}
-"""Settings of a network that say where its weights come from, and how to say nowhere."""
 
 door = errors.door
 """What the doors wrap themselves in, which those without PyTorch take from `errors`."""
@@ -297,7 +295,9 @@ def build_run(settings: Mapping[str, Any], flags: Sequence[str] = (), *, from_ch
     return build([f"--config={text}", *flags], from_checkpoint=from_checkpoint)
 
 
-def build_for_scoring(settings: Mapping[str, Any], accelerator: str | None = None) -> PoseCLI:
+def build_for_scoring(
+    settings: Mapping[str, Any], accelerator: str | None = None, *, root: Path | None = None
+) -> PoseCLI:
     """Make what the configuration of a run describes, as far as its predictions need it.
 
     Of the trainer that is its precision and where it runs: no callback, logger, profiler, plugin or strategy is made.
@@ -308,7 +308,8 @@ def build_for_scoring(settings: Mapping[str, Any], accelerator: str | None = Non
     if accelerator is not None:
         alone["accelerator"] = accelerator
     others = {key: value for key, value in settings.items() if key not in ("trainer", "ema", "compile")}
-    return build_run({**others, "trainer": alone}, from_checkpoint=True)
+    elsewhere = [] if root is None else [f"--data.root={root}"]
+    return build_run({**others, "trainer": alone}, elsewhere, from_checkpoint=True)
 
 
 def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:

@@ -1,17 +1,46 @@
 """The data module of all tasks: the splits of a directory of stores, and their loaders, built one way."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
 
+from pose_lightning import settings
 from pose_lightning.budget import Budget, StreamPlan, StreamSource
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
 from pose_lightning.store import Selection, Store
+
+FLAG: Final = "--accept-changed-stores"
+"""Option of `fit --resume` and `evaluate` that lets a run go on with other stores."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Which samples a store holds, in which order; it may lie anywhere.
+
+    Attributes:
+        path: Of the store, as the run's configuration had it.
+        samples: How many there are.
+        checksum: Of the store's header and of all its rows and their pixels.
+    """
+
+    path: str
+    samples: int
+    checksum: str
+
+    @classmethod
+    def of(cls, store: Store) -> "Fingerprint":
+        """That of an open store."""
+        return cls(str(store.path), len(store), store.fingerprint)
+
+    def __str__(self) -> str:
+        return f"{self.path} ({self.samples} samples, fingerprint {self.checksum[:12]})"
 
 
 class StoreDataModule(pl.LightningDataModule, ABC):
@@ -43,6 +72,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         limit_samples: int | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(settings.of_constructor(StoreDataModule)[0], logger=False)
         for key, value, least in (
             ("batch_size", batch_size, 1),
             ("num_threads", num_threads, 0),
@@ -57,11 +87,43 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         self.verify, self.seed, self.limit_samples = verify, seed, limit_samples
         self.predict_split = "test"
         self.budget = Budget()
+        self.accept_changed_stores = False
+        self.changed_stores: dict[str, tuple[Fingerprint, Fingerprint]] = {}
+        self._stores: dict[str, Fingerprint] = {}
+        self._facts: Mapping[str, Any] | None = None
         self._sources: dict[tuple[str, bool], Source] = {}
 
     @abstractmethod
     def source(self, split: str, augment: bool) -> Source:
         """How the samples of a split get into a batch; `augment` in training only."""
+
+    def describe(self, store: Store) -> dict[str, Any]:
+        """Facts about the training store that the doors of a trained network need, as plain data.
+
+        Checkpoints hold them, so that a run needs no store to predict or to be exported.
+        """
+        return {"synthetic": bool(store.attrs.get("synthetic", False))}
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `describe` says: of the store that the checkpoint was trained on, or else of the one that is there.
+
+        Raises:
+            StoreError: If no checkpoint was loaded, and the training store is missing or damaged.
+        """
+        if self._facts is None:
+            with self.store("train") as store:
+                self._facts = self.describe(store)
+        return self._facts
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the training samples are drawn, not photographed or filmed."""
+        if self._facts is None and not self.store_path("train").is_file():
+            there = [split for split in ("val", "test") if self.store_path(split).is_file()]
+            with self.store(next(iter(there), "train")) as store:
+                return bool(store.attrs["synthetic"])
+        return bool(self.facts["synthetic"])
 
     def store_path(self, split: str) -> Path:
         """Where a split's store is, or should be."""
@@ -84,8 +146,38 @@ class StoreDataModule(pl.LightningDataModule, ABC):
 
         Raises:
             StoreError: If it is missing (the message says how to make it) or damaged.
+            UserError: If it is not the one that the run was trained or validated on, or that this process began with.
         """
-        return Store(self.store_path(split), verify=self.verify)
+        store = Store(self.store_path(split), verify=self.verify)
+        try:
+            self._recognize(split, store)
+        except UserError:
+            store.close()
+            raise
+        return store
+
+    def _recognize(self, split: str, store: Store) -> None:
+        """Compare a store with the one that the run, or this process, has had as this split."""
+        current = Fingerprint.of(store)
+        known = self._known(split)
+        if known is None or known.checksum == current.checksum:
+            self._stores.setdefault(split, current)
+        elif self.accept_changed_stores:
+            self.changed_stores.setdefault(split, (known, current))
+        else:
+            raise UserError(_changed(split, known, current))
+        if split == "train" and self._facts is None:
+            self._facts = self.describe(store)
+
+    def checksum(self, split: str) -> str | None:
+        """That of the store that the run has had as this split; None where it is not known."""
+        known = self._known(split)
+        return None if known is None else known.checksum
+
+    def _known(self, split: str) -> Fingerprint | None:
+        """The store that the run, or this process, has had as this split, whatever its name was."""
+        same = [other for other in self._stores if self.store_path(other) == self.store_path(split)]
+        return self._stores.get(split) or next((self._stores[other] for other in same), None)
 
     def check(self) -> None:
         """Open the stores of training and validation once, so that a run is not begun in vain.
@@ -182,17 +274,49 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             "training samples": self._plan().length,
             "budget.max_samples": self.budget.max_samples,
             "budget.validations": self.budget.validations,
+            "stores": {split: asdict(each) for split, each in self._current_stores().items()},
+            "facts": dict(self.facts),
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Refuse to go on with training that would not see the samples that are left.
+    def _current_stores(self) -> dict[str, Fingerprint]:
+        """Those that this process trains and validates on."""
+        current = self._stores | {split: now for split, (_, now) in self.changed_stores.items()}
+        return {split: each for split, each in current.items() if split in ("train", "val")}
+
+    def check_stores(self, state_dict: Mapping[str, Any]) -> None:
+        """Compare the stores that are open with those of a checkpoint, and those that will be opened from here on.
 
         Raises:
-            UserError: If the checkpoint was made with other batches.
+            UserError: If one is another store and changes are not accepted, or the checkpoint does not know its stores.
         """
+        if not {"stores", "facts"} <= state_dict.keys():
+            raise UserError(
+                "the checkpoint does not say which stores it was trained on: it was written by an earlier version of "
+                "this package; train the run again"
+            )
+        opened = self._current_stores()
+        self._stores = {split: Fingerprint(**each) for split, each in state_dict["stores"].items()}
+        for split in opened.keys() & self._stores.keys():
+            before, current = self._stores[split], opened[split]
+            if before.checksum == current.checksum:
+                continue
+            if not self.accept_changed_stores:
+                raise UserError(_changed(split, before, current))
+            self.changed_stores[split] = before, current
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up the stores and facts of a checkpoint; refuse to go on with training on other samples or batches.
+
+        Raises:
+            UserError: If the checkpoint was made with other batches or stores.
+        """
+        self.check_stores(state_dict)
         if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
+            self._facts = state_dict["facts"]
             return
         for key, value in self.state_dict().items():
+            if key in ("stores", "facts"):
+                continue
             if value != state_dict.get(key, value):
                 raise UserError(
                     f"the checkpoint was made with {key} {state_dict[key]}, this run has {value}: it would not go on "
@@ -311,3 +435,10 @@ class StoreDataModule(pl.LightningDataModule, ABC):
                 "the same number of parts throughout, so leave GradientAccumulationScheduler out"
             )
         return self.trainer.current_epoch, self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+
+
+def _changed(split: str, before: Fingerprint, now: Fingerprint) -> str:
+    return (
+        f"{now} is not the {split} store of the run, which was {before}: samples, labels, order or crops differ; give "
+        f"that one with --data.root DIR, or accept the change with {FLAG}"
+    )

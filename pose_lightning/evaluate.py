@@ -3,12 +3,13 @@
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import pose_lightning.heatmap.scoring
 import pose_lightning.regression.scoring
-from pose_lightning import cli, trust
+from pose_lightning import cli
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.folds import judge_folds
 from pose_lightning.activity.predictions import predicted_target
@@ -56,7 +57,14 @@ def scoring_of(task: Task, data: StoreDataModule) -> Scoring:
 
 
 def evaluate_run(
-    run: RunDirectory, *, split: str = "val", manner: Manner = PLAIN, overlays: int = 0, trusted: Trust = NOBODY
+    run: RunDirectory,
+    *,
+    split: str = "val",
+    manner: Manner = PLAIN,
+    overlays: int = 0,
+    trusted: Trust = NOBODY,
+    root: Path | None = None,
+    accept_changed_stores: bool = False,
 ) -> Outcome:
     """Score a run's best checkpoint on a split of its data, print the tables and write them into the run's directory.
 
@@ -64,9 +72,12 @@ def evaluate_run(
     split than `val`, `metrics-SPLIT.json` and so on.
 
     Raises:
-        UserError: If the run has no checkpoint, or the split no store.
+        UserError: If the run has no checkpoint, the split has no store, or a store is not the run's and changes are not
+            accepted.
     """
-    built, checkpoint, step = load(run, manner=manner, trusted=trusted)
+    built, checkpoint, step = load(
+        run, manner=manner, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores
+    )
     data = built.datamodule
     scoring = scoring_of(built.model, data)
     if overlays and not isinstance(built.model, HeatmapEstimation):
@@ -78,12 +89,14 @@ def evaluate_run(
         outcome = scoring.judge(found, store, train, title=built.config.experiment)
         suffix = "" if split == "val" else f"-{split}"
         metrics_path, predictions_path = run.path / f"metrics{suffix}.json", run.path / f"predictions{suffix}.h5"
-        chosen = checkpoint == run.best and data.same_samples(split, "val")
+        changed = data.changed_stores
+        chosen = checkpoint == run.best and data.same_samples(split, "val") and not changed.keys() & {split, "val"}
         facts = {
             "checkpoint": checkpoint.name,
             "step": step,
             **manner.facts,
             "chosen_on_this_split": chosen,
+            "changed_stores": {name: [asdict(before), asdict(now)] for name, (before, now) in changed.items()},
         }
         scoring.write_predictions(predictions_path, found, store, split=split)
         samples_path = run.path / f"samples{suffix}.h5"
@@ -97,7 +110,14 @@ def evaluate_run(
             pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
         write_json(metrics_path, {**facts, **outcome.json})  # the last: by it a sweep knows that a trial is finished
     note = f"best.ckpt was chosen by {built.followed[0]} on this split: a little optimistic." if chosen else ""
-    _print(outcome, f"{manner.note} {note}".strip(), [run.path, checkpoint, run.path / "metrics.csv", *written])
+    others = [
+        f"ANOTHER {name.upper()} STORE than the run's: {now}, not {before}." for name, (before, now) in changed.items()
+    ]
+    _print(
+        outcome,
+        " ".join(filter(None, [manner.note, note, *others])),
+        [run.path, checkpoint, run.path / "metrics.csv", *written],
+    )
     return outcome
 
 
@@ -143,19 +163,21 @@ def evaluate_pair(
     unit: Unit | None = None,
     json: Path | None = None,
     trusted: Trust = NOBODY,
+    root: Path | None = None,
+    accept_changed_stores: bool = False,
 ) -> Outcome:
     """Score a run's best checkpoint on a pair of `.npy` files, read piece by piece: the course's `evaluate.py`.
 
     Raises:
         UserError: If the run is no clip regression, or the files are not such a pair.
     """
-    built, checkpoint, step = load(run, trusted=trusted)
+    built, checkpoint, step = load(run, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores)
     if not isinstance(built.model, ClipRegression):
         raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
     with ExitStack() as stack:
         pair = stack.enter_context(ClipPair(clips, joints, unit=unit or "auto"))
         train_path = built.datamodule.store_path("train")
-        train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
+        train = stack.enter_context(built.datamodule.store("train")) if train_path.is_file() else None
         pair.attrs |= {
             "dataset": clips.name,
             "split": "",
@@ -232,22 +254,30 @@ FILES: Final[Mapping[str, tuple[Callable[..., tuple[Outcome, Mapping[str, Any]]]
 """By the store's kind: what scores a file of predictions, and the options that go with it."""
 
 
-def evaluate_folds(runs: Sequence[RunDirectory], *, json: Path | None = None, trusted: Trust = NOBODY) -> Outcome:
+def evaluate_folds(
+    runs: Sequence[RunDirectory],
+    *,
+    json: Path | None = None,
+    trusted: Trust = NOBODY,
+    root: Path | None = None,
+    accept_changed_stores: bool = False,
+) -> Outcome:
     """Score the predictions of one run for every fold as one, and print the spread over folds.
 
     Raises:
         UserError: If they are not runs of activity classification, one for every fold, or one was not evaluated.
     """
-    settings = [trust.read_config(run.config, trusted) for run in runs]
-    data = [cli.build_for_scoring(each).datamodule for each in settings]
+    stores: dict[str, Any] = {"root": root, "accept_changed_stores": accept_changed_stores}
+    data = [load(run, trusted=trusted, **stores)[0].datamodule for run in runs]
     for run, each in zip(runs, data, strict=True):
         if not isinstance(each, ActivityData) or each.fold is None:
             raise UserError(f"{run.path} was not trained on folds (FOLD=0 and so on); several runs are those of folds")
         if not (run.path / "predictions.h5").is_file():
             raise UserError(f"{run.path} has no predictions.h5; run `python -m pose_lightning.evaluate {run.path}`")
-        if (each.store_path("val"), each.target) != (data[0].store_path("val"), data[0].target):
+        if (each.checksum("val"), each.target) != (data[0].checksum("val"), data[0].target):
             raise UserError(f"{run.path} has another store or target than {runs[0].path}; folds are of one store")
-    with Store(data[0].store_path("val")) as store:
+    with ExitStack() as stack:
+        store, *_ = [stack.enter_context(each.store("val")) for each in data]
         paths = [run.path / "predictions.h5" for run in runs]
         outcome = judge_folds(paths, store, target=data[0].target, title=runs[0].path.parent.name)
     if json is not None:
@@ -294,15 +324,18 @@ def main(args: Sequence[str] | None = None) -> None:
     if not options.run:
         raise UserError("say what to score: a run's directory, or --predictions or --weights FILE with --store FILE")
     run, *others = [RunDirectory.open(path) for path in options.run]
+    given: dict[str, Any] = {
+        "trusted": trusted,
+        "root": options.data_root,
+        "accept_changed_stores": options.accept_changed_stores,
+    }
     if others:
-        evaluate_folds([run, *others], json=options.json, trusted=trusted)
+        evaluate_folds([run, *others], json=options.json, **given)
     elif options.clips is not None:
-        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, trusted=trusted)
+        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **given)
     else:
         with run.owned():
-            evaluate_run(
-                run, split=options.split, manner=manner_from(options), overlays=options.overlays, trusted=trusted
-            )
+            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **given)
 
 
 if __name__ == "__main__":

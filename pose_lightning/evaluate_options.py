@@ -6,6 +6,7 @@ from typing import get_args
 
 from pose_lightning import manner, trust
 from pose_lightning.activity.truth import Target
+from pose_lightning.data import FLAG
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path
 
@@ -28,6 +29,16 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--split", default="val", choices=["train", "val", "test"])
     manner.add_arguments(parser)
+    parser.add_argument(
+        "--data.root",
+        dest="data_root",
+        type=local_path,
+        metavar="DIR",
+        help="directory of the run's stores, where they have moved",
+    )
+    parser.add_argument(
+        FLAG, action="store_true", help="score the run although a store is not the one that it was trained with"
+    )
     parser.add_argument(
         "--overlays", type=int, default=0, metavar="N", help="draw the N best, median and worst samples"
     )
@@ -81,6 +92,7 @@ def _check(options: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
     manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
     of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
+    of_stores = {"--data.root": options.data_root, FLAG: options.accept_changed_stores}
     of_networks = {"--trust": options.trust}
     of_pairs = {"--clips": options.clips, "--joints": options.joints}
     of_files = {
@@ -98,13 +110,13 @@ def _check(options: argparse.Namespace) -> None:
     if options.predictions is None and (options.clips is None) != (options.joints is None):
         raise UserError("--clips NPY and --joints NPY go together")
     if options.predictions is not None:
-        kind, foreign = "--predictions", of_runs | of_pairs | of_weights | of_networks
+        kind, foreign = "--predictions", of_runs | of_stores | of_pairs | of_weights | of_networks
     elif options.weights is not None:
         kind = "--weights"
         others = {*manner, "--store"}
         foreign = {
             key: value
-            for key, value in (of_runs | of_pairs | of_files | unit | of_networks).items()
+            for key, value in (of_runs | of_stores | of_pairs | of_files | unit | of_networks).items()
             if key not in others
         }
     elif len(options.run) > 1:

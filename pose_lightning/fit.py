@@ -15,8 +15,9 @@ import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from pose_lightning import cli, evaluate, reading_yaml, trust
+from pose_lightning import cli, evaluate, reading_yaml, sealed, trust
 from pose_lightning.cli import PoseCLI
+from pose_lightning.data import FLAG
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import FULL, UserError, shown
 from pose_lightning.files import local_path
@@ -27,6 +28,7 @@ from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.task import Task
+from pose_lightning.trained import data_state
 from pose_lightning.training import slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
@@ -39,6 +41,9 @@ BUDGET: Final = ("trainer.max_epochs", "trainer.max_steps")
 
 PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy")
 """What may change when a run is resumed: it sees the same global batches wherever it runs."""
+
+ROOT: Final = "data.root"
+"""What may change too: the stores have fingerprints, by which a run knows them wherever they are."""
 
 GROUP: Final = (
     "GROUP_RANK",
@@ -58,6 +63,7 @@ def train(
     *,
     settings: Mapping[str, Any] | None = None,
     held: ExitStack,
+    accept_changed_stores: bool = False,
 ) -> tuple[RunDirectory, PoseCLI]:
     """Fit the experiment that `args` describe, in a directory of its own, or going on in `run` with its `settings`.
 
@@ -68,19 +74,21 @@ def train(
         run: To go on with; its caller owns it.
         settings: The configuration of `run`, checked; without it `args` are a whole command line.
         held: Gets what lasts until the run has been evaluated: the new run's lock, and the W&B run.
+        accept_changed_stores: Go on with other stores than those of the checkpoint.
 
     Returns:
         The run and what was built for it.
 
     Raises:
-        UserError: If the store is missing, or the run to go on with has no checkpoint that is whole; or if the training
-            diverges, or the disk is full.
+        UserError: If the store is missing, or the run to go on with has no checkpoint that is whole, or had other
+            stores and changes are not accepted; or if the training diverges, or the disk is full.
         Stopped: If a signal told it to stop.
     """
     resumed = run is not None
     from_checkpoint = run is not None and run.resumable
     built = _build(args, settings, from_checkpoint=from_checkpoint)
     _check(built)
+    checkpoint = _resumed(built, run, accept_changed_stores) if run is not None and from_checkpoint else None
     run = run or _new_run(built, held)
     if resumed and not from_checkpoint:
         rank_zero_warn(f"{run.path} has no checkpoint yet: it begins anew")
@@ -107,7 +115,6 @@ def train(
     stopped = None
     try:
         with run.log(), run.shared(), request.listening(), explained(trainer):
-            checkpoint = run.whole_checkpoint() if from_checkpoint else None
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
     except (Stopped, DivergedError) as end:
         if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
@@ -182,6 +189,21 @@ def _check_monitors(trainer: pl.Trainer, model: Task) -> None:
             raise UserError(f"{name} is not logged{closest(monitor, names)} (there are {', '.join(sorted(names))})")
         if monitor.startswith("val/") and not validates:
             raise UserError(f"{name} is not logged without a validation; leave trainer.limit_val_batches=0 out")
+
+
+def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> Path:
+    """The checkpoint to go on from.
+
+    Raises:
+        UserError: If none is whole, or it is of other settings or stores than what was built.
+    """
+    with run.log():
+        path = run.whole_checkpoint()
+    state = sealed.load(path)
+    built.model.check_settings(state, str(path))
+    built.datamodule.accept_changed_stores = accept_changed_stores
+    built.datamodule.check_stores(data_state(state, built.datamodule, path))
+    return path
 
 
 def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:
@@ -287,10 +309,10 @@ def _check_budget(args: Sequence[str], settings: Mapping[str, Any]) -> None:
     old = settings.get("trainer") or {}
     for arg in args:
         key, _, value = arg.removeprefix("--").partition("=")
-        if not arg.startswith("--") or key not in (*BUDGET, *PLACE) or not value:
-            allowed = ", ".join(f"--{name}=..." for name in (*BUDGET, *PLACE))
+        if not arg.startswith("--") or key not in (*BUDGET, *PLACE, ROOT) or not value:
+            allowed = ", ".join([*(f"--{name}=..." for name in (*BUDGET, *PLACE, ROOT)), FLAG])
             raise UserError(f"{arg}: a resumed run keeps its own configuration; only {allowed} may be added")
-        if key in PLACE:
+        if key in (*PLACE, ROOT):
             continue
         if (settings.get("budget") or {}).get("max_samples") is not None:
             raise UserError(f"{arg}: the run has a budget of samples and ends there; start another for more")
@@ -326,8 +348,9 @@ def _fit(args: Sequence[str], held: ExitStack) -> Path:
         held.enter_context(run.owned())
         trusted = Trust.of("fit", command, names)
         settings = trust.read_config(run.config, trusted)
-        _check_budget(rest, settings)
-        run, built = train(rest, run, settings=settings, held=held)
+        flags = [arg for arg in rest if arg != FLAG]
+        _check_budget(flags, settings)
+        run, built = train(flags, run, settings=settings, held=held, accept_changed_stores=FLAG in rest)
     else:
         if (begun := _begun(args)) is not None:
             held.enter_context(begun.owned())

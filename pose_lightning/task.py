@@ -4,7 +4,8 @@ import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import IO, Any, Literal, Self
 
 import pytorch_lightning as pl
 import torch
@@ -17,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 from torchmetrics import MeanMetric, Metric
 
+from pose_lightning import sealed, settings
 from pose_lightning.errors import UserError
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
 from pose_lightning.sync_batchnorm import has_synchronised_norms
@@ -71,6 +73,8 @@ class Task(pl.LightningModule, ABC):
         final: float | None = None,
     ) -> None:
         super().__init__()
+        given, self._left_out = settings.of_constructor(Task)
+        self.save_hyperparameters(given, logger=False)
         self.optimizer_arguments: dict[str, Any] = {
             "optimizer": optimizer,
             "lr": lr,
@@ -227,16 +231,70 @@ class Task(pl.LightningModule, ABC):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the schedule's end, for a larger budget, and of the epoch's metrics what every process has counted."""
+        """Keep the task's name, the schedule's end, for a larger budget, and the epoch's counts of every process.
+
+        Lightning has put the settings there, as `hyper_parameters`.
+        """
+        checkpoint["task"] = self.record
         checkpoint["schedule_total"] = self.schedule_total
         if self.trainer.world_size > 1:
             self._change_counts(checkpoint, self._sum_over_processes)
 
+    @property
+    def record(self) -> dict[str, Any]:
+        """The task's name, for checkpoints, and which of its settings are no plain data and not kept."""
+        return {"name": type(self).__name__, "settings_left_out": self._left_out}
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the schedule's end, and in the first process what all have counted."""
+        """Take up the schedule's end, and in the first process what all have counted.
+
+        Raises:
+            UserError: If the run that goes on has other settings than the checkpoint's.
+        """
+        if self._trainer is not None:
+            self.check_settings(checkpoint, "the checkpoint")
         self.schedule_total = checkpoint["schedule_total"]
         if self._trainer is not None and self.trainer.global_rank:
             self._change_counts(checkpoint, torch.zeros_like)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: str | Path | IO[bytes],
+        map_location: Any = None,
+        hparams_file: str | Path | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = True,
+        **kwargs: Any,
+    ) -> Self:
+        """The trained task, with the settings of its run; those given here take the place of the run's.
+
+        Raises:
+            UserError: If the checkpoint is damaged, has no settings or is of another task.
+        """
+        if isinstance(checkpoint_path, str | Path) and hparams_file is None:
+            checkpoint = sealed.load(Path(checkpoint_path))
+            about = settings_of(checkpoint, str(checkpoint_path))
+            if about["name"] not in [each.__name__ for each in cls.__mro__]:
+                raise UserError(f"{checkpoint_path} is of {about['name']}; load it with that class, not {cls.__name__}")
+            if missing := [name for name in about["settings_left_out"] if name not in kwargs]:
+                raise UserError(f"{checkpoint_path} could not keep {', '.join(missing)}, no plain data; pass them here")
+        loaded: Self = super().load_from_checkpoint(
+            checkpoint_path, map_location, hparams_file, strict, weights_only, **kwargs
+        )
+        return loaded
+
+    def check_settings(self, checkpoint: Mapping[str, Any], name: str) -> None:
+        """Refuse a checkpoint that was trained with other settings than these.
+
+        Raises:
+            UserError: If they differ, or the checkpoint has none.
+        """
+        settings_of(checkpoint, name)
+        trained: Mapping[str, Any] = checkpoint["hyper_parameters"]
+        if unlike := settings.differences(trained, self.hparams):
+            told = ", ".join(f"model.{key}={trained.get(key)} (here {self.hparams.get(key)})" for key in unlike)
+            raise UserError(f"{name} was trained with {told}; put the run's config.yaml back as it was")
 
     def _sum_over_processes(self, count: Tensor) -> Tensor:
         return self.trainer.strategy.all_gather(count).sum(dim=0)
@@ -310,6 +368,21 @@ def _described_budget(trainer: pl.Trainer, data: Any, end: int, unit: str) -> st
 
 def _has_timer(trainer: pl.Trainer) -> bool:
     return any(isinstance(callback, Timer) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+
+
+def settings_of(checkpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A checkpoint's record of its task: `name`, and `settings_left_out`, those that are no plain data.
+
+    Raises:
+        UserError: If it has none, as those of earlier versions.
+    """
+    about = checkpoint.get("task")
+    if not isinstance(about, Mapping) or not isinstance(checkpoint.get("hyper_parameters"), Mapping):
+        raise UserError(
+            f"{name} does not hold the settings of its task, as checkpoints of this version of the package do: it was "
+            "written by an earlier one, or by another program; train the run again"
+        )
+    return about
 
 
 def _learns_alone(module: nn.Module) -> bool:

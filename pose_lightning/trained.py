@@ -11,6 +11,7 @@ import torch
 
 from pose_lightning import cli, sealed, trust, weights
 from pose_lightning.cli import PoseCLI
+from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
@@ -93,14 +94,29 @@ def manner_from(options: argparse.Namespace) -> Manner:
     return Manner(flip_test=options.flip_test, scales=scales, decoding=options.decoding)
 
 
-def load(run: RunDirectory, *, manner: Manner = PLAIN, trusted: Trust = NOBODY) -> tuple[PoseCLI, Path, int]:
+def load(
+    run: RunDirectory,
+    *,
+    manner: Manner = PLAIN,
+    trusted: Trust = NOBODY,
+    root: Path | None = None,
+    accept_changed_stores: bool = False,
+) -> tuple[PoseCLI, Path, int]:
     """What the run's configuration describes, with the weights of the checkpoint to score; its path and its step.
 
-    That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`.
+    That is the best one, or the last where there is no best one or the run says `checkpoint.evaluate=last`. No store
+    is opened: the data module has its facts from the checkpoint, and compares every store that is opened later.
+
+    Args:
+        run: The run.
+        manner: How the network is asked.
+        trusted: Names that the configuration may import beside those that are known.
+        root: Directory of the stores, where it is not the run's.
+        accept_changed_stores: Open stores too that are not those of the run.
 
     Raises:
-        UserError: If there is no checkpoint, the configuration names what is neither known nor trusted, or the network
-            cannot be asked in this manner.
+        UserError: If there is no checkpoint, it is damaged or was trained with other settings than the configuration's,
+            the configuration names what is neither known nor trusted, or the network cannot be asked in this manner.
     """
     settings = trust.read_config(run.config, trusted)
     if not (run.best.is_file() or run.last.is_file()):
@@ -108,7 +124,7 @@ def load(run: RunDirectory, *, manner: Manner = PLAIN, trusted: Trust = NOBODY) 
             f"{run.path} has no checkpoint yet; `python -m pose_lightning.fit --resume {run.path}` trains it"
         )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # `fit` has said it all
-    built = cli.build_for_scoring(settings)
+    built = cli.build_for_scoring(settings, root=root)
     best = run.best.is_file() and built.config.checkpoint.evaluate == "best"
     checkpoint = run.best if best or not run.last.is_file() else run.last
     try:
@@ -117,10 +133,25 @@ def load(run: RunDirectory, *, manner: Manner = PLAIN, trusted: Trust = NOBODY) 
         if checkpoint == run.best and run.last.is_file():
             error.add_note(f"remove it, and {run.last.name} is scored")
         raise
+    built.model.check_settings(state, str(checkpoint))
+    built.datamodule.accept_changed_stores = accept_changed_stores
+    built.datamodule.load_state_dict(data_state(state, built.datamodule, checkpoint))
     weights.check(state["state_dict"], built.model.state_dict(), f"{checkpoint} does not fit its run's config.yaml")
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)
     return built, checkpoint, int(state["global_step"])
+
+
+def data_state(checkpoint: Mapping[str, Any], data: StoreDataModule, path: Path) -> dict[str, Any]:
+    """What a checkpoint holds of the data module.
+
+    Raises:
+        UserError: If it was trained with another one.
+    """
+    state = checkpoint.get(type(data).__qualname__)
+    if not isinstance(state, dict):
+        raise UserError(f"{path} was not trained with data of {type(data).__name__}; put config.yaml back as it was")
+    return state
 
 
 def predict(built: PoseCLI, split: str) -> Found:

@@ -10,7 +10,7 @@ from typing import Any, Final, Self, get_args
 import numpy as np
 
 from pose_lightning import cli, weights
-from pose_lightning.cli import STARTING_POINTS, PoseCLI
+from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import MARK, Facts
@@ -21,6 +21,7 @@ from pose_lightning.heatmap.model import check_sizes, settings_of
 from pose_lightning.heatmap.networks import OWN, NetworkName, flags
 from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.joints import MPII
+from pose_lightning.settings import STARTING_POINTS
 
 INPUT_SIZE: Final = 256
 """Px, where the file does not say: that of the networks that others published."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from pose_lightning import cli, evaluate
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
+from tests.untrained import save
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def test_how_the_network_was_asked_is_written_beside_its_scores(
     data = ["--data=PoseData", f"--data.root={demo_stores}", "--data.batch_size=4", "--data.input_size=32"]
     built = cli.build(["--model=HeatmapEstimation", *network, *data, "--trainer.accelerator=cpu", "--experiment=tiny"])
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 3}, run.best)
+    save(built, run.best, 3)
     evaluate.main([str(run.path)])
     plain = json.loads((run.path / "metrics.json").read_text())
     with h5py.File(run.path / "samples.h5") as file:

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
-    {"errors", "allocator", "mat_process", "randomness", "signals"},
+    {"errors", "allocator", "mat_process", "randomness", "settings", "signals"},
     {"files", "reading", "terminal"},
     {"reading_yaml"},
     {"trust"},

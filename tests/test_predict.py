@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
-import torch
 
 from pose_lightning import cli, trained
 from pose_lightning.predict import Classifier, main
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import ANY_SIZE, Store, StoreWriter
+from tests.untrained import save
 
 CATEGORIES = ("bicycling", "dancing", "fishing & hunting", "home repair", "music playing", "running", "sports")
 ATTRS: dict[str, Any] = {
@@ -75,7 +75,7 @@ def write_run(folder: Path, root: Path, *arguments: str) -> RunDirectory:
         ]
     )
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 0}, run.best)
+    save(built, run.best, 0)
     return run
 
 

@@ -21,6 +21,7 @@ from pose_lightning.reading_yaml import parse_yaml
 from pose_lightning.report import __main__ as report_door
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trust import NOBODY, Trust
+from tests.untrained import save
 
 PAYLOAD = """
 from pathlib import Path
@@ -148,12 +149,13 @@ REFUSED: dict[str, Callable[[Settings], None]] = {
 @pytest.fixture(scope="module")
 def made(demo_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A sound run with a checkpoint."""
-    run = RunDirectory.at(tmp_path_factory.mktemp("sound") / "exp" / "run")
+    run = RunDirectory(tmp_path_factory.mktemp("sound") / "exp" / "run")
     data = ["--data=PoseData", f"--data.root={demo_stores}", *DATA]
     built = cli.build(["--model=HeatmapEstimation", *NETWORK, *data, *CPU, "--experiment=tiny"])
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 3}, run.best)
-    (run.path / "metrics.csv").write_text("step,samples,val/pckh\n3,12,1.0\n")
+    run.checkpoints.mkdir()
+    save(built, run.best, 3)
+    (run.path / "metrics.csv").write_text("step,samples,epoch,val/pckh\n3,12,0,1.0\n")
     return run
 
 
@@ -166,7 +168,8 @@ def received(made: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("WANDB_MODE", "disabled")
     monkeypatch.delitem(sys.modules, "payload", raising=False)
-    run = RunDirectory.at(tmp_path / "runs" / "exp" / "run")
+    run = RunDirectory(tmp_path / "runs" / "exp" / "run")
+    run.checkpoints.mkdir(parents=True)
     for name in ("config.yaml", "checkpoints/best.ckpt", "metrics.csv"):
         (run.path / name).write_bytes((made.path / name).read_bytes())
     return run
@@ -252,6 +255,8 @@ def test_doors_that_score_build_nothing_that_is_trusted_for_training(
 def test_a_task_of_ones_own_is_scored_where_it_is_trusted(received: RunDirectory, door: str, tmp_path: Path) -> None:
     rewrite(received, TRUSTABLE["a model"])
     rewrite(received, TRUSTABLE["data"])
+    state = torch.load(received.best, weights_only=True)
+    torch.save({**state, "Data": state["PoseData"]}, received.best)  # as a run with the person's own data writes it
     doors(received, tmp_path)[door](["--trust=payload"])
     assert (tmp_path / "imported").exists()
     if door == "evaluate":

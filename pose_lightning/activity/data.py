@@ -1,5 +1,6 @@
 """Batches of pictures and their classes or tags, from activity stores."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -163,6 +164,8 @@ class ActivityData(StoreDataModule):
             UserError: If the store is missing, damaged or of another kind, lacks the target, or no picture is left.
         """
         store = self.store(split)
+        if self._facts is not None:
+            _check_classes({"classes": list(classes_of(store, self.target))}, self._facts, store.path)
         return Selection(store, self._rows(store, split))
 
     def store_path(self, split: str) -> Path:
@@ -202,6 +205,8 @@ class ActivityData(StoreDataModule):
     @property
     def classes(self) -> list[str]:
         """Names of the classes or tags, by their numbers."""
+        if self._facts is not None:
+            return list(self._facts["classes"])
         with self.store(self._any_split()) as store:
             return list(classes_of(store, self.target))
 
@@ -215,11 +220,20 @@ class ActivityData(StoreDataModule):
         with self._training_samples() as pictures:
             return len(pictures)
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether the pictures are drawn, not photographed."""
-        with self.store(self._any_split()) as store:
-            return bool(store.attrs["synthetic"])
+    def describe(self, store: Store) -> dict[str, Any]:
+        """Names of the classes, the shorter side of the pictures as stored, and whether they are drawn."""
+        shorter = store.attrs.get("shorter_side")
+        return {
+            **super().describe(store),
+            "classes": list(classes_of(store, self.target)),
+            "shorter_side": None if shorter is None else int(shorter),
+        }
+
+    def check_stores(self, state_dict: Mapping[str, Any]) -> None:
+        """As for every task; other classes are never accepted."""
+        super().check_stores(state_dict)
+        if self._facts is not None:
+            _check_classes(self._facts, state_dict["facts"], self.store_path("train"))
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Make the images float32 in [0, 1], on the device that the batch has come to; they stay channels last."""
@@ -259,3 +273,11 @@ class ActivityData(StoreDataModule):
     def _any_split(self) -> Literal["train", "val", "test"]:
         splits: tuple[Literal["train", "val", "test"], ...] = ("train", "val", "test")
         return next((split for split in splits if self.store_path(split).is_file()), "train")
+
+
+def _check_classes(here: Mapping[str, Any], trained: Mapping[str, Any], path: Path) -> None:
+    if here["classes"] != trained["classes"]:
+        raise UserError(
+            f"{path} has other classes than the run was trained on, or another order: {', '.join(here['classes'])}; "
+            f"not {', '.join(trained['classes'])}"
+        )

@@ -120,6 +120,8 @@ class ActivityClassification(Task):
             decay=decay,
             final=final,
         )
+        if isinstance(freeze, Mapping):  # as a checkpoint has it
+            freeze = Freeze(**freeze)
         losses.check(
             loss, label_smoothing=label_smoothing, weights=class_weights, positive=pos_weights, beta=effective_beta
         )

@@ -7,13 +7,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from pose_lightning.activity.task import ActivityClassification
-from pose_lightning.cli import STARTING_POINTS, PoseCLI
+from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.errors import UserError
 from pose_lightning.export.unrolled import unroll
@@ -24,6 +23,7 @@ from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.joints import H36M, H36M_ROOT, MPII, JointSet
 from pose_lightning.regression.task import ClipRegression
+from pose_lightning.settings import STARTING_POINTS
 
 RGB: Final = "RGB in [0, 1]; the network normalizes them itself"
 
@@ -86,7 +86,7 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
     """What `trained.load` gave, as one module and what there is to say about it; the run's own network stays as it is.
 
     Raises:
-        UserError: If the training store is missing, which knows the classes, or which joints were taught.
+        UserError: If the task or its data cannot be exported.
     """
     task: Any = copy.deepcopy(built.model).eval()
     data: Any = built.datamodule
@@ -141,11 +141,7 @@ def _joints(joint_set: JointSet) -> dict[str, Any]:
 
 def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
     pixels = crops.Pixels(images=None)
-    with data.store("train") as store:
-        taught = np.any(store.labels["labelled"], axis=0)
-        crop, box_in_crop = pixels.crop, pixels.box_in_crop
-        if store.shape is not None:
-            crop, box_in_crop = int(store.shape[0]), int(store.attrs["box_in_crop"])
+    taught = data.facts["taught"]
     return {
         **_joints(MPII),
         "joints_never_taught": [name for name, is_taught in zip(MPII.names, taught, strict=True) if not is_taught],
@@ -153,39 +149,34 @@ def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
         "sigma": task.sigma,
         "grid": task.grid,
         "stride": STRIDE,
-        "crop": crop,
-        "box_in_crop": box_in_crop,
+        "crop": data.facts["crop"] or pixels.crop,
+        "box_in_crop": data.facts["box_in_crop"] or pixels.box_in_crop,
     }
 
 
 def _clip_details(data: Any) -> dict[str, Any]:
-    with data.store("train") as store:
-        if store.shape is None:
-            raise UserError(f"{store.path} holds labels only; the frames of its clips must be known for an export")
-        frames, side = int(store.shape[0]), int(store.shape[1])
-        rate, margin = store.attrs.get("frame_rate"), store.attrs.get("margin")
+    of_store = data.facts
+    if of_store["frames"] is None:
+        raise UserError("the training store held labels only; the frames of its clips must be known for an export")
     return {
         **_joints(H36M),
         "root": H36M.names[H36M_ROOT],
         "unit": "mm",
-        "frames": data.frames or frames,
-        "frame_rate": None if rate is None else float(rate),
-        "side": side,
-        "margin": None if margin is None else float(margin),
+        "frames": data.frames or of_store["frames"],
+        "frame_rate": of_store["frame_rate"],
+        "side": of_store["side"],
+        "margin": of_store["margin"],
     }
 
 
 def _activity_details(data: Any) -> dict[str, Any]:
-    classes = list(data.classes)
-    with data.samples("train") as store:
-        shorter = store.attrs.get("shorter_side")
     framing = data.framing
     return {
         "target": data.target,
-        "classes": classes,
+        "classes": list(data.facts["classes"]),
         "fit": framing.fit,
         "crop_share": framing.share,
-        "shorter_side": None if shorter is None else int(shorter),
+        "shorter_side": data.facts["shorter_side"],
     }
 
 

@@ -19,8 +19,6 @@ from pose_lightning.loader import Buffers
 from pose_lightning.store import Store
 from pose_lightning.warping import warp
 
-SPLITS: Final = ("train", "val", "test")
-
 _NEEDED_ATTRS: Final = {"kind": "pose", "joint_set": MPII.name, "origin": 0, "units": "px"}
 
 
@@ -271,12 +269,16 @@ class PoseData(StoreDataModule):
         """Finish the batch on the device that it has come to."""
         return finish(batch, self.input_size)
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether the persons are drawn, not photographed."""
-        split = next((split for split in SPLITS if (self.root / f"{split}.h5").is_file()), "train")
-        with self.store(split) as store:
-            return bool(store.attrs["synthetic"])
+    def describe(self, store: Store) -> dict[str, Any]:
+        """Which joints are labelled at all (of 16), how people were cut out, and whether they are drawn."""
+        _check(store)
+        pixels = store.shape is not None
+        return {
+            **super().describe(store),
+            "taught": np.any(store.labels["labelled"], axis=0).tolist(),
+            "crop": int(store.shape[0]) if store.shape is not None else None,
+            "box_in_crop": int(store.attrs["box_in_crop"]) if pixels else None,
+        }
 
     def _warps_on_device(self) -> bool:
         if self.warp != "auto":

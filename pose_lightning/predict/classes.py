@@ -22,9 +22,6 @@ class Classifier:
         built: The run with the weights of its checkpoint, from `trained.load`.
         checkpoint: Where they are from.
         step: Of the checkpoint.
-
-    Raises:
-        UserError: If its stores are missing.
     """
 
     task: Final = "activity"
@@ -36,9 +33,8 @@ class Classifier:
         self.experiment = str(built.config.experiment)
         self._data: Any = built.datamodule
         self.target, self.synthetic = self._data.target, bool(self._data.synthetic)
-        self.classes = tuple(self._data.classes)
-        with self._data.samples("train") as store:
-            self._shorter_side = store.attrs.get("shorter_side")
+        self.classes = tuple(self._data.facts["classes"])
+        self._shorter_side = self._data.facts["shorter_side"]
 
     def probabilities(self, picture: UInt8[np.ndarray, "h w 3"]) -> Float64[np.ndarray, " k"]:
         """Of every class, for an RGB picture."""

@@ -60,9 +60,6 @@ class ClipEstimator:
         rate: Frames per second that it was trained at; None where its store does not know.
         side: Of the store's frames, px.
         margin: On each side of the people there, as a share of the square around them.
-
-    Raises:
-        UserError: If its training store is missing.
     """
 
     task: Final = "regression"
@@ -74,11 +71,10 @@ class ClipEstimator:
         self.experiment = str(built.config.experiment)
         data: Any = built.datamodule
         self._input_size = data.input_size
-        with data.store("train") as store:
-            stored, self.side = store.shape[:2]
-            rate, margin = store.attrs.get("frame_rate"), store.attrs.get("margin")
-            self.synthetic = bool(store.attrs["synthetic"])
-        self.frames = stored if data.frames is None else data.frames
+        facts = data.facts
+        self.side, self.synthetic = facts["side"], bool(facts["synthetic"])
+        rate, margin = facts["frame_rate"], facts["margin"]
+        self.frames = data.frames or facts["frames"]
         self.rate = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None
         self.margin = USUAL_MARGIN if margin is None else float(margin)
 

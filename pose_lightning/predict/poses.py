@@ -80,19 +80,13 @@ class PoseEstimator:
 
     @classmethod
     def of_run(cls, built: PoseCLI, checkpoint: Path, step: int) -> "PoseEstimator":
-        """A run with the weights of its checkpoint, from `trained.load`.
-
-        Raises:
-            UserError: If its training store is missing: nothing else knows which joints it was taught.
-        """
+        """A run with the weights of its checkpoint, from `trained.load`."""
         data: Any = built.datamodule
         facts = {"checkpoint": str(checkpoint), "step": step}
         made = cls(built.model, data, str(built.config.experiment), facts)
-        with data.store("train") as store:
-            made.taught = np.any(store.labels["labelled"], axis=0)
-            made.synthetic = bool(store.attrs["synthetic"])
-            if store.shape is not None:
-                made._crop, made._box_in_crop = store.shape[0], int(store.attrs["box_in_crop"])
+        made.taught = np.array(data.facts["taught"])
+        made.synthetic = bool(data.facts["synthetic"])
+        made._crop, made._box_in_crop = data.facts["crop"] or CROP.crop, data.facts["box_in_crop"] or CROP.box_in_crop
         return made
 
     @classmethod

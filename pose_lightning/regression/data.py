@@ -16,6 +16,7 @@ from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.loader import Buffers
 from pose_lightning.regression.augmentation import UNCHANGED, Augmentation, Change
 from pose_lightning.regression.framing import frame_to_input, reduction
+from pose_lightning.store import Store
 from pose_lightning.warping import warp
 
 _NEEDED_ATTRS: Final = {"kind": "clips", "joint_set": H36M.name, "root": H36M_ROOT, "units": "mm"}
@@ -350,12 +351,18 @@ class ClipData(StoreDataModule):
         """Finish the batch on the device that it has come to."""
         return finish(batch, self.input_size)
 
-    @property
-    def synthetic(self) -> bool:
-        """Whether the clips are drawn, not filmed."""
-        split = next((split for split in ("train", "val", "test") if self.store_path(split).is_file()), "train")
-        with self.store(split) as store:
-            return bool(store.attrs["synthetic"])
+    def describe(self, store: Store) -> dict[str, Any]:
+        """Frames and side of the clips as stored, their rate and margin where known, and whether they are drawn."""
+        _check(store)
+        rate, margin = store.attrs.get("frame_rate"), store.attrs.get("margin")
+        frames, side = (None, None) if store.shape is None else map(int, store.shape[:2])
+        return {
+            **super().describe(store),
+            "frames": frames,
+            "side": side,
+            "frame_rate": None if rate is None else float(rate),
+            "margin": None if margin is None else float(margin),
+        }
 
     def _warps_on_device(self) -> bool:
         if self.warp != "auto":

@@ -56,6 +56,13 @@ def header_checksum(header: Mapping[str, Any], rows: np.ndarray) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
 
 
+def fingerprint(header: int, rows: np.ndarray) -> str:
+    """One checksum of a store by those of its header and its rows: of order, labels, pixels, shape and attributes."""
+    digest = xxhash.xxh3_128(header.to_bytes(8, "little"))
+    digest.update(np.ascontiguousarray(rows, dtype="<u8").tobytes())
+    return digest.hexdigest()
+
+
 def describe(value: object) -> str:
     """What a value is, in a few words, for an error message."""
     if isinstance(value, np.ndarray):

@@ -27,6 +27,7 @@ from pose_lightning.store.layout import (
     Codec,
     StoreError,
     describe,
+    fingerprint,
     header_checksum,
     row_checksums,
     text,
@@ -57,6 +58,7 @@ class Store:
         shape: Shape of one sample's pixels, channels last; `ANY_SIZE` where each has its own; or None.
         labels: Field name -> read-only array (n, ...), text as `str`; `name` is always there.
         package_version: Version of this package that wrote the store.
+        fingerprint: Of the header and of every sample's labels, place and pixels, 32 hexadecimal digits.
 
     Raises:
         StoreError: If the file is missing, no store, of another layout or damaged.
@@ -109,6 +111,7 @@ class Store:
         self._damaged_rows: list[int] = np.flatnonzero(expected != self._table(file, "row_checksums", "<u8")).tolist()
         readable = "replace" if self._damaged_rows else "strict"
         self.labels = {field: _column(rows[field], readable) for field in rows.dtype.names or ()}
+        self.fingerprint = fingerprint(header_checksum(header, rows), expected)
         if self.codec is not None:
             self._check_places()
 

@@ -105,6 +105,8 @@ class RunCheckpoints(Checkpoint):
         if self._owes_validation:  # Lightning has seen by now that it has to validate first
             _count_validation(trainer, -1)
             self._owes_validation = False
+        if "val" in getattr(trainer.datamodule, "changed_stores", ()):  # type: ignore[attr-defined]
+            self.best_score = self.best_step = None  # a score on other samples is none to improve on
         self._stop_if_asked(trainer)
 
     def on_train_batch_end(

@@ -6,13 +6,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from pose_lightning import cli, trained
 from pose_lightning.export.door import write
 from pose_lightning.export.networks import Exportable, exportable
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
+from tests.untrained import save
 
 TASKS = {
     "heatmap": (
@@ -60,7 +60,7 @@ def write_run(folder: Path, root: Path, arguments: tuple[str, ...]) -> RunDirect
     if "--model=ClipRegression" in arguments:
         built.model.targets.fit(built.datamodule.training_joints())
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 7}, run.best)
+    save(built, run.best, 7)
     return run
 
 

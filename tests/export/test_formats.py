@@ -138,23 +138,6 @@ def test_an_interrupted_export_leaves_the_file_of_before(tmp_path: Path) -> None
     assert path.read_text() == "of before"
 
 
-def test_a_run_without_its_training_store_is_refused(
-    runs: dict[str, RunDirectory], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It alone knows which joints the network was taught, and whether of drawn people."""
-    copy = RunDirectory(tmp_path / "run")
-    copy.checkpoints.mkdir(parents=True)
-    text = runs["heatmap"].config.read_text()
-    root = cli.build([f"--config={runs['heatmap'].config}"]).config.data.init_args.root
-    copy.write_config(text.replace(str(root), str(tmp_path / "nothing")))
-    shutil.copy(runs["heatmap"].best, copy.best)
-    with pytest.raises(SystemExit) as stop:
-        main([str(copy.path), "--format", "safetensors"])
-    assert stop.value.code == 2
-    assert str(tmp_path / "nothing" / "train.h5") in capsys.readouterr().err
-    assert not (copy.path / "exports").exists()
-
-
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     (tmp_path / "double.safetensors").mkdir()
     with pytest.raises(UserError, match=r"double\.safetensors is a folder; name a file"):

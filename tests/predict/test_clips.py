@@ -10,7 +10,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from pose_lightning import cli, trained
@@ -22,6 +21,7 @@ from pose_lightning.predict.films import Frame
 from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
+from tests.untrained import save
 
 LENGTH = 4
 
@@ -50,7 +50,7 @@ def run(demo_clip_stores: Path, tmp_path_factory: pytest.TempPathFactory) -> Run
         ]
     )
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 3}, run.last)
+    save(built, run.last, 3)
     return run
 
 

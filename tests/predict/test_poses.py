@@ -10,7 +10,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from pose_lightning import cli, trained
 from pose_lightning.convert import crops
@@ -21,6 +20,7 @@ from pose_lightning.predict.answers import Pose
 from pose_lightning.predict.boxes import Box, whole
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import StoreWriter
+from tests.untrained import save
 
 CROP, IN_CROP, INPUT = 112, 64, 64
 NETWORK = {"stacks": 1, "features": 8, "depth": 1}
@@ -88,7 +88,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ]
     )
     run.write_config(built.dump())
-    torch.save({"state_dict": built.model.state_dict(), "global_step": 7}, run.best)
+    save(built, run.best, 7)
     built.model.model.eval().save_weights(folder / "published.safetensors")
     return folder
 
@@ -224,22 +224,6 @@ def test_weights_of_a_file_predict_as_their_run_does(place: Path, tmp_path: Path
     (pose,) = storeless.poses(photograph(), [Box(44.5, 69.5, 100.0, "")])
     np.testing.assert_allclose(found[0, :, :2], pose.joints, atol=1e-6)
     assert StackedHourglass.from_weights(weights).settings["features"] == NETWORK["features"]
-
-
-def test_a_run_without_its_training_store_is_refused(
-    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """It alone knows which joints the network was taught, and whether of drawn people."""
-    moved = place.with_name("moved")
-    (place / "train.h5").rename(moved)
-    try:
-        with pytest.raises(SystemExit) as stop:
-            main([str(place / "run"), str(place / "photo.png"), "--out", str(tmp_path / "out")])
-    finally:
-        moved.rename(place / "train.h5")
-    assert stop.value.code == 2
-    assert str(place / "train.h5") in capsys.readouterr().err
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import simplejpeg
-import torch
 
 from pose_lightning import cli
 from pose_lightning.report import clips, people
@@ -19,6 +18,7 @@ from pose_lightning.report.__main__ import main
 from pose_lightning.report.curves import _rows
 from pose_lightning.report.estimates import over_seeds
 from pose_lightning.report.gather import gather
+from tests.untrained import save
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -29,8 +29,7 @@ def page(runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     best = gather([runs / "hourglass_mpii_demo"]).best.folder
     built = cli.build([f"--config={best / 'config.yaml'}"])
     (best / "checkpoints").mkdir(exist_ok=True)
-    state = {"state_dict": built.model.state_dict(), "global_step": 30}
-    torch.save(state, best / "checkpoints" / "best.ckpt")
+    save(built, best / "checkpoints" / "best.ckpt", 30)
     out = tmp_path_factory.mktemp("pages") / "report.html"
     main([str(runs / "hourglass_mpii_demo"), "--out", str(out)])
     return out
