@@ -30,6 +30,7 @@ from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.parser_messages import explain_parser, explain_trainer
+from pose_lightning.ranges import check_ranges
 from pose_lightning.sync_batchnorm import synchronise_by_timm
 from pose_lightning.task import Task
 from pose_lightning.training.checkpoints import AtomicCheckpointIO
@@ -173,7 +174,8 @@ class PoseCLI(LightningCLI):
         super().parse_arguments(parser, args)
 
     def before_instantiate_classes(self) -> None:
-        """Name the experiment after its first YAML where it has no name; set the trainer's limits by the budget."""
+        """Check numbers; name the experiment after its first YAML where it has no name; set limits by the budget."""
+        check_ranges(self.flat())
         if self.config.experiment is None:
             files = self.config.config or []
             self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
@@ -223,6 +225,12 @@ class PoseCLI(LightningCLI):
                 raise UserError(
                     f"trainer.{key} has no effect: a run keeps its own files; see wandb.mode and checkpoint"
                 )
+        if settings.barebones:
+            raise UserError(
+                "trainer.barebones=true leaves out checkpoints and metrics, of which a run consists; leave it out"
+            )
+        if (every := settings.log_every_n_steps) is not None and every < 0:
+            raise UserError(f"trainer.log_every_n_steps={every} is out of range; it is 1 or more, or 0 for never")
         plugins = settings.plugins or []
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         try:

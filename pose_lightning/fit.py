@@ -21,6 +21,7 @@ from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import FULL, UserError, shown
 from pose_lightning.files import local_path
 from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger, finishing, record_evaluation
+from pose_lightning.parser_messages import closest
 from pose_lightning.randomness import RandomStates
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
@@ -159,10 +160,28 @@ def _check(built: PoseCLI) -> None:
     model.setup("fit")
     model.check(trainer, data)
     data.check_validation_interval()
+    _check_monitors(trainer, model)
     if built.followed == model.monitor and (reason := model.unscorable(data)):
         raise UserError(
             f"{reason}, so {model.monitor[0]} would be NaN throughout; follow val/loss by --checkpoint.follow=loss"
         )
+
+
+def _check_monitors(trainer: pl.Trainer, model: Task) -> None:
+    """Refuse callbacks that follow a metric that is never logged, of this package's tasks; others may log more."""
+    if not type(model).__module__.startswith(f"{__package__}."):
+        return
+    names = model.logged()
+    validates = trainer.limit_val_batches > 0 and trainer.check_val_every_n_epoch != 0
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        monitor = getattr(callback, "monitor", None)
+        if not isinstance(monitor, str):
+            continue
+        name = f"trainer.callbacks: {type(callback).__name__}.monitor={monitor}"
+        if monitor not in names:
+            raise UserError(f"{name} is not logged{closest(monitor, names)} (there are {', '.join(sorted(names))})")
+        if monitor.startswith("val/") and not validates:
+            raise UserError(f"{name} is not logged without a validation; leave trainer.limit_val_batches=0 out")
 
 
 def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:

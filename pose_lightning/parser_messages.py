@@ -5,7 +5,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-KINDS: Final[Mapping[str, str]] = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text"}
+KINDS: Final[Mapping[str, str]] = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "tuple": "a list",
+}
 
 
 def closest(name: str, names: Iterable[str]) -> str:
@@ -28,14 +35,16 @@ def explain_parser(message: str, known: Iterable[str]) -> str:
     if match := re.search(r"Option '([^']+)' is not accepted", message):
         name = f"{key}.{match[1]}"
         return f"{name} is no setting{closest(name, known)}"
-    if match := re.search(r"Literal\[(.*?)\]\. Got value: (.*)", message):
+    value = re.search(r"(?:Got|Given) value: (?!NestedArg)(.*)", message)
+    if value and (match := re.search(r"Expected an? typing\.Literal\[(.*?)\]", message)):
         names = re.findall(r"'([^']*)'|(?<=, )([^',]+)|^([^',]+)", match[1])
         choices = [one or two or three for one, two, three in names]
-        return f"{key}={match[2]} is not one of {', '.join(choices)}{closest(match[2], choices)}"
+        return f"{key}={value[1]} is not one of {', '.join(choices)}{closest(value[1], choices)}"
     if match := re.search(r"dot import path string: (.*)", message):
         return f"{key}={match[1]} names no class"
-    if match := re.search(r"Expected an? <class '(\w+)'>\. Got value: (.*)", message):
-        return f"{key}={match[2]} is not {KINDS.get(match[1], match[1])}"
+    types = [name for name in re.findall(r"Expected an? <class '(\w+)'>", message) if name != "NoneType"]
+    if value and types:
+        return f"{key}={value[1]} is not {' or '.join(KINDS.get(name, name) for name in dict.fromkeys(types))}"
     lines = [line.strip(" -") for line in message.splitlines() if line.strip(" -")]
     shown = [line for line in lines if not re.search(r"Union subtypes|Subtypes:|NestedArg|Errors:|--help|<class", line)]
     return " ".join(shown)

@@ -145,6 +145,13 @@ class Task(pl.LightningModule, ABC):
         """The network's input for so many samples of `data`: zeros, on the meta device; None leaves it unchecked."""
         return None
 
+    def logged(self) -> set[str]:
+        """The metrics that callbacks may follow; a task that logs more than its metrics adds them."""
+        metrics = [(name, module) for name, module in self.named_children() if isinstance(module, Metric)]
+        training = {name.replace("_", "/", 1) for name, _ in metrics if name.startswith("train_")}
+        validation = {f"val/{name}" for _, module in metrics for name in getattr(module, "NAMES", ())}
+        return {"train/loss_step", "val/loss"} | training | validation
+
     def unscorable(self, data: Any) -> str | None:
         """Why the followed metric would be NaN throughout; None where it would not."""
         return None

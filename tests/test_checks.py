@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from pose_lightning import cli, fit
 from pose_lightning.errors import UserError
+from pose_lightning.history import read_metrics
+from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 from tests.test_fit import arguments
 
@@ -46,6 +49,10 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         ("--model.sigma=0", "model.sigma=0.0 is out of range; it is above 0"),
         ("--model.sigma=-2", "model.sigma=-2.0 is out of range"),
         ("--model.sigma=.nan", "model.sigma=nan is out of range"),
+        ("--model.lr=-1", "model.lr=-1.0 is out of range; it is above 0"),
+        ("--model.momentum=1.5", "model.momentum=1.5 is out of range; it is from 0 to below 1"),
+        ("--model.weight_decay=.nan", "model.weight_decay=nan is out of range; it is 0 or more"),
+        ("--data.input_size=0", "data.input_size=0 is out of range; it is 1 or more"),
     ],
 )
 def test_a_value_out_of_range_is_refused(demo_stores: Path, refusal: Callable[..., str], flag: str, said: str) -> None:
@@ -136,6 +143,10 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
         ("--trainer.max_steps=abc", "trainer.max_steps=abc is not a whole number"),
         ("--trainer.max_stps=3", "--trainer.max_stps=3 is no setting; did you mean trainer.max_steps?"),
         ("--data.batch_size=1.5", "data.batch_size=1.5 is not a whole number"),
+        ("--data.limit_samples=abc", "error: data.limit_samples=abc is not a whole number"),
+        ("--model.decoder=simpel", "error: model.decoder=simpel is not one of classic, simple; did you mean simple?"),
+        ("--model.decoder=.nan", "error: model.decoder=nan is not one of classic, simple"),
+        ("--model.image_mean=2", "error: model.image_mean=2 is not a list"),
         ("--trainer.devices=0", "trainer.devices=0: "),
         ("--seed_everything=-1", "seed_everything: -1 is not in bounds"),
         ("--trainer.callbacks=ModelCheckpoint", "a run writes its own checkpoints; leave it out"),
@@ -149,3 +160,56 @@ def test_a_refusal_of_the_parser_or_of_lightning_is_one_line_of_the_users_own_wo
     refused = refusal(demo_stores, flag)
     assert said in refused
     assert not any(word in refused for word in ("Union", "NestedArg", "--help", "<class"))
+
+
+@pytest.mark.parametrize(
+    ("monitor", "said"),
+    [
+        ("val/pkch", "EarlyStopping.monitor=val/pkch is not logged; did you mean val/pckh? (there are "),
+        (
+            "nosuch",
+            "EarlyStopping.monitor=nosuch is not logged (there are train/loss, train/loss_step, val/auc",
+        ),
+    ],
+)
+def test_a_callback_that_follows_what_is_never_logged_is_refused(
+    demo_stores: Path, refusal: Callable[..., str], monitor: str, said: str
+) -> None:
+    early = ("--trainer.callbacks=EarlyStopping", f"--trainer.callbacks.monitor={monitor}")
+    assert said in refusal(demo_stores, *early)
+
+
+def test_a_callback_that_follows_validation_is_refused_where_there_is_none(
+    demo_stores: Path, refusal: Callable[..., str]
+) -> None:
+    early = ("--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/loss")
+    assert "not logged without a validation" in refusal(demo_stores, *early, "--trainer.limit_val_batches=0")
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--trainer.barebones=true", "trainer.barebones=true leaves out checkpoints and metrics"),
+        ("--trainer.log_every_n_steps=-1", "trainer.log_every_n_steps=-1 is out of range"),
+        pytest.param(
+            "--trainer.accelerator=gpu",
+            "trainer.accelerator=gpu: ",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+)
+def test_a_trainer_that_a_run_cannot_have_is_refused(
+    demo_stores: Path, refusal: Callable[..., str], flag: str, said: str
+) -> None:
+    assert said in refusal(demo_stores, flag)
+
+
+def test_a_run_that_never_logs_its_steps_trains_and_keeps_its_epochs(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit, "_evaluate", lambda *_: None)
+    run = RunDirectory(fit.fit(arguments(demo_stores, tmp_path, "--trainer.log_every_n_steps=0")))
+    rows = read_metrics(run.path / "metrics.csv")
+    assert not any(row.get("train/loss_step") for row in rows)
+    assert [row["train/loss"] != "" for row in rows if row.get("train/loss")]
+    assert any(row.get("val/pckh") for row in rows)

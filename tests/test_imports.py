@@ -22,7 +22,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "parser_messages", "training", "exported", "manner"},
+    {"arguments", "curves", "parser_messages", "ranges", "training", "exported", "manner"},
     {"cli"},
     {"trained", "weight_files"},
     {"evaluate_options"},

@@ -287,6 +287,49 @@ def samples_of_steps(*paths: Path) -> dict[tuple[str, str], set[str]]:
     return found
 
 
+def run_two(given: list[str], orders: tuple[Path, Path], kinds: tuple[str, str], moment: str, after: int) -> list[Any]:
+    """The exit codes of the door in a group of two processes."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    processes = [
+        PROCESSES.Process(
+            target=attempt, args=(given, str(order), kind, moment, after, {**group, "LOCAL_RANK": str(rank)})
+        )
+        for rank, (order, kind) in enumerate(zip(orders, kinds, strict=True))
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    return [process.exitcode for process in processes]
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_two_killed_processes_with_averages_and_accumulation_end_like_undisturbed_ones(
+    demo_stores: Path, tmp_path: Path, moment: str
+) -> None:
+    given = [each for each in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in each]
+    given += ["--data.batch_size=8", "--trainer.accumulate_grad_batches=2", "--ema.decay=0.5", "--ema.every_n_steps=2"]
+    given += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    undisturbed = ("nothing more", "nothing more")
+    for folder in (killed, whole):
+        folder.mkdir()
+    orders = {folder: (folder / "order.txt", folder / "order-1.txt") for folder in (killed, whole)}
+    assert run_two([*given, f"--run_dir={whole}"], orders[whole], undisturbed, "never", STEP) == [0, 0]
+    codes = run_two([*given, f"--run_dir={killed}"], orders[killed], ("SIGKILL", "SIGKILL"), moment, STEP)
+    assert -9 in codes
+    assert all(codes)
+    assert 0 < torch.load(RunDirectory(killed).last, weights_only=True)["global_step"] < 10
+    assert run_two(["--resume", str(killed)], orders[killed], undisturbed, "never", STEP) == [0, 0]
+    compare(RunDirectory(killed), RunDirectory(whole))
+    assert order(orders[killed][1]) == order(orders[whole][1])
+
+
 @pytest.mark.ddp
 def test_one_process_then_two_then_one_see_the_same_global_batches(
     undisturbed: Callable[[str, int], tuple[list[str], RunDirectory]], tmp_path: Path
@@ -294,24 +337,10 @@ def test_one_process_then_two_then_one_see_the_same_global_batches(
     given, whole = undisturbed("heatmap", 1)
     orders = [tmp_path / f"order-{number}.txt" for number in range(4)]
     assert run([*given, f"--run_dir={tmp_path}"], orders[0], "SIGTERM", "batch") == 143
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     resume = ["--resume", str(tmp_path)]
     two = [*resume, "--trainer.devices=2", "--trainer.strategy=ddp"]
-    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2", "NODE_RANK": "0"}
-    processes = [
-        PROCESSES.Process(
-            target=attempt,
-            args=(two, str(orders[1 + rank]), kind, "batch", STEP + 2, {**group, "LOCAL_RANK": str(rank)}),
-        )
-        for rank, kind in enumerate(("nothing more", "SIGTERM"))  # which the other process hears of
-    ]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [143, 0]
+    kinds = ("nothing more", "SIGTERM")  # which the other process hears of
+    assert run_two(two, (orders[1], orders[2]), kinds, "batch", STEP + 2) == [143, 0]
     assert torch.load(RunDirectory(tmp_path).last, weights_only=True)["global_step"] == STEP + 3
     assert run([*resume, "--trainer.devices=1", "--trainer.strategy=auto"], orders[3]) == 0
     assert samples_of_steps(*orders) == samples_of_steps(whole.path / "order.txt")

@@ -145,6 +145,12 @@ def weights(run: RunDirectory) -> dict[str, torch.Tensor]:
     return torch.load(run.last, weights_only=True)["state_dict"]
 
 
+def test_what_callbacks_may_follow_is_what_a_run_logs(finished: RunDirectory, case: Case, stores: Path) -> None:
+    model: Any = cli.build(arguments(case, stores, finished.path)).model
+    header = (finished.path / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert model.logged() == {name for name in header if name.startswith(("train/", "val/"))}
+
+
 def rows(run: RunDirectory) -> list[dict[str, str]]:
     with (run.path / "metrics.csv").open() as file:
         return list(csv.DictReader(file))

@@ -276,6 +276,10 @@ class ActivityClassification(Task):
             self.train_top1.update(100 * right, weight)
         return (self._training_losses(logits, target) * weight).sum(), batch["total_samples"]
 
+    def logged(self) -> set[str]:
+        """As every task's; of tags, training has no accuracy."""
+        return super().logged() - ({"train/top1"} if self.tags else set())
+
     def training_metrics(self) -> dict[str, Tensor]:
         """The epoch's loss and accuracy, exact over unequal batches."""
         accuracy = {} if self.tags else {"train/top1": self.train_top1.compute()}

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pose_lightning.errors import UserError
-from pose_lightning.precision import full_precision
 
 Scales = tuple[float, ...]
 
@@ -49,11 +48,6 @@ def average_scales(maps: Sequence[Float[Tensor, "b j h w"]], scales: Scales) -> 
     """
     if scales == UNSCALED:
         return maps[0]
-    with full_precision(maps[0]):
-        return _average(maps, scales)
-
-
-def _average(maps: Sequence[Float[Tensor, "b j h w"]], scales: Scales) -> Float[Tensor, "b j h w"]:
     height, width = maps[0].shape[-2:]
     total, seen = torch.zeros_like(maps[0]), torch.zeros_like(maps[0][:1, :1])
     for each, scale in zip(maps, scales, strict=True):

@@ -138,6 +138,8 @@ class PCKh(Metric):
     scored: Int64[Tensor, ""]
     unscored: Int64[Tensor, ""]
 
+    NAMES: Final = ("pckh", "pckh_weighted", "pckh_16", "pckh_0.1", "auc", "pckh_visible", "pckh_occluded")
+
     def __init__(self) -> None:
         super().__init__()
         shape = (2, len(MPII), len(THRESHOLDS))  # visible and occluded joints apart
@@ -196,7 +198,7 @@ class PCKh(Metric):
             "pckh_visible": weighted_mean(hits[0, :, half], count[0], SCORED_14),
             "pckh_occluded": weighted_mean(hits[1, :, half], count[1], SCORED_14),
         }
-        return {name: 100 * value for name, value in values.items()}
+        return {name: 100 * values[name] for name in self.NAMES}
 
 
 class TorsoPCK(Metric):

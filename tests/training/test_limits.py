@@ -145,3 +145,21 @@ def test_a_schedule_that_needs_an_end_is_refused_where_time_is_the_only_limit(de
     )
     with pytest.raises(UserError, match=r"needs an end: .*; trainer\.max_time alone tells no step"):
         fit._check(built)
+
+
+@pytest.mark.parametrize(("unit", "total"), [("steps", "4 steps"), ("samples", "24 samples")])
+def test_a_resume_beyond_the_end_of_its_schedule_tells_the_rate_that_is_left(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, total: str
+) -> None:
+    monkeypatch.setattr(fit, "_evaluate", lambda *_: None)
+    warmup = 1 if unit == "steps" else 6
+    flags = ("--model.schedule=one_cycle", f"--model.schedule_unit={unit}", f"--model.warmup={warmup}")
+    begun = arguments(demo_stores, *flags, "--trainer.max_steps=4", f"--run_dir={tmp_path}", "--model.final=0.25")
+    fit.fit([*begun, "--trainer.limit_val_batches=0"])
+    resume = ["--resume", str(tmp_path)]
+    with pytest.warns(UserWarning, match=rf"schedule=one_cycle ended at {total}, .* trains at lr=0\.025$"):
+        fit.fit([*resume, "--trainer.max_steps=6"])
+    state = torch.load(tmp_path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 6
+    assert state["optimizer_states"][0]["param_groups"][0]["lr"] == pytest.approx(0.025)
+    fit.fit(resume)  # at its end there is nothing to warn of
