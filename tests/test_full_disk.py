@@ -50,7 +50,7 @@ def weight(folder: Path) -> int:
 
 def judged(case: Case, outcome: Outcome, left: Snapshot, before: Snapshot, after: Snapshot, names: list[str]) -> str:
     half = [name for name, entry in left.items() if entry not in (before.get(name), after.get(name))]
-    lost = [name for name in before if name not in left]
+    lost = [name for name in before if name in after and name not in left]
     faults = {
         f"{outcome.fault}: {outcome.err.strip()[-400:]}": outcome.fault and "trials failed" not in outcome.out,
         f"left behind: {names}": names,

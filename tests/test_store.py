@@ -767,3 +767,28 @@ def test_a_store_that_another_program_died_with_is_mended_by_h5clear(raw: Path) 
     subprocess.run([sys.executable, "-c", code, str(raw)], check=True)
     with pytest.raises(StoreError, match=r"h5clear -s .*raw\.h5`"):
         Store(raw)
+
+
+@pytest.mark.parametrize("size", [100, 5000])
+def test_a_full_disk_under_the_labels_is_told_in_one_line(tmp_path: Path, size: int) -> None:
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from pose_lightning.errors import door
+        from pose_lightning.store import StoreWriter
+        from tests.room import room
+
+        def main():
+            with StoreWriter(Path(sys.argv[1]), codec=None, attrs={}) as writer:
+                for index in range(40):
+                    writer.append(None, {"name": str(index), "joints": [[0.5] * 16] * 2})
+
+        with room(int(sys.argv[2])):
+            door(main)()
+    """
+    command = [sys.executable, "-c", code, str(tmp_path / "a.h5"), str(size)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

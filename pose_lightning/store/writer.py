@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import math
+import os
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -40,6 +41,10 @@ GROWTH: Final = 256
 """Chunks by which `pixels` grows while it is written."""
 
 _NOT_RGB: Final = ("CMYK", "YCCK")
+
+
+TABLES: Final = 1 << 14
+"""Bytes that HDF5 needs for its own tables."""
 
 
 class StoreWriter:
@@ -120,10 +125,14 @@ class StoreWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """End the file's content, if the block ended well, before it gets its name."""
+        whole = False
         try:
             if kind is None:
                 self._finish()
+                whole = True
         finally:
+            if not whole and self._file:
+                _divert(self._file)
             with suppress(OSError, RuntimeError):  # the file is closed, or the first error says more
                 self._file.close()
 
@@ -221,6 +230,7 @@ class StoreWriter:
             raise StoreError(f"{self.path}: not one sample to write")
         try:
             self._write_tables()
+            self._file.flush()
             self._file.close()
         except (OSError, RuntimeError) as error:
             raise StoreError(f"{self.path} cannot be written: {_reason(error)}") from error
@@ -231,10 +241,11 @@ class StoreWriter:
         if self._packed:
             self._write_chunk(bytes(self._packed) + bytes(JPEG_CHUNK - len(self._packed)))
         starts, checksums = np.array(self._offsets, dtype="<i8"), np.array(self._checksums, dtype="<u8")
+        rows = self._rows()
         if self.codec is not None:
             self._pixels.resize(len(self) if self.codec == "raw" else self._offsets[-1], axis=0)
             self._file["offsets"], self._file["pixel_checksums"] = starts, checksums
-        rows = self._rows()
+        self._check_room(rows.nbytes + 2 * checksums.nbytes + starts.nbytes + len(self._attrs))
         self._file["labels"] = rows
         self._file["row_checksums"] = row_checksums(rows, starts, checksums)
         header: dict[str, str | int] = {
@@ -248,6 +259,16 @@ class StoreWriter:
         for key, value in header.items():
             self._file.attrs[key] = fixed_text(value) if isinstance(value, str) else value
         self._file.attrs["header_checksum"] = np.uint64(header_checksum(header, rows))
+
+    def _check_room(self, size: int) -> None:
+        """Write so many bytes, and remove them again: HDF5 crashes later where the disk refuses its tables."""
+        with self.partial.open("r+b") as file:
+            end = file.seek(0, os.SEEK_END)
+            try:
+                file.write(bytes(size + TABLES))
+                file.flush()
+            finally:
+                file.truncate(end)
 
     def _rows(self) -> np.ndarray:
         """The labels as a table, one record per sample; text becomes UTF-8 of the longest one's length."""
@@ -267,9 +288,16 @@ class StoreWriter:
         return rows
 
 
+def _divert(file: h5py.File) -> None:
+    """Let what HDF5 still wants to write go nowhere: it crashes on its way out where a full disk refuses that."""
+    nowhere = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    os.dup2(nowhere, file.id.get_vfd_handle(), inheritable=False)
+    os.close(nowhere)
+
+
 def _reason(error: Exception) -> str:
     """The reason why HDF5 could not write; its text says the system's error number."""
-    return system_fault(OSError(str(error))) or str(error)
+    return system_fault(error) or system_fault(OSError(str(error))) or str(error)
 
 
 def _empty(file: h5py.File, chunk: tuple[int, ...]) -> h5py.Dataset:
