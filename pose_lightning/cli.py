@@ -6,11 +6,14 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 import pytorch_lightning as pl
 import yaml
+from jsonargparse import ArgumentParser
 from jsonargparse._parameter_resolvers import get_signature_parameters
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
@@ -164,6 +167,7 @@ class PoseCLI(LightningCLI):
         parser.add_class_arguments(Averaging, "ema")
         parser.add_argument("--compile", type=bool, default=False, help="compile the network for training")
         parser.link_arguments("seed_everything", "data.init_args.seed")
+        _read_whole_numbers_first(parser)
         parser.set_defaults({"trainer.enable_model_summary": False})  # a table of submodules that says little
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
@@ -283,6 +287,18 @@ def _own(callback: Callback) -> Callback:
     if type(callback) is RichProgressBar:
         return MetricBar()
     return SlotTimer.like(callback) if type(callback) is Timer else callback
+
+
+def _read_whole_numbers_first(parser: ArgumentParser) -> None:
+    """Let `trainer.limit_train_batches=1` be one batch, and 1.0 all of them.
+
+    `typing` keeps one object for unions that are equal, and their order, which is the parser's, is that of whichever
+    package was imported first.
+    """
+    for action in parser._actions:
+        kinds = get_args(hint := getattr(action, "_typehint", None))
+        if hint is not None and int in kinds and float in kinds:
+            action._typehint = reduce(or_, [int, *(kind for kind in kinds if kind is not int)])  # type: ignore[attr-defined]
 
 
 class _CheckpointCLI(PoseCLI):

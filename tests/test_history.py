@@ -97,7 +97,7 @@ def test_the_dashboard_gets_the_exit_code_that_the_shell_gets(
 def test_a_run_whose_evaluation_fails_has_failed(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit.evaluate, "evaluate_run", lambda _: refuse())
+    monkeypatch.setattr(fit.evaluate, "evaluate_run", lambda *_, **__: refuse())
     with pytest.raises(SystemExit):
         fit.main(arguments(demo_stores, tmp_path))
     assert tracked.exit_code(the_run(tmp_path).path) == 2

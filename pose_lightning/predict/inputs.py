@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from pose_lightning.errors import UserError, shown
-from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError
+from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError, pyav
 from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
 from pose_lightning.reading import check_regular, read_array
 from pose_lightning.store import Store
@@ -175,6 +175,7 @@ def _listed(paths: Sequence[Path]) -> str:
 
 
 def _add_video(found: Inputs, path: Path) -> None:
+    pyav()
     try:
         check_regular(path)
         film = VideoFile.open(path)

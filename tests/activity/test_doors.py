@@ -118,5 +118,6 @@ def test_a_run_is_scored_though_the_weights_that_it_started_from_are_gone(
     evaluate.main([str(run)])
     assert json.loads((run / "metrics.json").read_text()) == before
     assert f"weights: {weights}" in (run / "config.yaml").read_text()
-    fit.fit(["--resume", str(run), "--trainer.max_epochs=2"])
+    with pytest.warns(UserWarning, match=r"cosine ended .*; from there on the run trains at lr=0"):
+        fit.fit(["--resume", str(run), "--trainer.max_epochs=2"])
     assert f"weights: {weights}" in (run / "config.yaml").read_text()

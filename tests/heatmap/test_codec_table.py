@@ -126,7 +126,7 @@ def test_the_door_prints_both_groups_in_80_columns(tmp_path: Path, capsys: pytes
     ("options", "message"),
     [
         (["--sigma", "0"], "--sigma 0 is out of range"),
-        (["--published-truth", "absent.mat"], "no file at absent.mat"),
+        (["--published-truth", "absent.mat"], "absent.mat cannot be opened: there is no such file"),
         (["--published-truth", __file__], "cannot be read"),
     ],
     ids=["sigma", "no truth", "no matlab"],

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 import torch
+from jsonargparse import ArgumentParser
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 from torch.testing import assert_close
@@ -70,6 +71,14 @@ def test_a_cosine_ends_where_the_limit_ends_the_run(
     assert factors == pytest.approx([(1 + torch.tensor(torch.pi * k / steps).cos().item()) / 2 for k in range(steps)])
     assert built.model.schedule_total == (steps if unit == "steps" else 6 * steps)
     assert built.datamodule.samples_seen(steps) == 6 * steps
+
+
+def test_one_is_one_batch_and_not_all_of_them() -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--limit", type=float | int | None)  # as `typing` has it where another package came first
+    cli._read_whole_numbers_first(parser)
+    assert type(parser.parse_args(["--limit=1"]).limit) is int
+    assert type(parser.parse_args(["--limit=1.0"]).limit) is float
 
 
 def test_a_limit_of_whole_batches_steps_as_far_as_one_batch_at_once(demo_stores: Path) -> None:

@@ -50,6 +50,8 @@ def limit(monkeypatch: pytest.MonkeyPatch, fits: Callable[[nn.Module, int], bool
     forward = StackedHourglass.forward
 
     def limited(self: StackedHourglass, image: Tensor) -> Tensor:
+        if image.is_meta:  # the check before a run computes shapes alone
+            return forward(self, image)
         sizes.append(len(image))
         if not fits(self, len(image)):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
