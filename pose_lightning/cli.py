@@ -237,7 +237,9 @@ class PoseCLI(LightningCLI):
         plugins = [*(plugins if isinstance(plugins, list) else [plugins]), AtomicCheckpointIO()]
         try:
             trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
-        except MisconfigurationException as error:
+        except UserError:
+            raise
+        except (MisconfigurationException, ValueError) as error:  # the latter for names of accelerators and strategies
             raise UserError(explain_trainer(str(error), settings.as_dict())) from error
         synchronise_by_timm(trainer)
         given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
@@ -319,7 +321,11 @@ def build_for_scoring(
     Of the trainer that is its precision and where it runs: no callback, logger, profiler, plugin or strategy is made.
     """
     trainer = settings.get("trainer") or {}
-    kept = {key: trainer[key] for key in ("accelerator", "precision") if isinstance(trainer.get(key), str | int)}
+    kept = {
+        key: trainer[key]
+        for key in ("accelerator", "precision", "accumulate_grad_batches")
+        if isinstance(trainer.get(key), str | int)
+    }
     alone = {**kept, "devices": 1, "num_nodes": 1, "strategy": "auto"}
     if accelerator is not None:
         alone["accelerator"] = accelerator

@@ -191,6 +191,8 @@ def test_a_callback_that_follows_validation_is_refused_where_there_is_none(
     [
         ("--trainer.barebones=true", "trainer.barebones=true leaves out checkpoints and metrics"),
         ("--trainer.log_every_n_steps=-1", "trainer.log_every_n_steps=-1 is out of range"),
+        ("--trainer.accelerator=cpto", "trainer.accelerator=cpto: You selected an invalid accelerator name"),
+        ("--trainer.strategy=dpp", "trainer.strategy=dpp: "),
         pytest.param(
             "--trainer.accelerator=gpu",
             "trainer.accelerator=gpu: ",
