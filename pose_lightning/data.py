@@ -14,6 +14,7 @@ from pose_lightning import settings
 from pose_lightning.budget import Budget, StreamPlan, StreamSource
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
+from pose_lightning.reading import misfit
 from pose_lightning.store import Selection, Store
 
 FLAG: Final = "--accept-changed-stores"
@@ -294,8 +295,14 @@ class StoreDataModule(pl.LightningDataModule, ABC):
                 "the checkpoint does not say which stores it was trained on: it was written by an earlier version of "
                 "this package; train the run again"
             )
+        shape = {"stores": {...: {"path": str, "samples": int, "checksum": str}}, "facts": {}}
+        if reason := misfit(dict(state_dict), shape):
+            raise UserError(f"the checkpoint is damaged: of its data, {reason}; train the run again")
         opened = self._current_stores()
-        self._stores = {split: Fingerprint(**each) for split, each in state_dict["stores"].items()}
+        self._stores = {
+            split: Fingerprint(each["path"], each["samples"], each["checksum"])
+            for split, each in state_dict["stores"].items()
+        }
         for split in opened.keys() & self._stores.keys():
             before, current = self._stores[split], opened[split]
             if before.checksum == current.checksum:

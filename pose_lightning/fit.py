@@ -358,7 +358,7 @@ def _fit(args: Sequence[str], held: ExitStack) -> Path:
         run, built = train([f"--config={begun.config}"] if begun else args, begun, held=held)
         trusted = _typed(built, run)
     if built.trainer.is_global_zero and not built.trainer.fast_dev_run:  # type: ignore[attr-defined]
-        _evaluate(run, built.trainer, trusted)
+        _evaluate(run, built.trainer, trusted, changes=built.datamodule.accept_changed_stores)
     return run.path
 
 
@@ -377,14 +377,21 @@ def _begun(args: Sequence[str]) -> RunDirectory | None:
     return slurm.begun(given.runs, given.experiment, given.run_dir, built.dump())
 
 
-def _evaluate(run: RunDirectory, trainer: pl.Trainer, trusted: Trust) -> None:
+def _evaluate(run: RunDirectory, trainer: pl.Trainer, trusted: Trust, *, changes: bool) -> None:
     if trainer.world_size > 1:  # a process of its own: this one still belongs to the group
         alone = {key: value for key, value in os.environ.items() if key not in GROUP}
-        command = [sys.executable, "-m", "pose_lightning.evaluate", str(run.path), *trusted.flags]
+        command = [
+            sys.executable,
+            "-m",
+            "pose_lightning.evaluate",
+            str(run.path),
+            *trusted.flags,
+            *([FLAG] if changes else []),
+        ]
         if status := subprocess.run(command, check=False, env=alone).returncode:
             raise SystemExit(status)
     else:
-        evaluate.evaluate_run(run, trusted=trusted)
+        evaluate.evaluate_run(run, trusted=trusted, accept_changed_stores=changes)
     record_evaluation(run)
 
 

@@ -209,7 +209,7 @@ def test_a_trainer_that_a_run_cannot_have_is_refused(
 def test_a_run_that_never_logs_its_steps_trains_and_keeps_its_epochs(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fit, "_evaluate", lambda *_: None)
+    monkeypatch.setattr(fit, "_evaluate", lambda *_, **__: None)
     run = RunDirectory(fit.fit(arguments(demo_stores, tmp_path, "--trainer.log_every_n_steps=0")))
     rows = read_metrics(run.path / "metrics.csv")
     assert not any(row.get("train/loss_step") for row in rows)

@@ -289,6 +289,32 @@ def test_a_resume_on_accepted_stores_chooses_the_best_anew(heatmap: Trained, tmp
     assert json.loads((copy.run.path / "metrics.json").read_text())["changed_stores"] == {}
 
 
+def test_a_resume_on_another_training_store_is_scored_and_says_so(heatmap: Trained, tmp_path: Path) -> None:
+    copy = heatmap.copy(tmp_path)
+    CHANGES["one label"](copy.root / "train.h5")
+    last = torch.load(copy.run.last, weights_only=True)
+    last["callbacks"]["RunCheckpoints"]["best_score"] = 1e9  # so that the best one is of before the change
+    torch.save(last, copy.run.last)
+    fit.main(["--resume", str(copy.run.path), "--trainer.max_epochs=3", "--accept-changed-stores"])
+    assert json.loads((copy.run.path / "metrics.json").read_text())["changed_stores"].keys() == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("stores", 3), ("stores", {"train": {"path": 1}}), ("stores", {"train": {}}), ("facts", None)],
+)
+def test_a_checkpoint_that_says_nonsense_of_its_data_is_refused(
+    heatmap: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str, value: Any
+) -> None:
+    copy = heatmap.copy(tmp_path)
+    for path in (copy.run.best, copy.run.last):
+        state = torch.load(path, weights_only=True)
+        state["PoseData"][key] = value
+        torch.save(state, path)
+    for door, words in ((evaluate.main, [str(copy.run.path)]), (fit.main, ["--resume", str(copy.run.path)])):
+        assert "the checkpoint is damaged: of its data, " in refused(door, words, capsys)
+
+
 def test_a_store_that_changes_while_a_run_trains_is_not_what_its_end_scores(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -160,7 +160,7 @@ def test_a_schedule_that_needs_an_end_is_refused_where_time_is_the_only_limit(de
 def test_a_resume_beyond_the_end_of_its_schedule_tells_the_rate_that_is_left(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unit: str, total: str
 ) -> None:
-    monkeypatch.setattr(fit, "_evaluate", lambda *_: None)
+    monkeypatch.setattr(fit, "_evaluate", lambda *_, **__: None)
     warmup = 1 if unit == "steps" else 6
     flags = ("--model.schedule=one_cycle", f"--model.schedule_unit={unit}", f"--model.warmup={warmup}")
     begun = arguments(demo_stores, *flags, "--trainer.max_steps=4", f"--run_dir={tmp_path}", "--model.final=0.25")

@@ -19,7 +19,7 @@ SLOT = 3
 def test_a_run_in_slots_ends_like_one_without_a_limit_of_time(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accumulate: int
 ) -> None:
-    monkeypatch.setattr(fit, "_evaluate", lambda *_: None)
+    monkeypatch.setattr(fit, "_evaluate", lambda *_, **__: None)
     monkeypatch.setattr(SlotTimer, "time_elapsed", lambda timer, *_: getattr(timer, "batches", 0))
     check: Any = SlotTimer.on_train_batch_end
 
