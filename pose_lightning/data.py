@@ -92,6 +92,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         self.changed_stores: dict[str, tuple[Fingerprint, Fingerprint]] = {}
         self._stores: dict[str, Fingerprint] = {}
         self._facts: Mapping[str, Any] | None = None
+        self._is_trained = False  # whether the facts are those of a checkpoint
         self._sources: dict[tuple[str, bool], Source] = {}
 
     @abstractmethod
@@ -319,7 +320,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         """
         self.check_stores(state_dict)
         if self.trainer is None or self.trainer.state.fn != TrainerFn.FITTING:
-            self._facts = state_dict["facts"]
+            self._facts, self._is_trained = state_dict["facts"], True
             return
         for key, value in self.state_dict().items():
             if key in ("stores", "facts"):

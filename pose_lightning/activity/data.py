@@ -164,7 +164,7 @@ class ActivityData(StoreDataModule):
             UserError: If the store is missing, damaged or of another kind, lacks the target, or no picture is left.
         """
         store = self.store(split)
-        if self._facts is not None:
+        if self._is_trained and self._facts is not None:
             _check_classes({"classes": list(classes_of(store, self.target))}, self._facts, store.path)
         return Selection(store, self._rows(store, split))
 

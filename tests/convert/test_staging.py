@@ -116,15 +116,15 @@ def test_a_disk_that_refuses_leaves_what_stood_there(
     command = [*arguments(tmp_path / "source"), f"--target={target}"]
     assert main(command) == 0
     before = contents(target)
-    smallest = min(len(data) for data in before.values())
-    for most in (100, smallest - 100, smallest + 100):
+    sizes = [len(data) for data in before.values()]
+    for most in (100, min(sizes) - 100, max(sizes) - 100, 4 * max(sizes)):
         capsys.readouterr()
         with file_size_limited(most):
             code = main(command)
         if code:
             (message,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
             assert "cannot be written: the file would be larger than this system allows (`ulimit -f`)" in message
-        assert code == (2 if most < max(len(data) for data in before.values()) else 0)
+        assert code == (2 if most < max(sizes) else 0)
         assert contents(target) == before
 
 
