@@ -98,7 +98,7 @@ class Saving:
 
     Args:
         every_n_steps: Optimizer steps between two writes of `last.ckpt`; it is also written after each validation.
-        follow: What `best.ckpt` follows: the task's own `metric`, or the validation `loss`.
+        follow: The number that `best.ckpt` follows: the task's own `metric`, or the validation `loss`.
         evaluate: Which one is scored, by `fit` at its end and by `evaluate`. The best was chosen on the validation
             split: comparisons on that split take the last.
     """

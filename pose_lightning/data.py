@@ -108,7 +108,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
 
     @property
     def facts(self) -> Mapping[str, Any]:
-        """What `describe` says: of the store that the checkpoint was trained on, or else of the one that is there.
+        """The facts that `describe` gives of the store that the checkpoint was trained on, or else of the one at hand.
 
         Raises:
             StoreError: If no checkpoint was loaded, and the training store is missing or damaged.

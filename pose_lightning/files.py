@@ -223,7 +223,7 @@ def writing(path: Path, *, extension: str = "", patience: float = 0.0) -> Iterat
 
     Args:
         path: The target.
-        extension: What the partial file's name ends with, for writers that choose a format by it, such as `.onnx`.
+        extension: End of the partial file's name, for writers that choose a format by it, such as `.onnx`.
         patience: Seconds to wait for another writer of the same file.
 
     Raises:

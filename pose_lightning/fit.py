@@ -43,7 +43,7 @@ PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "
 """What may change when a run is resumed: it sees the same global batches wherever it runs."""
 
 ROOT: Final = "data.root"
-"""What may change too: the stores have fingerprints, by which a run knows them wherever they are."""
+"""Also free to change: the stores have fingerprints, by which a run knows them wherever they are."""
 
 GROUP: Final = (
     "GROUP_RANK",

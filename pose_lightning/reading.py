@@ -241,7 +241,7 @@ def misfit(value: Any, shape: Any, place: str = "") -> str | None:
     """Where a JSON value is not of a shape, and what is there; None where it is.
 
     Args:
-        value: What was read.
+        value: A value of the JSON file.
         shape: A type; a function that says whether a value will do; several of these, as a tuple; `{name: shape}` of an
             object's keys, where a name that ends with `?` may be missing and others may be there; `{...: shape}` of all
             of its values; or `[shape]` of a list's elements.
@@ -361,7 +361,7 @@ def csv_rows(text: str, path: Path, *columns: str, error: type[UserError] = User
     """The rows of CSV text by its header.
 
     Args:
-        text: What was read.
+        text: The text of the file.
         path: From where.
         columns: That must be among the header's.
         error: Class of the error.

@@ -71,7 +71,7 @@ SCORES: Final[Mapping[str, Any]] = {
 
 
 def read_scores(path: Path) -> dict[str, Any]:
-    """What a run's metrics.json holds.
+    """Read a run's metrics.json.
 
     Raises:
         UserError: If it cannot be read, or is damaged.
@@ -80,7 +80,7 @@ def read_scores(path: Path) -> dict[str, Any]:
 
 
 def read_notes(path: Path) -> dict[str, Any]:
-    """What a run's metrics.json has of its store's attributes.
+    """Read the attributes of its store that a run's metrics.json keeps.
 
     Raises:
         UserError: If it cannot be read, or they are damaged.

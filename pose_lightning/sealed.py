@@ -52,7 +52,7 @@ LOAD_ERRORS: Final = (
     ValueError,
     struct.error,
 )
-"""What `torch.load` lets escape from a file that is damaged or foreign."""
+"""Errors that `torch.load` lets escape from a file that is damaged or foreign."""
 
 
 class SealError(UserError):

@@ -143,7 +143,7 @@ def load(
 
 
 def data_state(checkpoint: Mapping[str, Any], data: StoreDataModule, path: Path) -> dict[str, Any]:
-    """What a checkpoint holds of the data module.
+    """The state of the data module in a checkpoint.
 
     Raises:
         UserError: If it was trained with another one.

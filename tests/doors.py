@@ -198,7 +198,7 @@ def unfinished(folder: Path) -> list[str]:
 
 
 def alone(case: Case, inputs: Path, folder: Path, process: Warm, *, existing: bool) -> list[Snapshot]:
-    """What each of the two leaves that has the folder to itself, over what the first one left if `existing`."""
+    """The files that each of the two leaves alone in the folder, over those of the first one if `existing`."""
     left = []
     for place in (0, 1):
         work = case.prepare(inputs, folder / f"alone{place}")

@@ -63,7 +63,7 @@ def judged(case: Case, outcome: Outcome, left: Snapshot, before: Snapshot, after
 
 
 def tried(name: str, inputs: Path, folder: Path, process: Warm) -> dict[str, str]:
-    """What came of each fault, in a folder in which the door has written before."""
+    """The outcome of each fault, in a folder in which the door has written before."""
     case, ends = CASES[name], {}
     before, after = alone(case, inputs, folder, process, existing=not case.once)
     size = weight(folder / "alone1") - weight(case.prepare(inputs, folder / "nothing"))

@@ -1,4 +1,4 @@
-"""What metrics.csv and W&B say of a run is what became of it."""
+"""metrics.csv and W&B report how a run really ended."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What decodes and measures stays in float32 where the network around it trains in half precision."""
+"""Decoding and measuring stay in float32 where the network around them trains in half precision."""
 
 import pytest
 import torch

@@ -244,7 +244,7 @@ def test_another_fault_of_the_disk_has_its_own_remedy(
 
 
 class Foreign:
-    """What no checkpoint of ours holds."""
+    """An object that no checkpoint of ours holds."""
 
 
 @pytest.mark.parametrize(

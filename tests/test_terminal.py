@@ -1,4 +1,4 @@
-"""What is printed cannot steer a terminal."""
+"""Printed names cannot steer a terminal."""
 
 import ast
 import io

@@ -14,7 +14,7 @@ TOLD = re.compile(r"error: .*(process \d+|runner)", re.DOTALL)
 
 
 def judged(outcomes: list[Outcome], left: Snapshot, wanted: list[Snapshot], names: list[str]) -> str:
-    """What came of one start."""
+    """The outcome of one start."""
     codes = [outcome.code for outcome in outcomes]
     if faults := [outcome.fault for outcome in outcomes if outcome.fault]:
         return f"FAULT {faults[0]}: {[outcome.err.strip()[-300:] for outcome in outcomes]}"

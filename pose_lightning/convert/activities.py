@@ -170,7 +170,7 @@ def write(
         target: Folder of the data set.
         attrs: What the stores say of where they came from.
         encode: A picture's JPEG file, height and width, by name (`encoder`); None for labels only.
-        troubles: What is left out.
+        troubles: The pictures that are left out, with the reason.
 
     Raises:
         ConvertError: If there is no picture to train on.

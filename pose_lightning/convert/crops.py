@@ -451,7 +451,7 @@ def _write(store: Path, people: People, pixels: Pixels, attrs: dict[str, Any]) -
 
 @dataclass(frozen=True)
 class _Crops:
-    """What to store of one photograph's persons, and those whose box is wholly outside it, with the reason."""
+    """The crops to store of one photograph's persons, and the persons whose box is wholly outside it, with the reason."""
 
     stored: list[np.ndarray | bytes | None]
     outside: dict[str, str]

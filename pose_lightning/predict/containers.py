@@ -61,7 +61,7 @@ def pyav() -> Any:
 
 
 def packets_of(packets: Iterable[Any], error: type[Exception]) -> Iterator[Any]:
-    """What the container gives, and last the error that ends it, if there is one."""
+    """Yield the container's packets, and last the error that ends them, if there is one."""
     try:
         yield from packets
     except (error, OSError) as found:

@@ -200,7 +200,7 @@ class _Decoding:
         yield from map(self._judged, frames)
 
     def _drain(self) -> Iterator[tuple[Any, str]]:
-        """What the decoder still has of the piece before."""
+        """Take the frames of the piece before that the decoder still holds."""
         try:
             frames = self._stream.codec_context.decode(None)
         except self._faults as error:

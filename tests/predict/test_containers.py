@@ -1,4 +1,4 @@
-"""What containers of videos say: turns, mirrors, rates, streams, joins and losses."""
+"""Containers of videos are read in full: turns, mirrors, rates, streams, joins and losses."""
 
 import struct
 from fractions import Fraction

@@ -37,7 +37,7 @@ class EvaluatedNorms(Callback):
 
 
 def fitted(root: Path, *more: str) -> tuple[cli.PoseCLI, list[float]]:
-    """What is left of a run that passes all checks, and the factors of its learning rate."""
+    """Train a run that passes all checks; returns what was built and the factors of its learning rate."""
     built = cli.build(arguments(root, *more))
     rates = Rates()
     built.trainer.callbacks += [rates, EvaluatedNorms()]  # type: ignore[attr-defined]
