@@ -242,8 +242,8 @@ class PoseCLI(LightningCLI):
         except (MisconfigurationException, ValueError) as error:  # the latter for names of accelerators and strategies
             raise UserError(explain_trainer(str(error), settings.as_dict())) from error
         synchronise_by_timm(trainer)
-        given = [_own(each) for each in trainer.callbacks]  # type: ignore[attr-defined]
-        trainer.callbacks = [*given, *self._callbacks(given)]  # type: ignore[attr-defined]
+        callbacks = [_own(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
+        trainer.callbacks = [*callbacks, *self._callbacks(callbacks)]  # type: ignore[attr-defined]
         return trainer
 
     def _callbacks(self, given: Sequence[Callback]) -> list[Callback]:
@@ -390,18 +390,18 @@ def _known_settings() -> set[str]:
         "pictures": [Showing],
         "budget": [Budget],
         "ema": [Averaging],
-        "model": [each for module in TASKS for each in vars(module).values() if _is_kind(each, Task)],
-        "data": [each for module in TASKS for each in vars(module).values() if _is_kind(each, StoreDataModule)],
+        "model": [member for module in TASKS for member in vars(module).values() if _is_kind(member, Task)],
+        "data": [member for module in TASKS for member in vars(module).values() if _is_kind(member, StoreDataModule)],
     }
     names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
     for group, classes in owners.items():
         for owner in classes:
-            names |= {f"{group}.{each.name}" for each in get_signature_parameters(owner, None)}
+            names |= {f"{group}.{parameter.name}" for parameter in get_signature_parameters(owner, None)}
     return names
 
 
-def _is_kind(each: Any, kind: type) -> bool:
-    return isinstance(each, type) and issubclass(each, kind)
+def _is_kind(value: Any, kind: type) -> bool:
+    return isinstance(value, type) and issubclass(value, kind)
 
 
 def _check_files(args: Sequence[str]) -> None:

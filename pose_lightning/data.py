@@ -122,8 +122,8 @@ class StoreDataModule(pl.LightningDataModule, ABC):
     def synthetic(self) -> bool:
         """Whether the training samples are drawn, not photographed or filmed."""
         if self._facts is None and not self.store_path("train").is_file():
-            there = [split for split in ("val", "test") if self.store_path(split).is_file()]
-            with self.store(next(iter(there), "train")) as store:
+            splits = [split for split in ("val", "test") if self.store_path(split).is_file()]
+            with self.store(next(iter(splits), "train")) as store:
                 return bool(store.attrs["synthetic"])
         return bool(self.facts["synthetic"])
 
@@ -276,14 +276,14 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             "training samples": self._plan().length,
             "budget.max_samples": self.budget.max_samples,
             "budget.validations": self.budget.validations,
-            "stores": {split: asdict(each) for split, each in self._current_stores().items()},
+            "stores": {split: asdict(store) for split, store in self._current_stores().items()},
             "facts": dict(self.facts),
         }
 
     def _current_stores(self) -> dict[str, Fingerprint]:
         """Those that this process trains and validates on."""
         current = self._stores | {split: now for split, (_, now) in self.changed_stores.items()}
-        return {split: each for split, each in current.items() if split in ("train", "val")}
+        return {split: store for split, store in current.items() if split in ("train", "val")}
 
     def check_stores(self, state_dict: Mapping[str, Any]) -> None:
         """Compare the stores that are open with those of a checkpoint, and those that will be opened from here on.
@@ -301,8 +301,8 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             raise UserError(f"the checkpoint is damaged: of its data, {reason}; train the run again")
         opened = self._current_stores()
         self._stores = {
-            split: Fingerprint(each["path"], each["samples"], each["checksum"])
-            for split, each in state_dict["stores"].items()
+            split: Fingerprint(store["path"], store["samples"], store["checksum"])
+            for split, store in state_dict["stores"].items()
         }
         for split in opened.keys() & self._stores.keys():
             before, current = self._stores[split], opened[split]

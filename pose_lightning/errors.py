@@ -72,8 +72,8 @@ def system_fault(error: BaseException) -> str | None:
         number = int(match[1])
     if number is None or number not in REMEDIES:
         return None
-    place = f"{error.filename}: " if error.filename is not None else ""
-    return f"{place}{REMEDIES[number]}"
+    prefix = f"{error.filename}: " if error.filename is not None else ""
+    return f"{prefix}{REMEDIES[number]}"
 
 
 def door(main: Callable[Arguments, None]) -> Callable[Arguments, None]:

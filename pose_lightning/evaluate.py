@@ -277,7 +277,7 @@ def evaluate_folds(
         if (each.checksum("val"), each.target) != (data[0].checksum("val"), data[0].target):
             raise UserError(f"{run.path} has another store or target than {runs[0].path}; folds are of one store")
     with ExitStack() as stack:
-        store, *_ = [stack.enter_context(each.store("val")) for each in data]
+        store, *_ = [stack.enter_context(module.store("val")) for module in data]
         paths = [run.path / "predictions.h5" for run in runs]
         outcome = judge_folds(paths, store, target=data[0].target, title=runs[0].path.parent.name)
     if json is not None:
@@ -324,18 +324,18 @@ def main(args: Sequence[str] | None = None) -> None:
     if not options.run:
         raise UserError("say what to score: a run's directory, or --predictions or --weights FILE with --store FILE")
     run, *others = [RunDirectory.open(path) for path in options.run]
-    given: dict[str, Any] = {
+    common: dict[str, Any] = {
         "trusted": trusted,
         "root": options.data_root,
         "accept_changed_stores": options.accept_changed_stores,
     }
     if others:
-        evaluate_folds([run, *others], json=options.json, **given)
+        evaluate_folds([run, *others], json=options.json, **common)
     elif options.clips is not None:
-        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **given)
+        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **common)
     else:
         with run.owned():
-            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **given)
+            evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **common)
 
 
 if __name__ == "__main__":

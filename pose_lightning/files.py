@@ -206,11 +206,11 @@ def make_folder(folder: Path, *, inside: Path) -> Path:
     """
     with explained(folder):
         _make(inside)
-        place = inside
+        path = inside
         for part in folder.relative_to(inside).parts:
-            place /= part
-            refuse_link(place)
-            place.mkdir(exist_ok=True)
+            path /= part
+            refuse_link(path)
+            path.mkdir(exist_ok=True)
     return folder
 
 
@@ -380,9 +380,9 @@ def explained(path: Path) -> Iterator[None]:
         cause: BaseException | None = error
         while cause is not None:
             if not isinstance(cause, MemoryError) and (fault := system_fault(cause)) is not None:
-                place = getattr(cause, "filename", None)
-                where = "" if place is None or str(place) == str(path) else f"{place}: "
-                reason = fault.removeprefix(f"{place}: ")
+                filename = getattr(cause, "filename", None)
+                where = "" if filename is None or str(filename) == str(path) else f"{filename}: "
+                reason = fault.removeprefix(f"{filename}: ")
                 raise UserError(f"{path} cannot be written: {where}{reason}") from error
             cause = cause.__cause__ or cause.__context__
         raise

@@ -263,7 +263,7 @@ def misfit(value: Any, shape: Any, place: str = "") -> str | None:
         if missing := [key for key in shape if not key.endswith("?") and key not in value]:
             return f"{place or 'it'} has no {missing[0]!r}"
         parts = [(name, value[name], wanted) for name, wanted in names.items() if name in value]
-    return next((found for name, item, wanted in parts if (found := misfit(item, wanted, f"{place}/{name}"))), None)
+    return next((reason for name, item, wanted in parts if (reason := misfit(item, wanted, f"{place}/{name}"))), None)
 
 
 def read_record(path: Path, shape: Any, *, remedy: str, limit: int = LARGEST_RECORD) -> dict[str, Any]:
@@ -279,8 +279,8 @@ def read_record(path: Path, shape: Any, *, remedy: str, limit: int = LARGEST_REC
         UserError: As `read_object`, and if it is of another shape.
     """
     value = read_object(path, limit)
-    if found := misfit(value, shape):
-        raise UserError(f"{shortened(path)} is damaged, or of another version: {found}; {remedy}")
+    if reason := misfit(value, shape):
+        raise UserError(f"{shortened(path)} is damaged, or of another version: {reason}; {remedy}")
     return value
 
 
@@ -495,13 +495,13 @@ def dataset_of(file: h5py.Group, name: str, path: Path, *, error: type[UserError
             raise error(f"{shortened(path)} has no dataset {name!r}; it has {_listed(file)}")
         if not isinstance(link, h5py.HardLink):
             raise error(f"{shortened(path)}: {name!r} is a link to elsewhere, which is not followed")
-        found = file[part]
+        part_of_file = file[part]
         if part != last:
-            file = found
-    if not isinstance(found, h5py.Dataset):
+            file = part_of_file
+    if not isinstance(part_of_file, h5py.Dataset):
         raise error(f"{shortened(path)}: {name!r} is no dataset")
-    check_dataset(found, path, error=error)
-    return found
+    check_dataset(part_of_file, path, error=error)
+    return part_of_file
 
 
 def _listed(file: h5py.Group) -> list[str]:

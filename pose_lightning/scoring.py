@@ -45,11 +45,11 @@ def _is_tree(value: Any) -> bool:
 
 def _are_classes(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(each, dict)
-        and each.keys() == next(iter(value.values())).keys()
-        and all(type(part) is int if key == "pictures" else _is_estimate(part) for key, part in each.items())
-        and "pictures" in each
-        for each in value.values()
+        isinstance(item, dict)
+        and item.keys() == next(iter(value.values())).keys()
+        and all(type(part) is int if key == "pictures" else _is_estimate(part) for key, part in item.items())
+        and "pictures" in item
+        for item in value.values()
     )
 
 

@@ -73,8 +73,8 @@ class Task(pl.LightningModule, ABC):
         final: float | None = None,
     ) -> None:
         super().__init__()
-        given, self._left_out = settings.of_constructor(Task)
-        self.save_hyperparameters(given, logger=False)
+        arguments, self._left_out = settings.of_constructor(Task)
+        self.save_hyperparameters(arguments, logger=False)
         self.optimizer_arguments: dict[str, Any] = {
             "optimizer": optimizer,
             "lr": lr,
@@ -129,7 +129,7 @@ class Task(pl.LightningModule, ABC):
         ):
             return
         tensors = [*self.parameters(), *self.buffers()]
-        network = copy.deepcopy(self.model, {id(each): _on_meta(each) for each in tensors})
+        network = copy.deepcopy(self.model, {id(tensor): _on_meta(tensor) for tensor in tensors})
         try:
             with torch.no_grad(), torch.random.fork_rng([]):
                 network.train()(example)
@@ -275,7 +275,7 @@ class Task(pl.LightningModule, ABC):
         if isinstance(checkpoint_path, str | Path) and hparams_file is None:
             checkpoint = sealed.load(Path(checkpoint_path))
             about = settings_of(checkpoint, str(checkpoint_path))
-            if about["name"] not in [each.__name__ for each in cls.__mro__]:
+            if about["name"] not in [kind.__name__ for kind in cls.__mro__]:
                 raise UserError(f"{checkpoint_path} is of {about['name']}; load it with that class, not {cls.__name__}")
             if missing := [name for name in about["settings_left_out"] if name not in kwargs]:
                 raise UserError(f"{checkpoint_path} could not keep {', '.join(missing)}, no plain data; pass them here")
@@ -293,8 +293,8 @@ class Task(pl.LightningModule, ABC):
         settings_of(checkpoint, name)
         trained: Mapping[str, Any] = checkpoint["hyper_parameters"]
         if unlike := settings.differences(trained, self.hparams):
-            told = ", ".join(f"model.{key}={trained.get(key)} (here {self.hparams.get(key)})" for key in unlike)
-            raise UserError(f"{name} was trained with {told}; put the run's config.yaml back as it was")
+            differences = ", ".join(f"model.{key}={trained.get(key)} (here {self.hparams.get(key)})" for key in unlike)
+            raise UserError(f"{name} was trained with {differences}; put the run's config.yaml back as it was")
 
     def _sum_over_processes(self, count: Tensor) -> Tensor:
         return self.trainer.strategy.all_gather(count).sum(dim=0)
@@ -356,14 +356,14 @@ def _last_step(trainer: pl.Trainer, data: Any) -> int | None:
 def _described_budget(trainer: pl.Trainer, data: Any, end: int, unit: str) -> str:
     """The setting that ends a run at an optimizer step, and how many steps or samples that is."""
     if data.budget.max_samples is not None:
-        setting, each = f"budget.max_samples={data.budget.max_samples}", ""
+        setting, unit_size = f"budget.max_samples={data.budget.max_samples}", ""
     elif end == trainer.max_steps:
-        setting, each = f"trainer.max_steps={end}", f" x batch {data.batch_size}" if unit == "samples" else ""
+        setting, unit_size = f"trainer.max_steps={end}", f" x batch {data.batch_size}" if unit == "samples" else ""
     else:
         share = data.samples_seen(data.steps_per_epoch) if unit == "samples" else data.steps_per_epoch
-        setting, each = f"trainer.max_epochs={trainer.max_epochs}", f" x {share} {unit}"
+        setting, unit_size = f"trainer.max_epochs={trainer.max_epochs}", f" x {share} {unit}"
     total = data.samples_seen(end) if unit == "samples" else end
-    return f"{setting}{each} = {total} {unit}"
+    return f"{setting}{unit_size} = {total} {unit}"
 
 
 def _has_timer(trainer: pl.Trainer) -> bool:

@@ -31,11 +31,11 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
     def refused(stores: Path, *more: str) -> str:
         with pytest.raises(SystemExit) as stop:
             fit.main(arguments(stores, tmp_path / "runs", *more))
-        said = capsys.readouterr().err
-        assert stop.value.code == 2, said
+        message = capsys.readouterr().err
+        assert stop.value.code == 2, message
         assert not (tmp_path / "runs").exists()
-        assert said.count("\n") == 1, said
-        return said
+        assert message.count("\n") == 1, message
+        return message
 
     return refused
 
@@ -63,9 +63,9 @@ def test_a_batch_of_one_sample_is_refused_only_where_batch_norm_has_one_value(
     demo_stores: Path, refusal: Callable[..., str]
 ) -> None:
     deep = ("--model.depth=4", "--data.limit_samples=13")  # 13 = 2 x 6 + 1; maps of 1 x 1
-    said = refusal(demo_stores, *deep)
-    assert "data.batch_size=6, 13 training samples" in said
-    assert "take data.batch_size=5 or 7" in said
+    message = refusal(demo_stores, *deep)
+    assert "data.batch_size=6, 13 training samples" in message
+    assert "take data.batch_size=5 or 7" in message
     for more in (["--data.batch_size=5"], ["--model.depth=2"], ["--trainer.limit_train_batches=2"]):
         fit._check(cli.build(arguments(demo_stores, Path("runs"), *deep, *more)))
 

@@ -374,15 +374,15 @@ def test_a_run_that_another_process_trains_or_scores_is_left_alone(
     monkeypatch.setattr(fit, "train", lambda *_, **__: pytest.fail("it was parsed"))
     with owned_by_another(finished.path) as process:
         before = names(finished.path)
-        for door, given in (
+        for door, words in (
             (fit.main, ["--resume", str(finished.path)]),
             (evaluate.main, [str(finished.path)]),
         ):
             with pytest.raises(SystemExit) as stop:
-                door(given)
+                door(words)
             assert stop.value.code == 2
-            said = f"error: {finished.path} is being written by process {process.pid} "
-            assert capsys.readouterr().err.startswith(said)
+            message = f"error: {finished.path} is being written by process {process.pid} "
+            assert capsys.readouterr().err.startswith(message)
         monkeypatch.undo()
         monkeypatch.setenv("WANDB_MODE", "offline")
         with pytest.raises(SystemExit) as stop:

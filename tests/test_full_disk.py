@@ -67,8 +67,8 @@ def tried(name: str, inputs: Path, folder: Path, process: Warm) -> dict[str, str
     case, ends = CASES[name], {}
     before, after = alone(case, inputs, folder, process, existing=not case.once)
     size = weight(folder / "alone1") - weight(case.prepare(inputs, folder / "nothing"))
-    for place, (fault, options) in enumerate(FAULTS.items()):
-        with disk(folder / str(place)) as work:
+    for number, (fault, options) in enumerate(FAULTS.items()):
+        with disk(folder / str(number)) as work:
             case.prepare(inputs, work)
             if case.once:
                 before = snapshot(work)

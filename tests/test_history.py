@@ -118,9 +118,9 @@ def test_a_job_that_is_requeued_is_preempting(
 
 @pytest.mark.ddp
 def test_the_evaluation_of_two_processes_runs_belongs_to_the_run(demo_stores: Path, tmp_path: Path) -> None:
-    given = arguments(demo_stores, tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=2")
+    flags = arguments(demo_stores, tmp_path, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_steps=2")
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, "-m", "pose_lightning.fit", *given], check=True, env=environment)
+    subprocess.run([sys.executable, "-m", "pose_lightning.fit", *flags], check=True, env=environment)
     run = the_run(tmp_path)
     assert (run.path / "metrics.json").is_file()
     assert "evaluation/pckh@0.5/mean_16" in tracked.summary(run.path)

@@ -134,10 +134,12 @@ def test_loading_without_arguments_gives_the_same_network_and_losses(every: Trai
     assert all(torch.equal(value, state[name]) for name, value in task.state_dict().items())
     assert dict(task.hparams) == dict(built.model.hparams)
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False)
-    found, wanted = (trainer.validate(each, datamodule=built.datamodule, verbose=False) for each in (task, built.model))
-    assert found == wanted
-    for each in (task, built.model):
-        each.eval()
+    losses, wanted = (
+        trainer.validate(model, datamodule=built.datamodule, verbose=False) for model in (task, built.model)
+    )
+    assert losses == wanted
+    for model in (task, built.model):
+        model.eval()
     side = built.datamodule.input_size
     image = torch.rand(1, *([8] if every.task == "regression" else []), 3, side, side)
     with torch.no_grad():

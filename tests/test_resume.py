@@ -236,12 +236,12 @@ EARLY = (
 def test_a_killed_run_with_early_stopping_ends_like_an_undisturbed_one(
     demo_stores: Path, tmp_path: Path, more: tuple[str, ...], moment: str
 ) -> None:
-    given = [each for each in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in each]
+    flags = [argument for argument in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in argument]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     for folder in (killed, whole):
         folder.mkdir()
-    assert run([*given, *more, f"--run_dir={whole}"], whole / "order.txt") == 0
-    assert run([*given, *more, f"--run_dir={killed}"], killed / "order.txt", "SIGKILL", moment) == -9
+    assert run([*flags, *more, f"--run_dir={whole}"], whole / "order.txt") == 0
+    assert run([*flags, *more, f"--run_dir={killed}"], killed / "order.txt", "SIGKILL", moment) == -9
     assert run(["--resume", str(killed)], killed / "order.txt") == 0
     compare(RunDirectory(killed), RunDirectory(whole))
 
@@ -312,16 +312,16 @@ def run_two(given: list[str], orders: tuple[Path, Path], kinds: tuple[str, str],
 def test_two_killed_processes_with_averages_and_accumulation_end_like_undisturbed_ones(
     demo_stores: Path, tmp_path: Path, moment: str
 ) -> None:
-    given = [each for each in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in each]
-    given += ["--data.batch_size=8", "--trainer.accumulate_grad_batches=2", "--ema.decay=0.5", "--ema.every_n_steps=2"]
-    given += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
+    flags = [argument for argument in arguments(CASES["heatmap"], demo_stores, tmp_path) if "--runs" not in argument]
+    flags += ["--data.batch_size=8", "--trainer.accumulate_grad_batches=2", "--ema.decay=0.5", "--ema.every_n_steps=2"]
+    flags += ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.accelerator=cpu"]
     killed, whole = tmp_path / "killed", tmp_path / "whole"
     undisturbed = ("nothing more", "nothing more")
     for folder in (killed, whole):
         folder.mkdir()
     orders = {folder: (folder / "order.txt", folder / "order-1.txt") for folder in (killed, whole)}
-    assert run_two([*given, f"--run_dir={whole}"], orders[whole], undisturbed, "never", STEP) == [0, 0]
-    codes = run_two([*given, f"--run_dir={killed}"], orders[killed], ("SIGKILL", "SIGKILL"), moment, STEP)
+    assert run_two([*flags, f"--run_dir={whole}"], orders[whole], undisturbed, "never", STEP) == [0, 0]
+    codes = run_two([*flags, f"--run_dir={killed}"], orders[killed], ("SIGKILL", "SIGKILL"), moment, STEP)
     assert -9 in codes
     assert all(codes)
     assert 0 < torch.load(RunDirectory(killed).last, weights_only=True)["global_step"] < 10

@@ -630,9 +630,9 @@ def test_info_describes_a_store_in_80_columns(raw: Path, capsys: pytest.CaptureF
 def test_the_commands_report_what_is_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("info", "verify"):
         assert main([command, str(tmp_path / "missing.h5")]) == 2
-        said = capsys.readouterr().err
-        assert said.startswith("error: ")
-        assert "make it with" in said
+        message = capsys.readouterr().err
+        assert message.startswith("error: ")
+        assert "make it with" in message
 
 
 def test_the_commands_report_a_fault_of_the_disk(
@@ -745,8 +745,8 @@ def test_pixels_in_other_files_are_refused(raw: Path, tmp_path: Path) -> None:
 
 def test_a_small_jpeg_that_declares_a_huge_picture_is_refused(tmp_path: Path) -> None:
     jpeg = simplejpeg.encode_jpeg(np.zeros((16, 16, 3), np.uint8))
-    place = jpeg.index(b"\xff\xc0") + 5
-    huge = jpeg[:place] + b"\xff\xdc\xff\xdc" + jpeg[place + 4 :]
+    start_of_size = jpeg.index(b"\xff\xc0") + 5
+    huge = jpeg[:start_of_size] + b"\xff\xdc\xff\xdc" + jpeg[start_of_size + 4 :]
     with StoreWriter(tmp_path / "a.h5", codec="jpeg", attrs={}, shape=ANY_SIZE) as writer:
         writer.append(jpeg, {"name": "a"})
         writer._packed[: len(jpeg)] = huge

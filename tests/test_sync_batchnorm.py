@@ -37,9 +37,9 @@ def test_frozen_norms_stay_frozen_when_they_are_synchronised(frozen: bool) -> No
     names = list(model.state_dict())
     converted = SyncBatchNorms().apply(deepcopy(model)).train()
     assert list(converted.state_dict()) == names
-    norms = {name: each for name, each in converted.named_modules() if isinstance(each, nn.SyncBatchNorm)}
+    norms = {name: norm for name, norm in converted.named_modules() if isinstance(norm, nn.SyncBatchNorm)}
     assert not norms["backbone.bn1"].training
-    assert [each.training for each in norms.values()].count(True) == (0 if frozen else len(norms) - 1)
+    assert [norm.training for norm in norms.values()].count(True) == (0 if frozen else len(norms) - 1)
 
 
 def test_the_trainer_takes_timms_converter_in_the_place_of_pytorchs() -> None:

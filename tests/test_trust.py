@@ -211,15 +211,15 @@ def test_another_form_is_refused_whatever_is_trusted(received: RunDirectory, nam
 
 
 def doors(run: RunDirectory, tmp_path: Path) -> dict[str, Callable[[list[str]], None]]:
-    place = str(run.path)
+    folder = str(run.path)
     return {
-        "evaluate": lambda more: evaluate.main([place, *more]),
-        "folds": lambda more: evaluate.main([place, place, *more]),
-        "clips": lambda more: evaluate.main([place, "--clips", "a.npy", "--joints", "b.npy", *more]),
-        "predict": lambda more: predict_door.main([place, str(tmp_path / "photo.png"), *more]),
-        "export": lambda more: export_door.main([place, "--format", "safetensors", *more]),
-        "report": lambda more: report_door.main([place, *more]),
-        "fit --resume": lambda more: fit.main([f"--resume={place}", *more]),
+        "evaluate": lambda more: evaluate.main([folder, *more]),
+        "folds": lambda more: evaluate.main([folder, folder, *more]),
+        "clips": lambda more: evaluate.main([folder, "--clips", "a.npy", "--joints", "b.npy", *more]),
+        "predict": lambda more: predict_door.main([folder, str(tmp_path / "photo.png"), *more]),
+        "export": lambda more: export_door.main([folder, "--format", "safetensors", *more]),
+        "report": lambda more: report_door.main([folder, *more]),
+        "fit --resume": lambda more: fit.main([f"--resume={folder}", *more]),
     }
 
 
@@ -333,9 +333,9 @@ def test_listed_arguments_take_no_callable() -> None:
         for path, names in known.items():
             if path.startswith("pytorch_lightning."):
                 kind = getattr(__import__(path.rpartition(".")[0], fromlist=["x"]), path.rpartition(".")[2])
-                found = inspect.signature(kind.__init__).parameters
+                arguments = inspect.signature(kind.__init__).parameters
                 assert not [
-                    name for name in names or () if name in found and "Callable" in str(found[name].annotation)
+                    name for name in names or () if name in arguments and "Callable" in str(arguments[name].annotation)
                 ], path
 
 

@@ -275,9 +275,9 @@ class ActivityData(StoreDataModule):
         return next((split for split in splits if self.store_path(split).is_file()), "train")
 
 
-def _check_classes(here: Mapping[str, Any], trained: Mapping[str, Any], path: Path) -> None:
-    if here["classes"] != trained["classes"]:
+def _check_classes(current: Mapping[str, Any], trained: Mapping[str, Any], path: Path) -> None:
+    if current["classes"] != trained["classes"]:
         raise UserError(
-            f"{path} has other classes than the run was trained on, or another order: {', '.join(here['classes'])}; "
+            f"{path} has other classes than the run was trained on, or another order: {', '.join(current['classes'])}; "
             f"not {', '.join(trained['classes'])}"
         )

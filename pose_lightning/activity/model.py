@@ -111,7 +111,7 @@ class ActivityClassifier(nn.Module):
     @property
     def evaluated(self) -> list[nn.Module]:
         """The modules that are never in training mode."""
-        norms = [each for each in self.backbone.modules() if isinstance(each, _BatchNorm)]
+        norms = [module for module in self.backbone.modules() if isinstance(module, _BatchNorm)]
         return [*self.still, *(norms if self._freezes_statistics else [])]
 
     @property

@@ -148,14 +148,14 @@ def picture_bytes(path: Path) -> bytes:
 
 def orientation(start: bytes) -> int:
     """The orientation, 1 to 8, that the EXIF data of a JPEG file's first bytes note; 1 is upright, as none is."""
-    place = start.find(b"Exif\0\0") + len(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[place : place + 4])
+    start_of_tags = start.find(b"Exif\0\0") + len(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(start[start_of_tags : start_of_tags + 4])
     if order is None or not start.startswith(b"\xff\xd8"):
         return UPRIGHT
     try:
-        (offset,) = struct.unpack_from(f"{order}I", start, place + 4)
-        (entries,) = struct.unpack_from(f"{order}H", start, place + offset)
-        for entry in range(place + offset + 2, place + offset + 2 + 12 * entries, 12):
+        (offset,) = struct.unpack_from(f"{order}I", start, start_of_tags + 4)
+        (entries,) = struct.unpack_from(f"{order}H", start, start_of_tags + offset)
+        for entry in range(start_of_tags + offset + 2, start_of_tags + offset + 2 + 12 * entries, 12):
             tag, kind, count, value = struct.unpack_from(f"{order}HHIH", start, entry)
             if (tag, kind, count) == ORIENTATION:
                 return value if 1 <= value <= 8 else UPRIGHT
@@ -451,7 +451,7 @@ def _write(store: Path, people: People, pixels: Pixels, attrs: dict[str, Any]) -
 
 @dataclass(frozen=True)
 class _Crops:
-    """The crops to store of one photograph's persons, and the persons whose box is wholly outside it, with the reason."""
+    """The crops to store of a photograph, and the persons whose box is wholly outside it, with the reason."""
 
     stored: list[np.ndarray | bytes | None]
     outside: dict[str, str]

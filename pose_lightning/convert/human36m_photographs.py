@@ -144,12 +144,12 @@ def read_marks(path: Path) -> dict[str, Float64[np.ndarray, "17 2"]]:
         points = marks.setdefault(row["image"], np.full((len(H36M), 2), np.nan))
         try:
             joint = range(len(H36M)).index(int(row["joint"]))
-            place = float(row["x"]), float(row["y"])
+            position = float(row["x"]), float(row["y"])
         except ValueError as error:
             raise ConvertError(f"{path}: line {number} is no joint 0 to 16 with x and y: {row}") from error
         if not np.isnan(points[joint, 0]):
             raise ConvertError(f"{path}: line {number} marks joint {joint} of {row['image']} again")
-        points[joint] = place
+        points[joint] = position
     if not marks:
         raise ConvertError(f"{path} has no marks")
     return marks

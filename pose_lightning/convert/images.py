@@ -107,10 +107,10 @@ def _files(source: Path, folder: str, unread: list[Trouble]) -> list[str]:
         unread.append(Trouble(Path(error.filename).relative_to(source).as_posix(), f"{UNLISTED}: {error.strerror}"))
 
     found = []
-    for place, folders, names in os.walk(source / folder, onerror=fail):
+    for path, folders, names in os.walk(source / folder, onerror=fail):
         folders[:] = [name for name in folders if not name.startswith(HIDDEN)]
-        below = Path(place).relative_to(source)
-        unread += [Trouble((below / name).as_posix(), LINKED) for name in folders if (Path(place) / name).is_symlink()]
+        below = Path(path).relative_to(source)
+        unread += [Trouble((below / name).as_posix(), LINKED) for name in folders if (Path(path) / name).is_symlink()]
         found += [(below / name).as_posix() for name in names if not name.startswith(HIDDEN)]
     return found
 

@@ -379,7 +379,7 @@ def run(args: argparse.Namespace) -> None:
         raise ConvertError("give --annotations FILE, --activities FILE, or both")
     mpii_activities.check_arguments(args)
     folders = {FOLDER: args.annotations, ACTIVITY_FOLDER: args.activities}
-    with owning(*(args.target / name for name, given in folders.items() if given is not None)):
+    with owning(*(args.target / name for name, source in folders.items() if source is not None)):
         _convert(args)
 
 

@@ -165,29 +165,29 @@ def _csv_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
 
 
 def _json_rows(path: Path, text: str) -> tuple[list[str], list[Row]]:
-    found = json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, path))
+    content = json.loads(text, object_pairs_hook=lambda pairs: _named_once(pairs, path))
     form = '{"NAME": [[x, y, w, h], ...], ...}'
-    if not isinstance(found, dict) or not all(isinstance(boxes, list | dict) for boxes in found.values()):
+    if not isinstance(content, dict) or not all(isinstance(boxes, list | dict) for boxes in content.values()):
         raise UserError(f"--boxes {path}: wanted {form}")
     rows: list[Row] = []
-    for name, boxes in found.items():
+    for name, boxes in content.items():
         for frame, listed in boxes.items() if isinstance(boxes, dict) else [(None, boxes)]:
             where = name if frame is None else f"{name}, frame {frame}"
             for number, box in enumerate(listed if isinstance(listed, list) else [listed], start=1):
                 if not isinstance(box, list):
                     raise UserError(f"--boxes {path}, {where}: wanted {form}")
                 rows.append((f"{where}, box {number}", name, frame, box))
-    return list(found), rows
+    return list(content), rows
 
 
 def _named_once(pairs: Sequence[tuple[str, Any]], path: Path) -> dict[str, Any]:
     """An object of JSON, of whose equal names only the last one would count."""
-    found = dict(pairs)
+    mapping = dict(pairs)
     names = [name for name, _ in pairs]
-    if len(found) < len(names):
+    if len(mapping) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"--boxes {path}: {twice} stands twice; put all its boxes into one list")
-    return found
+    return mapping
 
 
 def name_in(boxes: Mapping[str, tuple[Box, ...]], path: Path, source: Path) -> str:

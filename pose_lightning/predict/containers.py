@@ -105,10 +105,10 @@ def turn_of(frame: Any) -> Turn:
     Raises:
         FilmError: If it is none of the four turns and their mirrors.
     """
-    found = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
-    if not found:
+    matrices = [bytes(data) for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
+    if not matrices:
         return Turn()
-    a, b, _, c, d = (np.frombuffer(found[0], np.int32)[:5] / (1 << 16)).tolist()
+    a, b, _, c, d = (np.frombuffer(matrices[0], np.int32)[:5] / (1 << 16)).tolist()
     if not (a or b) or not (c or d):
         return Turn()  # players leave a picture as it is that would have no size
     swapped = abs(b) > abs(a)

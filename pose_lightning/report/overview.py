@@ -108,9 +108,9 @@ def command(run: Run) -> str:
 
 def sweep_command(folder: Path) -> str:
     """What goes on with a sweep, or makes it again where its directory is not there."""
-    told = read_study(folder)
-    name, demo = folder.resolve().name, bool(told.get("demo", folder.resolve().name.endswith("_demo")))
-    file = told.get("sweep_file", f"sweeps/{name.removesuffix('_demo')}.yaml")
+    study = read_study(folder)
+    name, demo = folder.resolve().name, bool(study.get("demo", folder.resolve().name.endswith("_demo")))
+    file = study.get("sweep_file", f"sweeps/{name.removesuffix('_demo')}.yaml")
     return f"python -m pose_lightning.sweep {file}{' --data demo' if demo else ''}"
 
 

@@ -19,13 +19,13 @@ def recorded(run: Run) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)
 def _recorded(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    facts: dict[str, Any] = {}
     trial = folder / "trial.json"
-    for told in (read_trial(trial) if is_file(trial) else {}, read_cost(folder)):
-        found |= {key: told[key] for key in ("revision", "machine") if told.get(key)}
-    if "revision" not in found and (config := _tracked(folder)):
-        found["revision"] = config.get("revision")
-    return found
+    for record in (read_trial(trial) if is_file(trial) else {}, read_cost(folder)):
+        facts |= {key: record[key] for key in ("revision", "machine") if record.get(key)}
+    if "revision" not in facts and (config := _tracked(folder)):
+        facts["revision"] = config.get("revision")
+    return facts
 
 
 def _tracked(folder: Path) -> dict[str, Any]:

@@ -49,14 +49,14 @@ def read(folders: Sequence[Path], metric: str | None) -> tuple[list[Trial], Subj
     if len(folders) > 1:
         raise UserError(f"{folders[0]} is a sweep, which is compared alone; leave out {folders[1]}")
     trials = read_sweep(folders[0])
-    told = read_study(folders[0])
-    followed = metric or told.get("metric") or _followed(trials)
-    goal = told.get("goal") if followed == told.get("metric") else None
+    study = read_study(folders[0])
+    followed = metric or study.get("metric") or _followed(trials)
+    goal = study.get("goal") if followed == study.get("metric") else None
     tuning: tuple[int, ...] = ()
     kept = folders[0] / "sweep.yaml"
-    if told.get("kind") == "tuned" and kept.is_file():
+    if study.get("kind") == "tuned" and kept.is_file():
         tuning = SweepFile.read(kept).tuning_seeds
-    name, kind = told.get("name", folders[0].name), told.get("kind", "runs")
+    name, kind = study.get("name", folders[0].name), study.get("kind", "runs")
     return trials, Subject(name, followed, goal or _goal(followed), kind, tuning)
 
 

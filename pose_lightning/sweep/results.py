@@ -190,18 +190,18 @@ def read_sweep(folder: Path) -> list[Trial]:
         raise UserError(f"{folder} holds no trials; `python -m pose_lightning.sweep sweeps/NAME.yaml` runs some")
     trials = []
     for path in paths:
-        told = read_trial(path)
+        record = read_trial(path)
         trials.append(
             Trial(
-                cell=told["cell"],
-                seed=told["seed"],
-                values=told["values"],
+                cell=record["cell"],
+                seed=record["seed"],
+                values=record["values"],
                 folder=path.parent,
-                state=told["state"],
-                error=told.get("error"),
-                log_end=tuple(told.get("log_end") or ()),
-                seconds=told.get("seconds"),
-                peak_memory_bytes=_peak_memory(path.parent) or told.get("peak_memory_bytes"),
+                state=record["state"],
+                error=record.get("error"),
+                log_end=tuple(record.get("log_end") or ()),
+                seconds=record.get("seconds"),
+                peak_memory_bytes=_peak_memory(path.parent) or record.get("peak_memory_bytes"),
                 settings=_settings(path.parent),
             )
         )

@@ -206,8 +206,8 @@ def states(folder: Path) -> dict[str, str]:
     """The trials in a sweep's folder, by cell and seed, and how they stand."""
     found = {}
     for path in sorted(folder.glob("trials/*/*/trial.json")):
-        told = read_trial(path)
-        found[f"{told['cell']} seed {told['seed']}"] = told["state"]
+        record = read_trial(path)
+        found[f"{record['cell']} seed {record['seed']}"] = record["state"]
     return found
 
 

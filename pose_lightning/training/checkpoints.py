@@ -251,7 +251,7 @@ def _fitting(trainer: pl.Trainer) -> bool:
 
 def _out_of_time(trainer: pl.Trainer) -> bool:
     """Whether it is the time that stops the run, of which a resumed one has more."""
-    return any(isinstance(each, SlotTimer) and each.expired for each in trainer.callbacks)  # type: ignore[attr-defined]
+    return any(isinstance(callback, SlotTimer) and callback.expired for callback in trainer.callbacks)  # type: ignore[attr-defined]
 
 
 def _is_last_step(trainer: pl.Trainer) -> bool:

@@ -39,11 +39,11 @@ class CostRecorder(pl.Callback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Go on from an earlier part of the run."""
         if self.path.is_file() and trainer.ckpt_path is not None:
-            told = read_object(self.path)
+            record = read_object(self.path)
             for key in self._told:
-                if type(told.get(key)) not in (int, float):
+                if type(record.get(key)) not in (int, float):
                     raise UserError(f"{self.path} is damaged: it has no number {key!r}; remove it")
-            self._told |= told
+            self._told |= record
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin an epoch, which begins by fetching a batch."""

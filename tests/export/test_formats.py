@@ -242,7 +242,7 @@ def test_a_full_disk_leaves_the_file_before_it(form: Any, size: int, tmp_path: P
     with room(size), pytest.raises(UserError, match=rf"{path.name} cannot be written: .*larger than this system"):
         write(double(), form, path)
     assert path.read_text() == "the one before"
-    assert [each.name for each in tmp_path.iterdir()] == [path.name]
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
 def test_nothing_is_exported_through_a_link(

@@ -421,9 +421,9 @@ def test_attributes_may_be_arrays_of_one_element_as_matlab_writes_them(tmp_path:
     with h5py.File(path, "w") as file:
         file["preds"] = PREDS
         file.attrs["origin"], file.attrs["axes"] = np.array([1.0]), ["sample", "joint", "xy"]
-    found = read_predictions(path, NAMES)
-    assert found.origin == 1
-    np.testing.assert_array_equal(found.preds, PREDS - 1)
+    predictions = read_predictions(path, NAMES)
+    assert predictions.origin == 1
+    np.testing.assert_array_equal(predictions.preds, PREDS - 1)
     for wrong in (np.array([0.0, 1.0]), "one", 2):
         with h5py.File(path, "r+") as file:
             file.attrs["origin"] = wrong

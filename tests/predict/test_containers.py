@@ -191,9 +191,9 @@ def test_pieces_of_one_recording_are_intact(tmp_path: Path) -> None:
     behind = np.flatnonzero(video)[np.flatnonzero(video) >= keys[1]]
     rows[behind, 3] = (rows[behind, 3] & 0xF0) | ((rows[behind, 3] + 5) & 0x0F)
     (tmp_path / "b.ts").write_bytes(rows.tobytes())
-    found = find_losses(tmp_path / "b.ts", 256)
-    assert not found.damaged
-    assert len(found.resumed) == 1
+    losses = find_losses(tmp_path / "b.ts", 256)
+    assert not losses.damaged
+    assert len(losses.resumed) == 1
     assert readable(list(VideoFile.open(tmp_path / "b.ts"))) == list(range(24))
 
 
@@ -209,9 +209,9 @@ def test_missing_packets_are_damage_until_a_frame_stands_by_itself(count: int, s
     assert len(truth) == 24
     for start in range(len(rows) // 3, len(rows) // 3 + 24, 6):
         (tmp_path / "b.ts").write_bytes(np.delete(padded, slice(start, start + count), axis=0).tobytes())
-        given = [frame for frame in VideoFile.open(tmp_path / "b.ts") if frame.picture is not None]
-        assert 8 <= len(given) < 24
-        for frame in given:
+        frames = [frame for frame in VideoFile.open(tmp_path / "b.ts") if frame.picture is not None]
+        assert 8 <= len(frames) < 24
+        for frame in frames:
             np.testing.assert_array_equal(frame.picture, truth[round(25 * (frame.time or 0))])
 
 

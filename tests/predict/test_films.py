@@ -205,9 +205,9 @@ def test_a_container_that_cannot_be_read_on_ends_with_that_reason(tmp_path: Path
         yield 1
         raise BrokenError(5, "no more of it")
 
-    found = list(packets_of(packets(), BrokenError))
-    assert found[0] == 1
-    assert films._said(found[1]) == "no more of it"
+    read = list(packets_of(packets(), BrokenError))
+    assert read[0] == 1
+    assert films._said(read[1]) == "no more of it"
 
 
 @pytest.mark.parametrize(
@@ -415,8 +415,8 @@ def test_a_name_that_a_spreadsheet_would_run_is_text(tmp_path: Path) -> None:
 def test_a_pipe_is_no_picture_and_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "a.mp4")
-    found = gather([tmp_path / "a.png", tmp_path / "a.mp4"])
-    assert list(found.unopened.values()) == ["cannot be read: it is no regular file"] * 2
+    inputs = gather([tmp_path / "a.png", tmp_path / "a.mp4"])
+    assert list(inputs.unopened.values()) == ["cannot be read: it is no regular file"] * 2
 
 
 def test_names_are_given_once(tmp_path: Path) -> None:

@@ -105,8 +105,8 @@ def test_a_configuration_that_is_none_is_named(tmp_path: Path) -> None:
 def test_a_folder_in_which_nothing_was_trained_is_not_the_newest_run(runs: Path, tmp_path: Path) -> None:
     shutil.copytree(runs, tmp_path / "runs")
     folder = tmp_path / "runs" / "hourglass_mpii_demo"
-    for place, path in enumerate(sorted(folder.glob("*/config.yaml"))):
-        os.utime(path, (place, place))
+    for number, path in enumerate(sorted(folder.glob("*/config.yaml"))):
+        os.utime(path, (number, number))
     newest_path = newest("hourglass_mpii", tmp_path / "runs")
     (folder / "empty" / "checkpoints").mkdir(parents=True)
     (folder / "refused" / "checkpoints").mkdir(parents=True)

@@ -131,13 +131,13 @@ def test_a_run_is_resumable_from_its_first_checkpoint_on(tmp_path: Path) -> None
 
 
 def test_a_trial_that_somebody_trains_by_hand_is_taken(tmp_path: Path) -> None:
-    place = TrialFolder(tmp_path / "trials" / "a" / "1")
-    with owned_by_another(place.path) as other:
-        assert place.grasp() is None
-        assert place.holder.startswith(f"process {other.pid} ")
-    lock = place.grasp()
+    trial_folder = TrialFolder(tmp_path / "trials" / "a" / "1")
+    with owned_by_another(trial_folder.path) as other:
+        assert trial_folder.grasp() is None
+        assert trial_folder.holder.startswith(f"process {other.pid} ")
+    lock = trial_folder.grasp()
     assert lock is not None
-    assert place.holder.startswith(f"process {os.getpid()} ")
+    assert trial_folder.holder.startswith(f"process {os.getpid()} ")
     os.close(lock)
 
 

@@ -141,10 +141,10 @@ def test_a_warm_up_longer_than_the_budget_is_told_in_the_users_terms(
         with pytest.raises(SystemExit) as stop:
             fit.main(arguments(demo_stores, *flags, limit))
         assert stop.value.code == 2
-        said = capsys.readouterr().err
-        assert budget in said
-        assert "leave nothing after model.warmup=960 samples" in said
-        assert "schedule_total" not in said
+        message = capsys.readouterr().err
+        assert budget in message
+        assert "leave nothing after model.warmup=960 samples" in message
+        assert "schedule_total" not in message
     assert not (tmp_path / "runs").exists()
 
 

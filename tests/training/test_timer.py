@@ -32,8 +32,8 @@ def test_a_run_in_slots_ends_like_one_without_a_limit_of_time(
     whole, slots = tmp_path / "whole", tmp_path / "slots"
     fit.fit(arguments(demo_stores, *limits, f"--run_dir={whole}"))
     steps = []
-    given = arguments(demo_stores, *limits, f"--run_dir={slots}", f"--trainer.max_time=00:00:00:0{SLOT}")
-    for args in (given, *[["--resume", str(slots)]] * 9):
+    flags = arguments(demo_stores, *limits, f"--run_dir={slots}", f"--trainer.max_time=00:00:00:0{SLOT}")
+    for args in (flags, *[["--resume", str(slots)]] * 9):
         fit.fit(args)
         state = torch.load(slots / "checkpoints" / "last.ckpt", weights_only=True)
         steps.append(state["global_step"])
