@@ -88,7 +88,7 @@ def attempt(
         built.trainer.callbacks += [Disturb(kind, moment, after), Order(Path(order))]  # type: ignore[attr-defined]
         return built
 
-    cli.build, fit._evaluate = disturbed, lambda *_: None  # type: ignore[assignment]
+    cli.build, fit._evaluate = disturbed, lambda *_, **__: None  # type: ignore[assignment]
     fit.main(given)
 
 
