@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, Final
 
-from pose_lightning.reading_yaml import parse_yaml
+from pose_lightning.reading.configs import parse_yaml
 
 GROUPS: Final = ("--model", "--data", "--trainer", "--checkpoint", "--budget", "--wandb")
 """Settings that nested parameters of a sweep may lie in."""

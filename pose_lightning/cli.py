@@ -25,7 +25,7 @@ import pose_lightning.heatmap.data
 import pose_lightning.heatmap.task
 import pose_lightning.regression.data
 import pose_lightning.regression.task
-from pose_lightning import errors, reading, reading_yaml
+from pose_lightning import errors
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
@@ -34,6 +34,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.parser_messages import explain_parser, explain_trainer
 from pose_lightning.ranges import check_ranges
+from pose_lightning.reading import configs, raw
 from pose_lightning.settings import STARTING_POINTS
 from pose_lightning.sync_batchnorm import synchronise_by_timm
 from pose_lightning.task import Task
@@ -409,8 +410,8 @@ def _check_files(args: Sequence[str]) -> None:
     for word, following in zip(args, [*args[1:], ""], strict=True):
         key, equals, value = word.partition("=")
         path = Path(value if equals else following)
-        if key == "--config" and reading.is_file(path):
-            reading_yaml.read_yaml(path, own=True)
+        if key == "--config" and raw.is_file(path):
+            configs.read_yaml(path, own=True)
 
 
 def _quieten() -> None:

@@ -14,7 +14,7 @@ from pose_lightning import settings
 from pose_lightning.budget import Budget, StreamPlan, StreamSource
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
-from pose_lightning.reading import misfit
+from pose_lightning.reading.records import misfit
 from pose_lightning.store import Selection, Store
 
 FLAG: Final = "--accept-changed-stores"

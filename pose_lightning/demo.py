@@ -13,7 +13,7 @@ from pose_lightning import cli, fit
 from pose_lightning.convert import demo
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
-from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.reading.configs import read_yaml
 from pose_lightning.terminal import say
 
 EXPERIMENTS: Final = Path("experiments")

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
-from pose_lightning import cli, evaluate, reading_yaml, sealed, trust
+from pose_lightning import cli, evaluate, sealed, trust
 from pose_lightning.cli import PoseCLI
 from pose_lightning.data import FLAG
 from pose_lightning.divergence import DivergedError
@@ -24,6 +24,7 @@ from pose_lightning.files import local_path
 from pose_lightning.history import MetricsFile, MetricsLogger, RunWandbLogger, finishing, record_evaluation
 from pose_lightning.parser_messages import closest
 from pose_lightning.randomness import RandomStates
+from pose_lightning.reading import configs
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
@@ -364,7 +365,7 @@ def _fit(args: Sequence[str], held: ExitStack) -> Path:
 
 def _typed(built: PoseCLI, run: RunDirectory) -> Trust:
     """Trust in all that a command line names, which the person has typed."""
-    settings = reading_yaml.parse_yaml(built.dump(), "the configuration", own=True)
+    settings = configs.parse_yaml(built.dump(), "the configuration", own=True)
     return Trust(tuple(dict.fromkeys(stranger.name for stranger in trust.find_strangers(settings, run.config))))
 
 

@@ -18,7 +18,8 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pose_lightning.errors import UserError, system_fault
 from pose_lightning.files import appending, write_text
-from pose_lightning.reading import LARGEST_TABLE, csv_rows, is_file, read_text, shortened
+from pose_lightning.reading.raw import LARGEST_TABLE, is_file, read_text, shortened
+from pose_lightning.reading.records import csv_rows
 from pose_lightning.runs import RunDirectory
 from pose_lightning.signals import Stopped
 

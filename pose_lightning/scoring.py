@@ -15,15 +15,9 @@ from rich.console import RenderableType
 from pose_lightning import __version__
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_bytes
-from pose_lightning.reading import (
-    LARGEST_TABLE,
-    is_number,
-    open_hdf5,
-    read_attributes,
-    read_dataset,
-    read_record,
-    read_texts,
-)
+from pose_lightning.reading.hdf5 import open_hdf5, read_attributes, read_dataset, read_texts
+from pose_lightning.reading.raw import LARGEST_TABLE
+from pose_lightning.reading.records import is_number, read_record
 
 _AGAIN: Final = "evaluate the run again"
 

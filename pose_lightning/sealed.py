@@ -20,7 +20,7 @@ from pytorch_lightning.utilities import rank_zero_only, rank_zero_warn
 
 from pose_lightning.errors import FULL, REMEDIES, UserError
 from pose_lightning.files import writing
-from pose_lightning.reading import is_file, open_regular
+from pose_lightning.reading.raw import is_file, open_regular
 
 MARK: Final = b"xxh3-64:"
 SEAL_BYTES: Final = len(MARK) + 16

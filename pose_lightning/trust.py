@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading import shortened
-from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.reading.configs import read_yaml
+from pose_lightning.reading.raw import shortened
 
 Known = Mapping[str, frozenset[str] | None]
 """Names of classes, and the arguments that they may have; None is any that are plain."""

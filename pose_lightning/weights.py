@@ -17,7 +17,7 @@ from torch.serialization import safe_globals
 
 from pose_lightning import sealed
 from pose_lightning.errors import UserError
-from pose_lightning.reading import check_regular
+from pose_lightning.reading.raw import check_regular
 
 PREFIXES: Final = ("", "module.", "model.", "backbone.", "encoder.", "network.", "model.backbone.", "module.backbone.")
 """What wrappers put before a network's names; `model.` and `model.backbone.` are this package's own."""

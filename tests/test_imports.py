@@ -8,9 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
-    {"errors", "allocator", "mat_process", "randomness", "settings", "signals"},
+    {"errors", "allocator", "randomness", "settings", "signals"},
     {"files", "reading", "terminal"},
-    {"reading_yaml"},
     {"trust"},
     {"joints", "divergence", "precision", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},

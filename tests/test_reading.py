@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from pose_lightning import reading
 from pose_lightning.errors import UserError
+from pose_lightning.reading import arrays, hdf5, matlab, raw, records
 from pose_lightning.store import StoreError
 
 
@@ -59,25 +59,25 @@ def no_file(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
 
 def test_only_regular_files_are_opened(no_file: tuple[Path, str]) -> None:
     path, reason = no_file
-    for read in (reading.open_regular, reading.read_bytes, reading.read_json, reading.read_array, reading.load_mat):
+    for read in (raw.open_regular, raw.read_bytes, records.read_json, arrays.read_array, matlab.load_mat):
         with pytest.raises(UserError, match=reason):
             read(path)
-    with pytest.raises(UserError, match=reason), reading.open_hdf5(path):
+    with pytest.raises(UserError, match=reason), hdf5.open_hdf5(path):
         pass
-    assert not reading.is_file(path)
+    assert not raw.is_file(path)
 
 
 def test_the_given_class_of_error_is_raised(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no such file"):
-        reading.read_bytes(tmp_path / "none", error=StoreError)
+        raw.read_bytes(tmp_path / "none", error=StoreError)
 
 
 def test_too_many_open_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     code = (
-        "import resource, pathlib; from pose_lightning import reading; from pose_lightning.errors import UserError\n"
+        "import resource, pathlib; from pose_lightning.reading import raw; from pose_lightning.errors import UserError\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5)); held = []\n"
-        "try:\n  while True: held.append(reading.open_regular(pathlib.Path('a')))\n"
+        "try:\n  while True: held.append(raw.open_regular(pathlib.Path('a')))\n"
         "except UserError as error: held.clear(); print(error)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
@@ -92,7 +92,7 @@ def test_files_larger_than_the_limit_are_not_read(tmp_path: Path) -> None:
     path.touch()
     os.truncate(path, 1 << 40)  # a hole
     with pytest.raises(UserError, match="1,048,576 MiB, more than the 32 MiB"):
-        reading.read_json(path)
+        records.read_json(path)
 
 
 def test_json_of_all_spellings_is_read(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_json_of_all_spellings_is_read(tmp_path: Path) -> None:
     for number, data in enumerate((text, b"\xef\xbb\xbf" + text, gzip.compress(text), members)):
         path = tmp_path / str(number)
         path.write_bytes(data)
-        assert reading.read_json(path) == value
+        assert records.read_json(path) == value
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_what_is_no_json_is_refused(tmp_path: Path, data: bytes, reason: str) ->
     path = tmp_path / "a.json"
     path.write_bytes(data)
     with pytest.raises(UserError, match=reason):
-        reading.read_json(path, 1 << 30)
+        records.read_json(path, 1 << 30)
 
 
 @pytest.mark.parametrize("value", [[], "a", 1, None, True])
@@ -130,13 +130,13 @@ def test_json_that_is_no_object_is_refused(tmp_path: Path, value: Any) -> None:
     path = tmp_path / "metrics.json"
     path.write_text(json.dumps(value))
     with pytest.raises(UserError, match="wanted a JSON object"):
-        reading.read_object(path)
+        records.read_object(path)
 
 
 def test_csv_rows_are_those_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(b'\xef\xbb\xbfa,b\r\n1,"2\r\n3"\r\n4,\r\n')
-    assert reading.read_csv(path) == [{"a": "1", "b": "2\r\n3"}, {"a": "4", "b": ""}]
+    assert records.read_csv(path) == [{"a": "1", "b": "2\r\n3"}, {"a": "4", "b": ""}]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_damaged_csv_is_refused(tmp_path: Path, data: bytes, reason: str) -> Non
     path = tmp_path / "a.csv"
     path.write_bytes(data)
     with pytest.raises(UserError, match=reason):
-        reading.read_csv(path)
+        records.read_csv(path)
 
 
 @pytest.mark.parametrize("mapped", [False, True])
@@ -163,7 +163,7 @@ def test_damaged_csv_is_refused(tmp_path: Path, data: bytes, reason: str) -> Non
 def test_arrays_are_read_as_numpy_does(tmp_path: Path, array: np.ndarray, mapped: bool) -> None:
     path = tmp_path / "a.npy"
     np.save(path, array)
-    read = reading.read_array(path, mapped=mapped)
+    read = arrays.read_array(path, mapped=mapped)
     assert read.dtype == array.dtype
     assert read.flags.f_contiguous == array.flags.f_contiguous
     np.testing.assert_array_equal(read, array)
@@ -194,7 +194,7 @@ def test_damaged_arrays_are_refused(tmp_path: Path, data: bytes, reason: str) ->
     path.write_bytes(data)
     for mapped in (False, True):
         with pytest.raises(UserError, match=reason):
-            reading.read_array(path, mapped=mapped)
+            arrays.read_array(path, mapped=mapped)
 
 
 def test_hdf5_declares_no_more_than_it_holds(tmp_path: Path) -> None:
@@ -204,14 +204,18 @@ def test_hdf5_declares_no_more_than_it_holds(tmp_path: Path) -> None:
         file.create_dataset("chunked", (10**12,), "f8", chunks=(1024,), compression="gzip")
         file.create_dataset("zeros", data=np.zeros(1 << 20), compression="gzip")
         file["here"] = np.arange(3)
-    with reading.open_hdf5(path) as file:
+        file["preds/preds"] = np.arange(4)
+    with hdf5.open_hdf5(path) as file:
         for name in ("rows", "chunked"):
             with pytest.raises(UserError, match=f"{name}.*declares float64.*and the file holds 0 bytes"):
-                reading.read_dataset(file, name, path)
-        assert reading.read_dataset(file, "zeros", path).shape == (1 << 20,)
-        assert reading.read_dataset(file, "here", path).tolist() == [0, 1, 2]
+                hdf5.read_dataset(file, name, path)
+        assert hdf5.read_dataset(file, "zeros", path).shape == (1 << 20,)
+        assert hdf5.read_dataset(file, "here", path).tolist() == [0, 1, 2]
+        assert hdf5.read_dataset(file, "preds/preds", path).tolist() == [0, 1, 2, 3]
+        with pytest.raises(UserError, match="no dataset 'here/below'"):
+            hdf5.read_dataset(file, "here/below", path)
         with pytest.raises(UserError, match="no dataset 'nowhere'; it has"):
-            reading.read_dataset(file, "nowhere", path)
+            hdf5.read_dataset(file, "nowhere", path)
 
 
 def test_hdf5_leads_nowhere_else(tmp_path: Path) -> None:
@@ -227,20 +231,20 @@ def test_hdf5_leads_nowhere_else(tmp_path: Path) -> None:
         file.create_virtual_dataset("virtual", layout)
         file.create_dataset("raw", (8,), "u1", external=[(str(tmp_path / "raw"), 0, 8)])
         file["folder/external"] = h5py.ExternalLink("b.h5", "secret")
-    with reading.open_hdf5(path) as file:
+    with hdf5.open_hdf5(path) as file:
         for name in ("external", "soft", "folder/external"):
             with pytest.raises(UserError, match="link to elsewhere"):
-                reading.read_dataset(file, name, path)
+                hdf5.read_dataset(file, name, path)
         for name in ("virtual", "raw"):
             with pytest.raises(UserError, match="in other files"):
-                reading.read_dataset(file, name, path)
+                hdf5.read_dataset(file, name, path)
 
 
 def test_hdf5_that_a_killed_writer_left_is_said_to_be_mended(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     code = "import h5py, os; file = h5py.File('a.h5', 'w', libver='latest'); file['a'] = 1; file.flush(); os._exit(0)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
-    with pytest.raises(UserError, match=r"open for writing, or died.*h5clear -s .*a.h5`"), reading.open_hdf5(path):
+    with pytest.raises(UserError, match=r"open for writing, or died.*h5clear -s .*a.h5`"), hdf5.open_hdf5(path):
         pass
 
 
@@ -248,8 +252,8 @@ def test_attributes_of_one_element_are_that_element(tmp_path: Path) -> None:
     path = tmp_path / "a.h5"
     with h5py.File(path, "w") as file:
         file.attrs.update({"origin": np.array([1.0]), "axes": "xy", "bytes": np.bytes_(b"m"), "two": [1, 2]})
-    with reading.open_hdf5(path) as file:
-        attributes = reading.read_attributes(file)
+    with hdf5.open_hdf5(path) as file:
+        attributes = hdf5.read_attributes(file)
     assert attributes["origin"] == 1
     assert attributes["axes"] == "xy"
     assert attributes["bytes"] == "m"
@@ -263,7 +267,7 @@ def test_matlab_values_arrive_as_they_were(tmp_path: Path) -> None:
     cells[:] = [np.array("two"), {"x": 1.5, "y": np.array([]), "name": "im.jpg"}]
     large = rng.random((3, 14, 20)).astype(np.float32)
     scipy.io.savemat(path, {"large": large, "small": np.eye(2), "flag": True, "cells": cells, "nan": np.nan})
-    read = reading.load_mat(path)
+    read = matlab.load_mat(path)
     assert set(read) == {"large", "small", "flag", "cells", "nan"}
     assert read["large"].dtype == np.float32
     np.testing.assert_array_equal(read["large"], large)
@@ -273,8 +277,8 @@ def test_matlab_values_arrive_as_they_were(tmp_path: Path) -> None:
     assert read["cells"][1].name == "im.jpg"
     assert read["cells"][1].y.size == 0
     assert np.isnan(read["nan"])
-    assert set(reading.load_mat(path, "small", "none")) == {"small"}
-    assert reading.load_mat(path, "flag", squeeze=False)["flag"].shape == (1, 1)
+    assert set(matlab.load_mat(path, "small", "none")) == {"small"}
+    assert matlab.load_mat(path, "flag", squeeze=False)["flag"].shape == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["v7.3", "text", "empty", "cut"])
@@ -286,7 +290,7 @@ def test_what_is_no_matlab_file_is_refused(tmp_path: Path, name: str) -> None:
         {"v7.3": b"MATLAB 7.3" + whole[10:124] + b"\0\2IM", "text": b"hello" * 40, "empty": b""}.get(name, whole[:-20])
     )
     with pytest.raises(UserError, match="v7.3" if name == "v7.3" else "no such file, or damaged"):
-        reading.load_mat(path)
+        matlab.load_mat(path)
 
 
 @pytest.mark.parametrize(
@@ -303,13 +307,13 @@ def test_a_reader_that_ends_badly_is_reported(
 ) -> None:
     path = tmp_path / "a.mat"
     path.write_bytes(b"MATLAB 5.0")
-    source = Path(reading.__file__).with_name("mat_process.py").read_text()
+    source = Path(matlab.__file__).with_name("matlab_process.py").read_text()
     stub = source.replace("        source: Any = file", f"        {body}\n        source: Any = file")
-    (tmp_path / "mat_process.py").write_text(stub)
-    monkeypatch.setattr(reading, "__file__", str(tmp_path / "reading.py"))
-    monkeypatch.setattr(reading, "MAT_SECONDS", (1, 0))
+    (tmp_path / "matlab_process.py").write_text(stub)
+    monkeypatch.setattr(matlab, "__file__", str(tmp_path / "matlab.py"))
+    monkeypatch.setattr(matlab, "MAT_SECONDS", (1, 0))
     with pytest.raises(UserError, match=reason):
-        reading.load_mat(path)
+        matlab.load_mat(path)
 
 
 @pytest.mark.parametrize(
@@ -327,5 +331,5 @@ def test_a_reader_that_ends_badly_is_reported(
     ],
 )
 def test_a_value_of_another_shape_is_told_by_its_place(value: Any, found: str | None) -> None:
-    shape = {"a": (int, str), "b": [{"c": str}], "d?": {...: reading.is_number}}
-    assert reading.misfit(value, shape) == found
+    shape = {"a": (int, str), "b": [{"c": str}], "d?": {...: records.is_number}}
+    assert records.misfit(value, shape) == found

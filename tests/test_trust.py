@@ -17,7 +17,7 @@ from pose_lightning import cli, evaluate, fit, trust
 from pose_lightning.errors import UserError
 from pose_lightning.export import door as export_door
 from pose_lightning.predict import door as predict_door
-from pose_lightning.reading_yaml import parse_yaml
+from pose_lightning.reading.configs import parse_yaml
 from pose_lightning.report import __main__ as report_door
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trust import NOBODY, Trust

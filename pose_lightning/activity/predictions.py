@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pose_lightning import reading
 from pose_lightning.activity.truth import LISTS, Pictures, Target, Truth, classes_of, targets_of
 from pose_lightning.errors import UserError
+from pose_lightning.reading import arrays, hdf5
 from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
@@ -166,8 +166,8 @@ def _check_probabilities(
 def _read(path: Path) -> tuple[np.ndarray, tuple[str, ...] | None, tuple[str, ...] | None, str | None]:
     """The array, and the pictures' names, the classes and the target where the file records them."""
     if path.suffix == ".npy":
-        return reading.read_array(path), None, None, None
-    with reading.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
-        names, classes = (reading.read_texts(file, key, path) if key in file else None for key in ("name", "classes"))
-        target = reading.read_attributes(file).get("target")
-        return reading.read_dataset(file, KEY, path), names, classes, None if target is None else str(target)
+        return arrays.read_array(path), None, None, None
+    with hdf5.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
+        names, classes = (hdf5.read_texts(file, key, path) if key in file else None for key in ("name", "classes"))
+        target = hdf5.read_attributes(file).get("target")
+        return hdf5.read_dataset(file, KEY, path), names, classes, None if target is None else str(target)

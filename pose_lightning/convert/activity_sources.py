@@ -12,7 +12,7 @@ from pose_lightning.convert.activities import NO_VIDEO, UNKNOWN, Pictures
 from pose_lightning.convert.matlab import items_of, number_of, text_of
 from pose_lightning.convert.mpii_sources import detect_form
 from pose_lightning.convert.people import check_image_name, read_mat
-from pose_lightning.reading import read_csv
+from pose_lightning.reading.records import read_csv
 
 NONE: Final = ("", "[]")
 """What the csv and MATLAB write for no label."""

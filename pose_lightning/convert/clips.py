@@ -19,7 +19,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
 from pose_lightning.convert.npy import ClipPair, Unit
 from pose_lightning.convert.staging import owning, staged
-from pose_lightning.reading import open_regular
+from pose_lightning.reading.raw import open_regular
 from pose_lightning.store import Codec, Store, StoreWriter
 from pose_lightning.terminal import Terminal
 

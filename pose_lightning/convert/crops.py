@@ -28,7 +28,7 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.people import People
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
-from pose_lightning.reading import is_file, read_bytes, read_start, shortened
+from pose_lightning.reading.raw import is_file, read_bytes, read_start, shortened
 from pose_lightning.store import Codec, StoreWriter
 from pose_lightning.terminal import Terminal
 

@@ -19,7 +19,8 @@ from pose_lightning.convert.human36m_sources import Camera, read_metadata
 from pose_lightning.convert.people import hash_files
 from pose_lightning.convert.staging import owning, staged
 from pose_lightning.joints import H36M
-from pose_lightning.reading import is_file, read_csv, read_text
+from pose_lightning.reading.raw import is_file, read_text
+from pose_lightning.reading.records import read_csv
 from pose_lightning.store import Codec, StoreWriter
 
 _COLUMNS = ("image", "joint", "x", "y")

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import H36M_32
-from pose_lightning.reading import LARGEST_RECORD, check_regular, read_bytes
+from pose_lightning.reading.raw import LARGEST_RECORD, check_regular, read_bytes
 
 CAMERAS: Final = ("54138969", "55011271", "58860488", "60457274")
 """The four cameras, in the order of their parameters in metadata.xml (its `dbcameras/index2id`)."""

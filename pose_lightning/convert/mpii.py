@@ -48,7 +48,8 @@ from pose_lightning.convert.mpii_sources import (
 )
 from pose_lightning.convert.people import People, by_first_appearance, check_names, hash_files
 from pose_lightning.convert.staging import owning, staged
-from pose_lightning.reading import LARGEST_ANNOTATIONS, MIB, read_csv
+from pose_lightning.reading.raw import LARGEST_ANNOTATIONS, MIB
+from pose_lightning.reading.records import read_csv
 
 RANK: Final[tuple[Form, ...]] = ("matlab", "bearpaw", "hrnet", "newell")
 """Whose coordinates are taken: from the form that says most to the one that says least."""

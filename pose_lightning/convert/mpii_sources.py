@@ -18,7 +18,9 @@ from pose_lightning.convert import ConvertError
 from pose_lightning.convert.matlab import items_of, number_of, scalar_of, text_of
 from pose_lightning.convert.people import People, by_first_appearance, check_names, empty_joints, read_mat
 from pose_lightning.joints import MPII
-from pose_lightning.reading import LARGEST_ANNOTATIONS, open_hdf5, read_dataset, read_json, read_start, read_text
+from pose_lightning.reading.hdf5 import open_hdf5, read_dataset
+from pose_lightning.reading.raw import LARGEST_ANNOTATIONS, read_start, read_text
+from pose_lightning.reading.records import read_json
 
 Form = Literal["matlab", "bearpaw", "hrnet", "newell"]
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import H36M, H36M_ROOT
-from pose_lightning.reading import open_descriptor, read_array
+from pose_lightning.reading.arrays import read_array
+from pose_lightning.reading.raw import open_descriptor
 
 Unit = Literal["auto", "m", "cm", "mm"]
 

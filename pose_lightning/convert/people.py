@@ -11,7 +11,8 @@ from jaxtyping import Bool, Float64, Int64
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.joints import MPII
-from pose_lightning.reading import load_mat, open_regular, shortened
+from pose_lightning.reading.matlab import load_mat
+from pose_lightning.reading.raw import open_regular, shortened
 
 READ_SIZE: Final = 1 << 20
 LONGEST_NAME: Final = 255

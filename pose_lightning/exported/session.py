@@ -12,7 +12,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import Facts, TaskName, Tensor
 from pose_lightning.exported.rules import AGAIN, Rule
-from pose_lightning.reading import check_regular
+from pose_lightning.reading.raw import check_regular
 
 EXTRA: Final = "pip install 'pose_lightning[export]'"
 

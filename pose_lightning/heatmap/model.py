@@ -16,7 +16,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import write_bytes
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.joints import MPII
-from pose_lightning.reading import check_regular
+from pose_lightning.reading.raw import check_regular
 
 NETWORK: Final = "hourglass"
 """What a file of weights calls the network."""

@@ -9,9 +9,9 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pose_lightning import reading
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
+from pose_lightning.reading import arrays, hdf5, matlab, raw
 from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
@@ -98,24 +98,24 @@ def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = N
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Arrays by name and the file's attributes."""
     if path.suffix == ".npy":
-        return {KEY: reading.read_array(path)}, {}
-    start = reading.read_start(path, 1024)
+        return {KEY: arrays.read_array(path)}, {}
+    start = raw.read_start(path, 1024)
     if HDF5_MARK in (start[:8], start[512:520]):  # MATLAB v7.3 is HDF5 behind a header of 512 bytes
         return _read_hdf5(path)
     if path.suffix == ".mat":
-        content = reading.load_mat(path, squeeze=False)
+        content = matlab.load_mat(path, squeeze=False)
         return {key: value for key, value in content.items() if isinstance(value, np.ndarray)}, {}
     raise UserError(f"{path} is not HDF5, MATLAB (.mat) or .npy")
 
 
 def _read_hdf5(path: Path) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    with reading.open_hdf5(path) as file:
-        fields = {KEY: reading.read_dataset(file, KEY, path)}
+    with hdf5.open_hdf5(path) as file:
+        fields = {KEY: hdf5.read_dataset(file, KEY, path)}
         if "confidence" in file:
-            fields["confidence"] = reading.read_dataset(file, "confidence", path)
+            fields["confidence"] = hdf5.read_dataset(file, "confidence", path)
         if "name" in file:
-            fields["name"] = np.array(reading.read_texts(file, "name", path), dtype=object)
-        return fields, reading.read_attributes(file)
+            fields["name"] = np.array(hdf5.read_texts(file, "name", path), dtype=object)
+        return fields, hdf5.read_attributes(file)
 
 
 def _origin(path: Path, attrs: dict[str, Any], given: int | None) -> int:
@@ -161,7 +161,7 @@ def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> 
 
 
 def _check_names(path: Path, found: np.ndarray, names: Sequence[str]) -> None:
-    texts = [str(reading.plain(text)) for text in np.ravel(found)]
+    texts = [str(hdf5.plain(text)) for text in np.ravel(found)]
     if len(texts) != len(names):
         raise UserError(f"{path} names {len(texts)} samples, the store has {len(names)}")
     for index, (text, name) in enumerate(zip(texts, names, strict=True)):

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float64, Int64
 from pose_lightning.errors import UserError
 from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
-from pose_lightning.reading import load_mat
+from pose_lightning.reading.matlab import load_mat
 from pose_lightning.store import Store
 
 SHAPES: Final[Mapping[str, tuple[int, ...]]] = {

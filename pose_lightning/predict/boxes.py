@@ -14,7 +14,7 @@ from typing import Any, Final
 from pose_lightning.convert.crops import LARGEST_WINDOW
 from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
-from pose_lightning.reading import LARGEST_TABLE, read_text
+from pose_lightning.reading.raw import LARGEST_TABLE, read_text
 
 MARGIN: Final = 1.25
 """Side of the square box by the longer side of a tight one, as Newell's 1.25 by the height and LSP's stores here."""

@@ -13,7 +13,8 @@ import numpy as np
 from pose_lightning.errors import UserError, shown
 from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError, pyav
 from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
-from pose_lightning.reading import check_regular, read_array
+from pose_lightning.reading.arrays import read_array
+from pose_lightning.reading.raw import check_regular
 from pose_lightning.store import Store
 
 PICTURES: Final = frozenset(

@@ -11,7 +11,7 @@ from timm.models import FeatureListNet
 from torch import Tensor, nn
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading import is_file
+from pose_lightning.reading.raw import is_file
 from pose_lightning.recomputation import checkpointed
 
 TIMM: Final = "timm:"

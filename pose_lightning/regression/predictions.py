@@ -8,9 +8,9 @@ from typing import Final, Literal
 import numpy as np
 from jaxtyping import Float, Float64
 
-from pose_lightning import reading
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M
+from pose_lightning.reading import arrays, hdf5
 from pose_lightning.scoring import write_arrays
 
 KEY: Final = "preds"
@@ -85,11 +85,11 @@ def _read(path: Path) -> tuple[np.ndarray, Unit | None, list[str] | None]:
     if path.suffix == ".mat":
         raise UserError(f"{path}: MATLAB files are read for joints in px only; save clips as .npy, (n, t, 17, 3)")
     if path.suffix == ".npy":
-        return reading.read_array(path), None, None
-    with reading.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
-        names = list(reading.read_texts(file, "name", path)) if "name" in file else None
-        unit = reading.read_attributes(file).get("units")
-        return reading.read_dataset(file, KEY, path), "m" if unit == "m" else "mm" if unit == "mm" else None, names
+        return arrays.read_array(path), None, None
+    with hdf5.open_hdf5(path, kind="HDF5 file, nor a .npy") as file:
+        names = list(hdf5.read_texts(file, "name", path)) if "name" in file else None
+        unit = hdf5.read_attributes(file).get("units")
+        return hdf5.read_dataset(file, KEY, path), "m" if unit == "m" else "mm" if unit == "mm" else None, names
 
 
 def _tell(path: Path, preds: Float64[np.ndarray, "n t 17 3"]) -> Unit:

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading import LARGEST_TABLE, read_text
+from pose_lightning.reading.raw import LARGEST_TABLE, read_text
 from pose_lightning.report.estimates import shown
 from pose_lightning.report.page import Html, details, element, interval, note, scrolling, table
 from pose_lightning.report.subject import Run, suffix

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from pose_lightning import trust
 from pose_lightning.errors import UserError
-from pose_lightning.reading import is_file
-from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.reading.configs import read_yaml
+from pose_lightning.reading.raw import is_file
 from pose_lightning.report.labels import labelled
 from pose_lightning.report.subject import Run, Subject, lower_is_better
 from pose_lightning.runs import below

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading import is_file
+from pose_lightning.reading.raw import is_file
 from pose_lightning.report.subject import Run
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.records import read_cost, read_trial

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading import is_file
+from pose_lightning.reading.raw import is_file
 from pose_lightning.scoring import read_scores
 from pose_lightning.sweep import compare
 from pose_lightning.sweep.results import Trial

@@ -15,8 +15,9 @@ import simplejpeg
 import xxhash
 from rich.progress import track
 
-from pose_lightning import reading
-from pose_lightning.reading import read_dataset, shortened
+from pose_lightning.reading import hdf5, raw
+from pose_lightning.reading.hdf5 import read_dataset
+from pose_lightning.reading.raw import shortened
 from pose_lightning.store.layout import (
     ANY_SIZE,
     FORMAT,
@@ -82,10 +83,10 @@ class Store:
         self.path, self.verify = Path(path), verify
         if not os.path.lexists(path):
             raise StoreError(f"no store at {shortened(path)}; make it with `python -m pose_lightning.convert`")
-        self._descriptor = reading.open_descriptor(self.path, error=StoreError)
+        self._descriptor = raw.open_descriptor(self.path, error=StoreError)
         self._finalizer = weakref.finalize(self, os.close, self._descriptor)
         try:
-            with reading.open_hdf5(self.path, error=StoreError, kind="store", remedy=REMAKE) as file:
+            with hdf5.open_hdf5(self.path, error=StoreError, kind="store", remedy=REMAKE) as file:
                 self._read_tables(file)
         except StoreError:
             self.close()
@@ -140,7 +141,7 @@ class Store:
 
     def _read_places(self, file: h5py.File) -> None:
         """Where the payloads are: sample i is bytes starts[i] to starts[i + 1] of all chunks, one after the other."""
-        pixels = reading.dataset_of(file, "pixels", self.path, error=StoreError)
+        pixels = hdf5.dataset_of(file, "pixels", self.path, error=StoreError)
         if pixels.dtype != np.uint8 or pixels.chunks is None or pixels.id.get_create_plist().get_nfilters():
             raise self._damage("its pixels are no unpacked chunks of bytes")
         places = np.full(-(-pixels.shape[0] // pixels.chunks[0]), -1)

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from pose_lightning import cli, trust
 from pose_lightning.errors import UserError
-from pose_lightning.reading import is_file
+from pose_lightning.reading.raw import is_file
 from pose_lightning.runs import revision
 from pose_lightning.sweep import space
 from pose_lightning.sweep.files import Cell, SweepFile

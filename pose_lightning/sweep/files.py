@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, Self
 import optuna
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading_yaml import parse_yaml
+from pose_lightning.reading.configs import parse_yaml
 from pose_lightning.sweep import schema, space
 from pose_lightning.sweep.schema import OPENING, SEED
 

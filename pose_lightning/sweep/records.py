@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning.reading import is_file, is_number, read_record
+from pose_lightning.reading.raw import is_file
+from pose_lightning.reading.records import is_number, read_record
 
 TEXT: Final = (str, lambda value: value is None)
 """Text, or null."""

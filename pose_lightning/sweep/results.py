@@ -14,8 +14,9 @@ import numpy as np
 
 from pose_lightning.errors import UserError
 from pose_lightning.history import read_metrics
-from pose_lightning.reading import is_file, open_hdf5, read_dataset
-from pose_lightning.reading_yaml import read_yaml
+from pose_lightning.reading.configs import read_yaml
+from pose_lightning.reading.hdf5 import open_hdf5, read_dataset
+from pose_lightning.reading.raw import is_file
 from pose_lightning.scoring import SampleScores, read_notes
 from pose_lightning.sweep import offline
 from pose_lightning.sweep.files import SweepFile

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pose_lightning.files import appending, held_by, make_folder, write_json
 from pose_lightning.history import read_metrics
-from pose_lightning.reading import is_file
+from pose_lightning.reading.raw import is_file
 from pose_lightning.runs import RunDirectory
 from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.records import read_trial

@@ -15,7 +15,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_json
-from pose_lightning.reading import read_object
+from pose_lightning.reading.records import read_object
 from pose_lightning.runs import revision
 
 

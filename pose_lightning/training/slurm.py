@@ -12,7 +12,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_text
-from pose_lightning.reading_yaml import parse_yaml
+from pose_lightning.reading.configs import parse_yaml
 from pose_lightning.runs import RunDirectory
 
 JOB: Final = "slurm_job"

@@ -5,10 +5,10 @@ from typing import Any, Final
 
 import yaml
 
-from pose_lightning import reading
 from pose_lightning.errors import UserError
+from pose_lightning.reading import raw
 
-LARGEST: Final = reading.MIB
+LARGEST: Final = raw.MIB
 """Bytes of a YAML file; the configuration of a run has some 4 KB."""
 
 DEEPEST: Final = 40
@@ -54,7 +54,7 @@ def read_yaml(path: Path, *, own: bool, error: type[UserError] = UserError) -> A
     Raises:
         UserError: If it is no regular file, no YAML in UTF-8, too large or too deep, or has tags or references.
     """
-    return parse_yaml(reading.read_text(path, LARGEST, error=error), reading.shortened(path), own=own, error=error)
+    return parse_yaml(raw.read_text(path, LARGEST, error=error), raw.shortened(path), own=own, error=error)
 
 
 def parse_yaml(text: str, name: str, *, own: bool, error: type[UserError] = UserError) -> Any:

@@ -1,4 +1,4 @@
-"""Read a MATLAB file as a process of its own, which a damaged file may crash: `reading.load_mat` starts it.
+"""Read a MATLAB file as a process of its own, which a damaged file may crash: `matlab.load_mat` starts it.
 
 The file is standard input. Standard output gets the length of a JSON text (8 bytes, little-endian), the text, and the
 arrays that it numbers, each as `.npy`. It imports nothing of this package, so that it starts fast.
