@@ -14,6 +14,7 @@ from pose_lightning import settings
 from pose_lightning.budget import Budget, StreamPlan, StreamSource
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan, RingLoader, Source
+from pose_lightning.ranges import check_ranges
 from pose_lightning.reading.records import misfit
 from pose_lightning.store import Selection, Store
 
@@ -74,15 +75,11 @@ class StoreDataModule(pl.LightningDataModule, ABC):
     ) -> None:
         super().__init__()
         self.save_hyperparameters(settings.of_constructor(StoreDataModule)[0], logger=False)
-        for key, value, least in (
-            ("batch_size", batch_size, 1),
-            ("num_threads", num_threads, 0),
-            ("ring_depth", ring_depth, 1),
-            ("limit_samples", limit_samples, 1),
-        ):
-            if value is not None and value < least:
-                whole = ", or null for the whole split" if key == "limit_samples" else ""
-                raise UserError(f"data.{key}={value} is out of range; it is {least} or more{whole}")
+        check_ranges({"data.batch_size": batch_size, "data.num_threads": num_threads, "data.ring_depth": ring_depth})
+        if limit_samples is not None and limit_samples < 1:
+            raise UserError(
+                f"data.limit_samples={limit_samples} is out of range; it is 1 or more, or null for the whole split"
+            )
         self.root, self.batch_size = Path(root), batch_size
         self.num_threads, self.ring_depth = num_threads, ring_depth
         self.verify, self.seed, self.limit_samples = verify, seed, limit_samples

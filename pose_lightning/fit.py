@@ -159,8 +159,6 @@ def _build(args: Sequence[str], settings: Mapping[str, Any] | None, *, from_chec
 def _check(built: PoseCLI) -> None:
     """Refuse what Lightning would find only when the run has a directory, or a new place."""
     trainer, model, data = built.trainer, built.model, built.datamodule
-    if not isinstance(model, Task):
-        raise UserError(f"model={type(model).__name__} is no task of this suite; make it a subclass of one of them")
     data.check()
     data.trainer, model.trainer = trainer, trainer
     trainer.datamodule = data  # type: ignore[attr-defined]
@@ -200,7 +198,7 @@ def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> 
     """
     with run.log():
         path = run.whole_checkpoint()
-    state = sealed.load(path)
+    state = sealed.read(path)
     built.model.check_settings(state, str(path))
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.check_stores(data_state(state, built.datamodule, path))

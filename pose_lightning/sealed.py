@@ -145,6 +145,15 @@ def load(path: Path) -> dict[str, Any]:
         SealError: As `verify`, and if it is no checkpoint, or holds anything else.
     """
     verify(path)
+    return read(path)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint that was verified just now.
+
+    Raises:
+        SealError: As `load`, but for its checksum.
+    """
     with explained(path), open_regular(path, error=SealError) as file:
         state = torch.load(file, map_location="cpu", weights_only=True)
     return checked(state, path)

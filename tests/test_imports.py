@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "randomness", "settings", "signals"},
-    {"files", "reading", "terminal"},
+    {"files", "ranges", "reading", "terminal"},
     {"trust"},
     {"joints", "divergence", "precision", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
@@ -21,7 +21,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "parser_messages", "ranges", "training", "exported", "manner"},
+    {"arguments", "curves", "parser_messages", "training", "exported", "manner"},
     {"cli"},
     {"trained", "weight_files"},
     {"evaluate_options"},

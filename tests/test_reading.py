@@ -75,7 +75,8 @@ def test_the_given_class_of_error_is_raised(tmp_path: Path) -> None:
 def test_too_many_open_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("1")
     code = (
-        "import resource, pathlib; from pose_lightning.reading import raw; from pose_lightning.errors import UserError\n"
+        "import resource, pathlib\n"
+        "from pose_lightning.reading import raw\nfrom pose_lightning.errors import UserError\n"
         "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5)); held = []\n"
         "try:\n  while True: held.append(raw.open_regular(pathlib.Path('a')))\n"
         "except UserError as error: held.clear(); print(error)"

@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from pose_lightning import geometry
 from pose_lightning.errors import UserError
+from pose_lightning.ranges import check_ranges
 
 FitName = Literal["crop", "squash", "pad"]
 
@@ -112,8 +113,7 @@ class Framing:
         """Refuse what is out of range."""
         if self.input_size < 1:
             raise UserError(f"data.input_size={self.input_size}; it is at least 1")
-        if not 0 < self.share <= 1:
-            raise UserError(f"data.crop_share={self.share} is out of range; it is above 0 and at most 1")
+        check_ranges({"data.crop_share": self.share})
 
     def box(self, picture: Picture) -> Box:
         """The part of the picture."""

@@ -8,6 +8,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 
 from pose_lightning.errors import UserError
+from pose_lightning.ranges import check_ranges
 
 LossName = Literal["cross_entropy", "bce", "asymmetric"]
 ClassWeights = Literal["none", "inverse", "effective"]
@@ -115,10 +116,7 @@ def check(loss: LossName, *, label_smoothing: float, weights: ClassWeights, posi
     Raises:
         UserError: If one is set, or out of range.
     """
-    if not 0 <= label_smoothing < 1:
-        raise UserError(f"model.label_smoothing={label_smoothing} is out of range; it is from 0 to below 1")
-    if not 0 <= beta < 1:
-        raise UserError(f"model.effective_beta={beta} is out of range; it is from 0 to below 1")
+    check_ranges({"model.label_smoothing": label_smoothing, "model.effective_beta": beta})
     foreign = {
         "label_smoothing": bool(label_smoothing) and loss != "cross_entropy",
         "class_weights": weights != "none" and loss != "cross_entropy",

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from pose_lightning import backbones
 from pose_lightning.activity import freeze
 from pose_lightning.errors import UserError
+from pose_lightning.ranges import check_ranges
 from pose_lightning.recomputation import recompute_blocks
 
 HeadName = Literal["flatten", "mlp", "flatten_dropout", "pooled"]
@@ -187,7 +188,6 @@ def _check(
         raise UserError(f"model.head={head} {wanted}")
     if head_features is not None and head_features < 1:
         raise UserError(f"model.head_features={head_features}; it is at least 1")
-    if not 0 <= dropout < 1:
-        raise UserError(f"model.dropout={dropout} is out of range; it is from 0 to below 1")
+    check_ranges({"model.dropout": dropout})
     if dropout and head == "flatten":
         raise UserError(f"model.head=flatten has no dropout; set model.dropout={dropout} with flatten_dropout or mlp")

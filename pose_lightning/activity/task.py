@@ -20,6 +20,7 @@ from pose_lightning.activity.model import ActivityClassifier
 from pose_lightning.errors import UserError
 from pose_lightning.metrics.classes import ClassErrors, TagErrors
 from pose_lightning.optim import OptimizerName, ScheduleName
+from pose_lightning.ranges import check_ranges
 from pose_lightning.task import Batch, Task
 
 
@@ -125,8 +126,7 @@ class ActivityClassification(Task):
         losses.check(
             loss, label_smoothing=label_smoothing, weights=class_weights, positive=pos_weights, beta=effective_beta
         )
-        if not 0 < layer_decay <= 1:
-            raise UserError(f"model.layer_decay={layer_decay} is out of range; it is above 0 and at most 1")
+        check_ranges({"model.layer_decay": layer_decay})
         if not 0 < backbone_rate <= 1:
             raise UserError(
                 f"model.backbone_rate={backbone_rate} is out of range; it is above 0 and at most 1 (freeze.mode=all "

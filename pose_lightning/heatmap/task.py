@@ -28,6 +28,7 @@ from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales
 from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.metrics.points import PCKh
 from pose_lightning.optim import OptimizerName
+from pose_lightning.ranges import check_ranges
 from pose_lightning.recomputation import recompute_blocks
 from pose_lightning.task import Batch, Task
 
@@ -101,8 +102,7 @@ class HeatmapEstimation(Task):
         **settings: Any,
     ) -> None:
         super().__init__(optimizer=optimizer, lr=lr, **settings)
-        if not (math.isfinite(sigma) and sigma > 0):
-            raise UserError(f"model.sigma={sigma} is out of range; it is above 0, heatmap px, such as 1.0")
+        check_ranges({"model.sigma": sigma})
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
         self.model = networks.make(

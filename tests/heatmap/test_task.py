@@ -81,6 +81,12 @@ def test_cross_entropy_refuses_empty_targets() -> None:
         HeatmapEstimation(loss="cross_entropy", missing="zero", stacks=1, features=8)
 
 
+@pytest.mark.parametrize("sigma", [0.0, -2.0, float("nan"), float("inf")])
+def test_maps_without_a_width_are_refused(sigma: float) -> None:
+    with pytest.raises(UserError, match=r"model\.sigma=.* is out of range; it is above 0"):
+        HeatmapEstimation(stacks=1, features=8, depth=2, sigma=sigma, optimizer="sgd", lr=0.1)
+
+
 def test_predictions_are_in_image_px_and_flipping_back_agrees(demo_stores: Path) -> None:
     module = task()
     module.flip_test = True
