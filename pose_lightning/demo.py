@@ -62,7 +62,7 @@ def layers(
         return [f"--config={path}", f"--config={layer}", *smaller, *elsewhere, *validates]
     if not present:
         wanted = f"{root}/train.h5{'' if fold is not None else ' and val.h5'}"
-        raise UserError(f"DATA={data}: {experiment} wants {wanted}; README.md says how to convert them")
+        raise UserError(f"DATA={data}: {experiment} wants {wanted}; docs/data.md says how to convert them")
     return [f"--config={path}", *validates]
 
 
