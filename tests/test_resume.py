@@ -263,7 +263,7 @@ def test_a_killed_run_is_tracked_without_a_value_told_twice(demo_stores: Path, t
         for file in files
         for row in offline.read(file)[1]
         for name in row
-        if name.startswith(("train/", "val/"))
+        if name == "lr" or name.startswith(("train/", "val/"))
     ]
     recorded = [
         (int(row["step"]), name)

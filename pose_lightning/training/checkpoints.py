@@ -159,7 +159,9 @@ class RunCheckpoints(Checkpoint):
             return
         logged = sorted(trainer.callback_metrics.items())
         self._validated = {
-            name: value.detach().cpu().clone() for name, value in logged if not name.startswith("train/")
+            name: value.detach().cpu().clone()
+            for name, value in logged
+            if not name.startswith(("train/", "lr/")) and name != "lr"  # those of steps come again with the next one
         }
         if divergence.finite(pl_module) and self._improved(trainer.callback_metrics.get(self.monitor)):
             self.best_step = trainer.global_step
