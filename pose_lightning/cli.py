@@ -1,12 +1,15 @@
 """One parser for every door: YAMLs in layers, then flags; an unknown key is refused before anything is built."""
 
 import argparse
+import inspect
 import logging
+import re
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from operator import or_
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -15,8 +18,17 @@ import pytorch_lightning as pl
 import yaml
 from jsonargparse import ArgumentParser
 from jsonargparse._parameter_resolvers import get_signature_parameters
+from jsonargparse._util import import_object
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Callback, RichProgressBar, Timer, WeightAveraging
+from pytorch_lightning.callbacks import (
+    Callback,
+    GradientAccumulationScheduler,
+    RichProgressBar,
+    SpikeDetection,
+    StochasticWeightAveraging,
+    Timer,
+    WeightAveraging,
+)
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import pose_lightning.activity.data
@@ -32,7 +44,7 @@ from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
-from pose_lightning.parser_messages import explain_parser, explain_trainer
+from pose_lightning.parser_messages import closest, explain_parser, explain_trainer
 from pose_lightning.ranges import check_ranges
 from pose_lightning.reading import configs, raw
 from pose_lightning.settings import STARTING_POINTS
@@ -45,6 +57,7 @@ from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.memory import MemoryAdvice
 from pose_lightning.training.progress import MetricBar
 from pose_lightning.training.timer import SlotTimer
+from pose_lightning.trust import CALLBACKS
 
 TASKS: Final = (
     pose_lightning.activity.data,
@@ -67,6 +80,16 @@ CHATTER: Final = (
 
 BUDGETED: Final[Mapping[str, int | None]] = {"max_steps": -1, "val_check_interval": None, "check_val_every_n_epoch": 1}
 """What a budget of samples sets of the trainer, beside `max_epochs`."""
+
+REFUSED: Final[Mapping[type, str]] = {
+    GradientAccumulationScheduler: (
+        "cuts batches into other parts as it goes; leave it out, and set trainer.accumulate_grad_batches"
+    ),
+    SpikeDetection: "cannot go on after a resume; leave it out: a run stops by itself at a loss that is not finite",
+    StochasticWeightAveraging: "sets rates and cuts batches itself; leave it out, and average by ema.decay=0.999",
+    Timer: "is not kept in a run's configuration; leave it out, and set trainer.max_time",
+}
+"""Callbacks of Lightning's that a run cannot have, and the reasons with their remedies."""
 
 door = errors.door
 """What the doors wrap themselves in, which those without PyTorch take from `errors`."""
@@ -179,6 +202,10 @@ class PoseCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Check numbers; name the experiment after its first YAML where it has no name; set limits by the budget."""
         check_ranges(self.flat())
+        self._check_nulls()
+        for key in ("max_epochs", "max_steps"):
+            if self.config.trainer[key] == 0:
+                raise UserError(f"trainer.{key}=0 trains nothing; it is 1 or more, or -1 for no such limit")
         if self.config.experiment is None:
             files = self.config.config or []
             self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
@@ -187,6 +214,20 @@ class PoseCLI(LightningCLI):
                 self.config[key] = local_path(value)
         if self.config.budget.max_samples is not None:
             self._apply_budget()
+
+    def _check_nulls(self) -> None:
+        """Refuse `null` where a task or a data module takes none, which the parser lets through.
+
+        Raises:
+            UserError: If there is one, by the user's own key.
+        """
+        for group in ("model", "data"):
+            spec = self.config[group]
+            for parameter in get_signature_parameters(import_object(spec.class_path), None):
+                name, hint = parameter.name, parameter.annotation
+                required = hint not in (None, Any, inspect.Parameter.empty) and type(None) not in get_args(hint)
+                if required and name in spec.init_args and spec.init_args[name] is None:
+                    raise UserError(f"{group}.{name}=null: this setting needs a value; leave it out for its default")
 
     def _apply_budget(self) -> None:
         """An epoch of the trainer is a part of the budget."""
@@ -240,8 +281,15 @@ class PoseCLI(LightningCLI):
             trainer = super().instantiate_trainer(logger=False, enable_checkpointing=False, plugins=plugins, **kwargs)
         except UserError:
             raise
-        except (MisconfigurationException, ValueError) as error:  # the latter for names of accelerators and strategies
+        # ValueError is for names of accelerators and strategies, TypeError for devices of a CPU
+        except (MisconfigurationException, ValueError, TypeError) as error:
+            if isinstance(error, TypeError) and "`devices` selected" not in str(error):
+                raise
             raise UserError(explain_trainer(str(error), settings.as_dict())) from error
+        given = settings.callbacks or []
+        for callback in given if isinstance(given, list) else [given]:
+            if (reason := REFUSED.get(type(callback))) is not None:
+                raise UserError(f"trainer.callbacks: {type(callback).__name__} {reason}")
         synchronise_by_timm(trainer)
         callbacks = [_own(callback) for callback in trainer.callbacks]  # type: ignore[attr-defined]
         trainer.callbacks = [*callbacks, *self._callbacks(callbacks)]  # type: ignore[attr-defined]
@@ -347,6 +395,7 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     keep_freed_memory()
     args = arrange(args)
     _check_files(args)
+    _check_flags(args)
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
@@ -371,12 +420,16 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
             )
         return built
     except argparse.ArgumentError as error:
-        raise UserError(explain_parser(str(error), _known_settings())) from None
+        raise UserError(explain_parser(str(error), _known_settings(), _known_classes())) from None
+    except UserError:
+        raise
     except ValueError as error:
         if "not in bounds, numpy accepts" in str(error):
             raise UserError(f"seed_everything: {error}") from None
         if isinstance(error.__cause__, UserError):  # jsonargparse buries it below all types that did not fit
             raise error.__cause__ from None
+        if isinstance(error.__cause__, MisconfigurationException):  # a callback's own constructor
+            raise UserError(f"trainer.callbacks: {str(error.__cause__).replace('`', '')}") from None
         raise
     finally:
         sys.argv = argv
@@ -401,17 +454,54 @@ def _known_settings() -> set[str]:
     return names
 
 
+def _known_classes() -> set[str]:
+    """The tasks, data modules and callbacks that a YAML names without a module."""
+    own = (value for module in TASKS for value in vars(module).values())
+    kinds = (Task, StoreDataModule)
+    return {value.__name__ for value in own if any(_is_kind(value, kind) for kind in kinds)} | {
+        name.rpartition(".")[2] for name in CALLBACKS
+    }
+
+
 def _is_kind(value: Any, kind: type) -> bool:
     return isinstance(value, type) and issubclass(value, kind)
 
 
+def _check_flags(args: Sequence[str]) -> None:
+    """Refuse flags without a value."""
+    for word, following in pairwise([*args, "--"]):
+        is_bare = word.startswith("--") and "=" not in word and following.startswith("--")
+        if is_bare and not re.search(r"help$|^--(print|config$)", word):
+            raise UserError(f"{word} has no value; write {word}=VALUE")
+
+
 def _check_files(args: Sequence[str]) -> None:
-    """Refuse YAMLs that the parser, which knows no bounds, would read for minutes."""
-    for word, following in zip(args, [*args[1:], ""], strict=True):
+    """Refuse YAMLs that are missing, or no settings, or that the parser, which knows no bounds, would read for minutes.
+
+    The parser also takes a YAML's text in place of its name.
+    """
+    texts = []
+    for index, word in enumerate(args):
         key, equals, value = word.partition("=")
-        path = Path(value if equals else following)
-        if key == "--config" and raw.is_file(path):
-            configs.read_yaml(path, own=True)
+        if key == "--config":
+            texts.append(value if equals else "".join(args[index + 1 : index + 2]))
+    for text in texts:
+        path = Path(text)
+        if "\n" in text:
+            continue
+        if not text or text.startswith("--"):
+            raise UserError("--config has no value; name a YAML, such as --config experiments/hourglass_mpii.yaml")
+        if raw.is_file(path):
+            settings = configs.read_yaml(path, own=True)
+        elif path.is_dir():
+            raise UserError(f"--config {text} is a folder; name a YAML in it")
+        elif path.suffix or "/" in text:
+            beside = [file.name for file in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
+            raise UserError(f"--config {text}: there is no such file{closest(path.name, beside)}")
+        else:
+            settings = configs.parse_yaml(text, f"--config {text}", own=True)
+        if not isinstance(settings, dict) or not settings:
+            raise UserError(f"--config {text} has no settings; it is a YAML with model, data and trainer")
 
 
 def _quieten() -> None:

@@ -184,6 +184,8 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         Raises:
             UserError: If one is missing (the message says how to make it) or damaged, or they share an image.
         """
+        if not self.store_path("train").exists() and (reason := self._root_at_fault()):
+            raise UserError(f"data.root={self.root} {reason}")
         images: list[set[str]] = []
         for split in ("train", "val"):
             with self.store(split) as store:
@@ -193,6 +195,13 @@ class StoreDataModule(pl.LightningDataModule, ABC):
                 f"{self.root}: {len(both)} images are in train.h5 and in val.h5, such as {min(both)!r}: they are not "
                 "of one conversion; convert again"
             )
+
+    def _root_at_fault(self) -> str | None:
+        """Why there is no training store, where the path itself shows it."""
+        if self.root.is_file():
+            return f"is a file; give the folder of train.h5 and val.h5, such as {self.root.parent}"
+        below = sorted(str(path.parent) for path in self.root.glob("*/train.h5"))
+        return f"has no train.h5, but {' and '.join(below)} have one; give that" if below else None
 
     def setup(self, stage: str) -> None:
         """Refuse what would fail later, before anything is built.

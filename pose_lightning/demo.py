@@ -3,7 +3,6 @@
 The doors themselves never fall back: `python -m pose_lightning.fit` reports a missing store.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pose_lightning import cli, fit
 from pose_lightning.convert import demo
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.options import OptionParser
 from pose_lightning.reading.configs import read_yaml
 from pose_lightning.terminal import say
 
@@ -115,7 +115,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the launcher; what follows `--` goes on to the door."""
     args = sys.argv[1:] if args is None else list(args)
     own, passed = (args[: args.index("--")], args[args.index("--") + 1 :]) if "--" in args else (args, [])
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.demo", description=__doc__)
+    parser = OptionParser(prog="python -m pose_lightning.demo", description=__doc__)
     parser.add_argument("door", choices=["fit"])
     parser.add_argument("experiment")
     parser.add_argument("--data", choices=["auto", "real", "demo"], default="auto")

@@ -90,6 +90,8 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
 
 def _check(options: argparse.Namespace) -> None:
     """Refuse options that would have no effect."""
+    if options.overlays < 0:
+        raise UserError(f"--overlays {options.overlays} is out of range; it is 1 or more, or 0 for none")
     manner = {"--flip-test": options.flip_test, "--scales": options.scales, "--decoding": options.decoding}
     of_runs = {"--split": options.split != "val", "--overlays": options.overlays, **manner}
     of_stores = {"--data.root": options.data_root, FLAG: options.accept_changed_stores}

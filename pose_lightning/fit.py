@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import EarlyStopping
 from pytorch_lightning.loggers import Logger
 from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zero_warn
 
@@ -188,6 +189,26 @@ def _check_monitors(trainer: pl.Trainer, model: Task) -> None:
             raise UserError(f"{name} is not logged{closest(monitor, names)} (there are {', '.join(sorted(names))})")
         if monitor.startswith("val/") and not validates:
             raise UserError(f"{name} is not logged without a validation; leave trainer.limit_val_batches=0 out")
+        if isinstance(callback, EarlyStopping):
+            _check_moment(callback, trainer, name)
+
+
+def _check_moment(callback: EarlyStopping, trainer: pl.Trainer, name: str) -> None:
+    """Refuse to look at a metric at a moment when it may not have been logged yet."""
+    once = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1  # type: ignore[attr-defined]
+    at_ends = callback._check_on_train_epoch_end
+    at_ends = once if at_ends is None else at_ends
+    metric = str(callback.monitor)
+    if metric.startswith("train/") and metric != "train/loss_step" and not at_ends:
+        raise UserError(
+            f"{name} is logged at the end of an epoch, and validations come at other times; "
+            "set its check_on_train_epoch_end=true"
+        )
+    if metric.startswith("val/") and at_ends and not once:
+        raise UserError(
+            f"{name} is looked at at the end of every epoch, and not every epoch ends with a validation; "
+            "leave its check_on_train_epoch_end out"
+        )
 
 
 def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> Path:
@@ -343,6 +364,8 @@ def _fit(args: Sequence[str], held: ExitStack) -> Path:
     if at is not None:
         words = args[at].split("=", 1)[1:] or args[at + 1 : at + 2]
         rest = [*args[:at], *args[at + (1 if "=" in args[at] else 2) :]]
+        if not "".join(words) or words[0].startswith("--"):
+            raise UserError("--resume has no value; name a run's directory: --resume runs/EXPERIMENT/ID")
         run = RunDirectory.open(local_path("".join(words)))
         held.enter_context(run.owned())
         trusted = Trust.of("fit", command, names)

@@ -59,6 +59,9 @@ RANGES: Final[Mapping[str, Range]] = {
     "data.shift": Range(most=0.5),
     "data.rotation": Range(most=180),
     "data.shear": Range(most=60),
+    **dict.fromkeys(("trainer.accumulate_grad_batches", "trainer.check_val_every_n_epoch"), _COUNT),
+    "trainer.val_check_interval": _ABOVE_0,
+    "trainer.gradient_clip_val": Range(),
 }
 """By short dotted name, of all tasks; where only a combination of settings is wrong, the task itself refuses it."""
 

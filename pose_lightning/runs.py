@@ -58,6 +58,17 @@ WRITTEN: Final = (
 """Names that training and evaluation write in a run's directory, of which none may be a link."""
 
 
+def _nearby(path: Path) -> str:
+    """The end of a sentence that tells which run may have been meant by a path that is none."""
+    above = [folder for folder in path.parents if (folder / "config.yaml").is_file()]
+    below = [] if above or not path.is_dir() else sorted(file.parent for file in path.glob("*/config.yaml"))
+    if above:
+        return f"its run is {above[0]}"
+    if below:
+        return f"the newest run in it is {below[-1]}"
+    return "`ls runs/*/*` lists the runs there are"
+
+
 @dataclass(frozen=True)
 class RunDirectory:
     """Where everything of one run lies.
@@ -133,9 +144,7 @@ class RunDirectory:
         """
         run = cls(path)
         if not run.config.is_file():
-            raise UserError(
-                f"{path} is no run directory: it has no config.yaml; `ls runs/*/*` lists the runs there are"
-            )
+            raise UserError(f"{path} is no run directory: it has no config.yaml; {_nearby(path)}")
         return run
 
     @property

@@ -53,6 +53,15 @@ def refusal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[...,
         ("--model.momentum=1.5", "model.momentum=1.5 is out of range; it is from 0 to below 1"),
         ("--model.weight_decay=.nan", "model.weight_decay=nan is out of range; it is 0 or more"),
         ("--data.input_size=0", "data.input_size=0 is out of range; it is 1 or more"),
+        ("--model.lr=null", "model.lr=null: this setting needs a value"),
+        ("--model.loss=null", "model.loss=null: this setting needs a value"),
+        ("--data.flip=null", "data.flip=null: this setting needs a value"),
+        ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches=0 is out of range; it is 1 or more"),
+        ("--trainer.check_val_every_n_epoch=0", "trainer.check_val_every_n_epoch=0 is out of range; it is 1 or more"),
+        ("--trainer.val_check_interval=0", "trainer.val_check_interval=0 is out of range; it is above 0"),
+        ("--trainer.gradient_clip_val=-1", "trainer.gradient_clip_val=-1 is out of range; it is 0 or more"),
+        ("--trainer.max_epochs=0", "trainer.max_epochs=0 trains nothing; it is 1 or more"),
+        ("--trainer.max_steps=0", "trainer.max_steps=0 trains nothing; it is 1 or more"),
     ],
 )
 def test_a_value_out_of_range_is_refused(demo_stores: Path, refusal: Callable[..., str], flag: str, said: str) -> None:
@@ -147,7 +156,27 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
         ("--model.decoder=simpel", "error: model.decoder=simpel is not one of classic, simple; did you mean simple?"),
         ("--model.decoder=.nan", "error: model.decoder=nan is not one of classic, simple"),
         ("--model.image_mean=2", "error: model.image_mean=2 is not a list"),
-        ("--trainer.devices=0", "trainer.devices=0: "),
+        ("--model.decay=abc", "error: model.decay=abc is not a number"),
+        ("--trainer.min_epochs=abc", "error: trainer.min_epochs=abc is not a whole number"),
+        ("--trainer.limit_val_batches=abc", "error: trainer.limit_val_batches=abc is not a number"),
+        ("--trainer.deterministic=maybe", "error: trainer.deterministic=maybe is not one of warn, true or false"),
+        ("--seed_everything=true", "error: seed_everything=True is not a whole number"),
+        ("--budget=5", "error: budget=5 is no group of settings; set one of them, as in --budget.max_samples=VALUE"),
+        ("--data.batch_size", "error: --data.batch_size has no value; write --data.batch_size=VALUE"),
+        ("hourglass_mpii", "hourglass_mpii is no setting; settings are --KEY=VALUE, and YAMLs --config FILE"),
+        ("--model=HeatmapEstimator", "names no class; did you mean HeatmapEstimation?"),
+        ("--model=nn.Linear", "error: model=nn.Linear names no class: there is no module named 'nn'"),
+        ("--model=torch.nn.Linear", "error: model=torch.nn.Linear is no LightningModule"),
+        ("--trainer.callbacks=EarlyStoping", "names no class; did you mean EarlyStopping?"),
+        ("--trainer.callbacks=EarlyStopping", "trainer.callbacks: EarlyStopping needs monitor"),
+        ("--trainer.max_time=1h", "trainer.max_time=1h is no time; it is days:hours:minutes:seconds"),
+        ("--config=nothere.yaml", "--config nothere.yaml: there is no such file"),
+        ("--config=experiments", "--config experiments is a folder; name a YAML in it"),
+        ("--config=experiments/hourglass_mpi.yaml", "no such file; did you mean hourglass_mpii.yaml?"),
+        ("--config=", "--config has no value; name a YAML"),
+        ("--trainer.devices=0", "trainer.devices=0 cannot be had with trainer.accelerator=auto"),
+        ("--trainer.devices=-1", "trainer.devices=-1 cannot be had with trainer.accelerator=auto"),
+        ("--trainer.devices=abc", "trainer.devices=abc cannot be had with trainer.accelerator=auto"),
         ("--seed_everything=-1", "seed_everything: -1 is not in bounds"),
         ("--trainer.callbacks=ModelCheckpoint", "a run writes its own checkpoints; leave it out"),
         ("--trainer.fast_dev_run=-1", "trainer.fast_dev_run=-1: "),
@@ -160,6 +189,81 @@ def test_a_refusal_of_the_parser_or_of_lightning_is_one_line_of_the_users_own_wo
     refused = refusal(demo_stores, flag)
     assert said in refused
     assert not any(word in refused for word in ("Union", "NestedArg", "--help", "<class"))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trainer: {max_step: 3}", "trainer.max_step is no setting; did you mean trainer.max_steps?"),
+        ("modell: {init_args: {lr: 0.1}}", "modell.lr is no setting; did you mean model.lr?"),
+        ("- 1\n- 2", "has no settings; it is a YAML with model, data and trainer"),
+        ("", "has no settings; it is a YAML with model, data and trainer"),
+    ],
+)
+def test_a_mistake_in_a_yaml_is_refused_in_one_line(
+    demo_stores: Path, tmp_path: Path, refusal: Callable[..., str], text: str, said: str
+) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert said in refusal(demo_stores, f"--config={path}")
+
+
+def test_a_layer_without_its_experiment_is_refused_by_what_comes_first() -> None:
+    with pytest.raises(UserError, match="model has no class_path: this YAML is a layer over another one"):
+        cli.build(["--config=experiments/demo/hourglass_mpii.yaml"])
+
+
+def test_a_command_line_without_arguments_is_refused() -> None:
+    with pytest.raises(UserError, match="data, model is missing; an experiment's YAML"):
+        cli.build([])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["GradientAccumulationScheduler", "scheduling={0: 1, 1: 2}"], "set trainer.accumulate_grad_batches"),
+        (["SpikeDetection"], "SpikeDetection cannot go on after a resume"),
+        (["StochasticWeightAveraging", "swa_lrs=0.01"], "average by ema.decay=0.999"),
+        (["Timer", "duration=00:00:01:00"], "set trainer.max_time"),
+        (["EarlyStopping", "monitor=val/loss", "mode=minn"], "trainer.callbacks: mode can be min, max, got minn"),
+        (["EarlyStopping", "monitor=val/loss", "patience=a"], "trainer.callbacks.patience=a is not a whole number"),
+    ],
+)
+def test_a_callback_that_a_run_cannot_have_is_refused_with_what_takes_its_place(
+    demo_stores: Path, refusal: Callable[..., str], more: list[str], said: str
+) -> None:
+    name, *settings = more
+    flags = [f"--trainer.callbacks.{setting}" for setting in settings]
+    assert said in refusal(demo_stores, f"--trainer.callbacks={name}", *flags)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "more", "said"),
+    [
+        ("train/loss", ["--trainer.val_check_interval=2"], "set its check_on_train_epoch_end=true"),
+        ("train/loss", ["--trainer.val_check_interval=2", "check_on_train_epoch_end=true"], None),
+        ("train/loss", [], None),
+        ("train/loss_step", ["--trainer.val_check_interval=2"], None),
+        ("val/loss", ["--trainer.check_val_every_n_epoch=2"], None),
+        (
+            "val/loss",
+            ["--trainer.check_val_every_n_epoch=2", "check_on_train_epoch_end=true"],
+            "leave its check_on_train_epoch_end out",
+        ),
+    ],
+)
+def test_early_stopping_looks_only_when_its_metric_is_there(
+    demo_stores: Path, monitor: str, more: list[str], said: str | None
+) -> None:
+    settings = [f"monitor={monitor}", *(word for word in more if not word.startswith("--"))]
+    flags = [f"--trainer.callbacks.{setting}" for setting in settings]
+    others = [word for word in more if word.startswith("--")]
+    built = cli.build(arguments(demo_stores, Path("runs"), "--trainer.callbacks=EarlyStopping", *flags, *others))
+    if said is None:
+        fit._check(built)
+    else:
+        with pytest.raises(UserError, match=said):
+            fit._check(built)
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
-    {"errors", "allocator", "randomness", "settings", "signals"},
-    {"files", "ranges", "reading", "terminal"},
+    {"errors", "allocator", "parser_messages", "randomness", "settings", "signals"},
+    {"files", "options", "ranges", "reading", "terminal"},
     {"trust"},
     {"joints", "divergence", "precision", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
@@ -21,7 +21,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "parser_messages", "training", "exported", "manner"},
+    {"arguments", "curves", "training", "exported", "manner"},
     {"cli"},
     {"trained", "weight_files"},
     {"evaluate_options"},
@@ -32,7 +32,7 @@ LAYERS = (
     {"report"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
-ALLOWED["convert"] = {"errors", "files", "reading", "terminal", "joints", "geometry", "store"}
+ALLOWED["convert"] = {"errors", "files", "options", "reading", "terminal", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
 ALLOWED["export"] |= {"convert"}  # says what people are cut from

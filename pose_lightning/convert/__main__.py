@@ -12,6 +12,7 @@ import cv2
 
 from pose_lightning.convert import clips, demo, human36m, images, lsp, mpii
 from pose_lightning.errors import door
+from pose_lightning.options import OptionParser
 
 HELP_WIDTH: Final = 78  # as argparse wraps on a terminal of 80 columns
 
@@ -19,7 +20,7 @@ HELP_WIDTH: Final = 78  # as argparse wraps on a terminal of 80 columns
 def build_parser() -> argparse.ArgumentParser:
     """Every converter is a subcommand."""
     raw = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.convert",
         description="Convert official files to stores. Each converter can be repeated: it replaces its stores whole.",
     )

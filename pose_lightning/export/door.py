@@ -18,6 +18,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.export.formats import FORMATS, FormatName
 from pose_lightning.export.networks import Exportable, exportable
 from pose_lightning.files import check_target, local_path, make_folder, writing
+from pose_lightning.options import OptionParser
 from pose_lightning.runs import RunDirectory
 from pose_lightning.terminal import say
 from pose_lightning.trained import load
@@ -130,7 +131,7 @@ def compare(network: Exportable, form: FormatName, path: Path) -> Agreement:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.export",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

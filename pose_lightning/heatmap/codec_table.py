@@ -26,6 +26,7 @@ from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.table import SYNTHETIC
 from pose_lightning.heatmap.truth import Truth, as_published
 from pose_lightning.metrics import points as metrics
+from pose_lightning.options import OptionParser
 from pose_lightning.store import Store
 from pose_lightning.terminal import Terminal
 
@@ -198,7 +199,7 @@ def _footnotes(truth: Truth, sigma: float, zeroed: int | None) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.heatmap.codec",
         description="What a perfect network would score on a store's labels under each way of drawing and decoding.",
     )

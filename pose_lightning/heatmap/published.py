@@ -11,7 +11,6 @@ Both order their heatmaps by MPII's joint ids, take RGB in [0, 1], and draw thei
 coordinates cut off; the middle of a cell is then the answer without bias, as `codec.decode` gives it.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from pose_lightning.errors import UserError, door
 from pose_lightning.files import local_path
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
+from pose_lightning.options import OptionParser
 from pose_lightning.terminal import say
 
 MPII_MEAN: Final = (0.4404, 0.4440, 0.4327)
@@ -211,7 +211,7 @@ def _unwrapped(state: Mapping[str, Tensor], name: str, source: str) -> dict[str,
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the door; returns the exit status."""
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.heatmap.published",
         description="Turn a stacked hourglass that others published into one of ours.",
     )

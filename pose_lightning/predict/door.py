@@ -12,6 +12,7 @@ from typing import Any, Final
 from pose_lightning import manner, trust
 from pose_lightning.errors import UserError, door, shown
 from pose_lightning.files import check_target, local_path, refuse_link
+from pose_lightning.options import OptionParser
 from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
 from pose_lightning.predict.containers import LARGEST_DENOMINATOR
@@ -42,7 +43,7 @@ arrays (.npy) of clips."""
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.predict",
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -9,6 +9,7 @@ from pathlib import Path
 from pose_lightning import cli, trust
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
+from pose_lightning.options import OptionParser
 from pose_lightning.report import build
 from pose_lightning.report.gather import gather, newest
 from pose_lightning.terminal import say
@@ -16,7 +17,7 @@ from pose_lightning.trust import Trust
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.report", description=__doc__)
+    parser = OptionParser(prog="python -m pose_lightning.report", description=__doc__)
     parser.add_argument(
         "paths", nargs="*", type=local_path, metavar="PATH", help="runs, directories of runs, or a sweep's"
     )

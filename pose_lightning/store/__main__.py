@@ -1,6 +1,5 @@
 """`python -m pose_lightning.store verify|info FILE`: look into a store."""
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from pose_lightning.errors import door
 from pose_lightning.files import local_path
+from pose_lightning.options import OptionParser
 from pose_lightning.store.layout import ANY_SIZE, LAYOUT
 from pose_lightning.store.reader import Store, damaged_samples
 from pose_lightning.terminal import Terminal, say
@@ -23,7 +23,7 @@ LONGEST_ATTRIBUTE: Final = 300
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run `python -m pose_lightning.store`; returns the exit status: 1 where samples are damaged, 2 for no store."""
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.store", description="Look into a store.")
+    parser = OptionParser(prog="python -m pose_lightning.store", description="Look into a store.")
     commands = parser.add_subparsers(dest="command", required=True)
     for command, text in (("verify", "read everything; name every damaged sample"), ("info", "say what a store holds")):
         commands.add_parser(command, help=text, description=text).add_argument("file", type=local_path)

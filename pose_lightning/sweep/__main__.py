@@ -18,6 +18,7 @@ from typing import Final
 from pose_lightning import cli, demo, trust
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.options import OptionParser
 from pose_lightning.runs import revision
 from pose_lightning.sweep import claims, compare, results, server
 from pose_lightning.sweep.console import Screen
@@ -35,7 +36,7 @@ INTERRUPTED: Final = 130
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OptionParser(
         prog="python -m pose_lightning.sweep",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pose_lightning import cli
 from pose_lightning.errors import UserError, shown
 from pose_lightning.files import check_target, local_path, write_text
+from pose_lightning.options import OptionParser
 from pose_lightning.statistics import holm
 from pose_lightning.sweep.compare import LAYOUT
 from pose_lightning.sweep.findings import CLAIM, Goal
@@ -276,7 +277,7 @@ def metrics(sweep: str) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.sweep claims", description=__doc__)
+    parser = OptionParser(prog="python -m pose_lightning.sweep claims", description=__doc__)
     parser.add_argument("folders", nargs="*", type=local_path, metavar="DIR", default=[Path("runs/sweeps")])
     parser.add_argument("--out", type=local_path, metavar="FILE", help="write the table here, such as sweeps/claims.md")
     return parser

@@ -15,6 +15,7 @@ from typing import Any, Final
 from pose_lightning import cli
 from pose_lightning.errors import UserError
 from pose_lightning.files import as_cell, check_target, local_path, write_json, write_text
+from pose_lightning.options import OptionParser
 from pose_lightning.sweep.comparison import compare
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.findings import Comparison, Difference, Goal, Row, Subject
@@ -172,7 +173,7 @@ def _plain(value: Any) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m pose_lightning.sweep compare", description=__doc__)
+    parser = OptionParser(prog="python -m pose_lightning.sweep compare", description=__doc__)
     parser.add_argument("folders", nargs="+", type=local_path, metavar="DIR")
     parser.add_argument("--metric", help="logged name; default: the sweep's, or what the runs' task follows")
     parser.add_argument(

@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any, Final, Literal, Self
 import optuna
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading.configs import parse_yaml
+from pose_lightning.reading.configs import LARGEST, parse_yaml
+from pose_lightning.reading.raw import read_text
 from pose_lightning.sweep import schema, space
 from pose_lightning.sweep.schema import OPENING, SEED
 
@@ -81,11 +83,10 @@ class SweepFile:
             UserError: If it is missing, W&B would refuse it, or it says what cannot be run here; the message names the
                 key.
         """
-        try:
-            text = path.read_text()
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise UserError(f"no sweep file {path}; there are {there}") from None
+            raise UserError(f"no sweep file {path}; there are {there}")
+        text = read_text(path, LARGEST)
         raw = parse_yaml(text, str(path), own=True)
         try:
             return cls(path=path, text=text, name=path.stem, **schema.fields(raw))
