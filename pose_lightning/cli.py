@@ -241,6 +241,11 @@ class PoseCLI(LightningCLI):
                     f"--trainer.{key} and budget.max_samples={self.config.budget.max_samples} exclude each other: the "
                     "budget sets the trainer's limits; --budget.max_samples=null leaves them to the trainer"
                 )
+        if (limit := self.config.trainer.limit_train_batches) is not None and (limit != 1 or isinstance(limit, int)):
+            raise UserError(
+                f"trainer.limit_train_batches={limit} and budget.max_samples={self.config.budget.max_samples} exclude "
+                "each other: the budget would end early; leave trainer.limit_train_batches out"
+            )
         for key, value in limits.items():
             self.config.trainer[key] = value
 

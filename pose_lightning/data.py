@@ -21,6 +21,9 @@ from pose_lightning.store import Selection, Store
 FLAG: Final = "--accept-changed-stores"
 """Option of `fit --resume` and `evaluate` that lets a run go on with other stores."""
 
+FREE: Final = frozenset({"root", "num_threads", "ring_depth", "verify"})
+"""Settings that change no sample: they say where the stores are and how they are read."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -317,6 +320,19 @@ class StoreDataModule(pl.LightningDataModule, ABC):
             if not self.accept_changed_stores:
                 raise UserError(_changed(split, before, current))
             self.changed_stores[split] = before, current
+
+    def check_settings(self, checkpoint: Mapping[str, Any], name: str, free: frozenset[str] = FREE) -> None:
+        """Refuse a checkpoint that was trained on samples of other settings than these.
+
+        Raises:
+            UserError: If they differ, or the checkpoint has none.
+        """
+        trained = checkpoint.get(self.CHECKPOINT_HYPER_PARAMS_KEY)
+        if not isinstance(trained, Mapping):
+            raise UserError(f"{name} does not hold the settings of its data; train the run again")
+        if unlike := [key for key in settings.differences(trained, self.hparams) if key not in free]:
+            differences = ", ".join(f"data.{key}={trained.get(key)} (here {self.hparams.get(key)})" for key in unlike)
+            raise UserError(f"{name} was trained with {differences}; put the run's config.yaml back as it was")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the stores and facts of a checkpoint; refuse to go on with training on other samples or batches.

@@ -18,7 +18,7 @@ from pytorch_lightning.utilities import rank_zero_info, rank_zero_only, rank_zer
 
 from pose_lightning import cli, evaluate, sealed, trust
 from pose_lightning.cli import PoseCLI
-from pose_lightning.data import FLAG
+from pose_lightning.data import FLAG, FREE
 from pose_lightning.divergence import DivergedError
 from pose_lightning.errors import FULL, UserError, shown
 from pose_lightning.files import local_path
@@ -28,6 +28,7 @@ from pose_lightning.randomness import RandomStates
 from pose_lightning.reading import configs
 from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
+from pose_lightning.settings import differences as differences_between
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.task import Task
 from pose_lightning.trained import data_state
@@ -46,6 +47,18 @@ PLACE: Final = ("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "
 
 ROOT: Final = "data.root"
 """Also free to change: the stores have fingerprints, by which a run knows them wherever they are."""
+
+KEPT: Final = (
+    "checkpoint.follow",
+    "ema.decay",
+    "ema.every_n_steps",
+    "trainer.gradient_clip_algorithm",
+    "trainer.gradient_clip_val",
+    "trainer.limit_train_batches",
+    "trainer.limit_val_batches",
+    "trainer.precision",
+)
+"""Must stay when a run is resumed: its losses, its scores or their order would not be those of one run."""
 
 GROUP: Final = (
     "GROUP_RANK",
@@ -221,9 +234,29 @@ def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> 
         path = run.whole_checkpoint()
     state = sealed.read(path)
     built.model.check_settings(state, str(path))
+    # what Lightning would refuse of the batches, `load_state_dict` says better
+    built.datamodule.check_settings(state, str(path), FREE | {"batch_size", "seed", "limit_samples"})
+    _check_kept(built, state, path)
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.check_stores(data_state(state, built.datamodule, path))
     return path
+
+
+def _check_kept(built: PoseCLI, state: Mapping[str, Any], path: Path) -> None:
+    callbacks = state.get("callbacks")
+    saved = callbacks.get(RunCheckpoints.__qualname__) if isinstance(callbacks, Mapping) else None
+    before = saved.get("settings") if isinstance(saved, Mapping) else None
+    if not isinstance(before, Mapping):
+        return
+    now = _kept(built)
+    if unlike := differences_between(before, now):
+        differences = ", ".join(f"{key}={before.get(key)} (here {now.get(key)})" for key in unlike)
+        raise UserError(f"{path} was trained with {differences}; put the run's config.yaml back as it was")
+
+
+def _kept(built: PoseCLI) -> dict[str, Any]:
+    values = built.flat()
+    return {key: values.get(key) for key in KEPT}
 
 
 def _new_run(built: PoseCLI, held: ExitStack) -> RunDirectory:
@@ -257,8 +290,14 @@ def _remove_empty(folders: Sequence[Path]) -> None:
 
 def _checkpoints(built: PoseCLI, run: RunDirectory, request: StopRequest) -> RunCheckpoints:
     monitor, mode = built.followed
-    every = built.config.checkpoint.every_n_steps
-    return RunCheckpoints(run.checkpoints, monitor=monitor, mode=mode, every_n_steps=every, request=request)
+    return RunCheckpoints(
+        run.checkpoints,
+        monitor=monitor,
+        mode=mode,
+        every_n_steps=built.config.checkpoint.every_n_steps,
+        request=request,
+        settings=_kept(built),
+    )
 
 
 def _loggers(built: PoseCLI, run: RunDirectory) -> list[Logger]:

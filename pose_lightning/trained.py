@@ -11,7 +11,7 @@ import torch
 
 from pose_lightning import cli, sealed, trust, weights
 from pose_lightning.cli import PoseCLI
-from pose_lightning.data import StoreDataModule
+from pose_lightning.data import FREE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.task import HeatmapEstimation
@@ -134,6 +134,7 @@ def load(
             error.add_note(f"remove it, and {run.last.name} is scored")
         raise
     built.model.check_settings(state, str(checkpoint))
+    built.datamodule.check_settings(state, str(checkpoint), FREE | {"batch_size"})
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.load_state_dict(data_state(state, built.datamodule, checkpoint))
     weights.check(state["state_dict"], built.model.state_dict(), f"{checkpoint} does not fit its run's config.yaml")

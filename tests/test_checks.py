@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from pose_lightning import cli, fit
+from pose_lightning import cli, evaluate_options, fit
 from pose_lightning.errors import UserError
 from pose_lightning.history import read_metrics
 from pose_lightning.runs import RunDirectory
@@ -196,6 +196,10 @@ def test_a_refusal_of_the_parser_or_of_lightning_is_one_line_of_the_users_own_wo
     [
         ("trainer: {max_step: 3}", "trainer.max_step is no setting; did you mean trainer.max_steps?"),
         ("modell: {init_args: {lr: 0.1}}", "modell.lr is no setting; did you mean model.lr?"),
+        (
+            "{trainer: {limit_train_batches: 1}, budget: {max_samples: 36}}",
+            "trainer.limit_train_batches=1 and budget.max_samples=36 exclude each other",
+        ),
         ("- 1\n- 2", "has no settings; it is a YAML with model, data and trainer"),
         ("", "has no settings; it is a YAML with model, data and trainer"),
     ],
@@ -211,6 +215,40 @@ def test_a_mistake_in_a_yaml_is_refused_in_one_line(
 def test_a_layer_without_its_experiment_is_refused_by_what_comes_first() -> None:
     with pytest.raises(UserError, match="model has no class_path: this YAML is a layer over another one"):
         cli.build(["--config=experiments/demo/hourglass_mpii.yaml"])
+
+
+def test_a_root_that_is_not_the_folder_of_the_stores_is_refused_with_the_one_that_is(
+    demo_stores: Path, refusal: Callable[..., str]
+) -> None:
+    above = f"--data.root={demo_stores.parent}"
+    assert f"has no train.h5, but {demo_stores} have one; give that" in refusal(demo_stores, above)
+    inside = f"--data.root={demo_stores / 'train.h5'}"
+    assert f"is a file; give the folder of train.h5 and val.h5, such as {demo_stores}" in refusal(demo_stores, inside)
+
+
+@pytest.mark.parametrize("words", [["--resume"], ["--resume="], ["--resume", "--trainer.max_steps=3"]])
+def test_a_resume_of_nothing_is_refused(words: list[str]) -> None:
+    with pytest.raises(UserError, match="--resume has no value; name a run's directory"):
+        fit.fit(words)
+
+
+def test_a_path_above_or_in_a_run_is_refused_with_the_run(tmp_path: Path) -> None:
+    run = tmp_path / "experiment" / "20260101-000000-abcd"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").touch()
+    for path, said in (
+        (run.parent, f"the newest run in it is {run}"),
+        (run / "checkpoints" / "last.ckpt", f"its run is {run}"),
+        (tmp_path, "lists the runs there are"),
+    ):
+        with pytest.raises(UserError, match="is no run directory") as refused:
+            RunDirectory.open(path)
+        assert str(refused.value).endswith(said)
+
+
+def test_a_negative_number_of_overlays_is_refused() -> None:
+    with pytest.raises(UserError, match="--overlays -1 is out of range; it is 1 or more, or 0 for none"):
+        evaluate_options.parse(["runs/x", "--overlays=-1"], description=None)
 
 
 def test_a_command_line_without_arguments_is_refused() -> None:

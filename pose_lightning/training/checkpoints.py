@@ -1,6 +1,7 @@
 """The moments at which checkpoints are written, and at which a run stops that was told to."""
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,6 +63,7 @@ class RunCheckpoints(Checkpoint):
         mode: Whether a larger or a smaller value is better.
         every_n_steps: Optimizer steps between two writes of `last.ckpt`.
         request: What may tell the run to stop.
+        settings: Kept in every checkpoint, for the run that goes on from it.
     """
 
     def __init__(
@@ -72,7 +74,9 @@ class RunCheckpoints(Checkpoint):
         mode: Literal["min", "max"],
         every_n_steps: int,
         request: StopRequest | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
+        self.settings = dict(settings or {})
         self.last = directory / LAST
         self.best = directory / "best.ckpt"
         self.monitor, self.mode, self.every_n_steps = monitor, mode, every_n_steps
@@ -237,6 +241,7 @@ class RunCheckpoints(Checkpoint):
             "owes_validation": self._owes_validation,
             "stopped": self._stopped,
             "callback_metrics": dict(self._validated),
+            "settings": self.settings,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
