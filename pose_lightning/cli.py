@@ -235,17 +235,22 @@ class PoseCLI(LightningCLI):
         if network.get("unfreeze_every") is not None and network.get("unfreeze_unit") == "epochs":
             raise UserError("budget.max_samples knows no epochs; set model.unfreeze_unit=samples, or no unfreeze_every")
         limits = {**BUDGETED, "max_epochs": self.config.budget.validations}
+        limit = self.config.trainer.limit_train_batches
+        if (
+            limit is not None
+            and (limit != 1 or isinstance(limit, int))
+            and "trainer.limit_train_batches" not in self._flags
+        ):
+            raise UserError(
+                f"trainer.limit_train_batches={limit} and budget.max_samples={self.config.budget.max_samples} exclude "
+                "each other: the budget would end early; leave trainer.limit_train_batches out"
+            )
         for key in (*limits, "limit_train_batches"):
             if f"trainer.{key}" in self._flags:
                 raise UserError(
                     f"--trainer.{key} and budget.max_samples={self.config.budget.max_samples} exclude each other: the "
                     "budget sets the trainer's limits; --budget.max_samples=null leaves them to the trainer"
                 )
-        if (limit := self.config.trainer.limit_train_batches) is not None and (limit != 1 or isinstance(limit, int)):
-            raise UserError(
-                f"trainer.limit_train_batches={limit} and budget.max_samples={self.config.budget.max_samples} exclude "
-                "each other: the budget would end early; leave trainer.limit_train_batches out"
-            )
         for key, value in limits.items():
             self.config.trainer[key] = value
 

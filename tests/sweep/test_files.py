@@ -182,5 +182,5 @@ def test_an_absent_file_lists_those_that_are_there(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(UserError, match="picture.yaml is no text in UTF-8"):
+    with pytest.raises(UserError, match=r"picture\.yaml is no text in UTF-8"):
         SweepFile.read(tmp_path / "picture.yaml")
