@@ -208,7 +208,7 @@ def _check_monitors(trainer: pl.Trainer, model: Task) -> None:
 
 def _check_moment(callback: EarlyStopping, trainer: pl.Trainer, name: str) -> None:
     """Refuse to look at a metric at a moment when it may not have been logged yet."""
-    once = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1  # type: ignore[attr-defined]
+    once = trainer.val_check_interval == 1.0 and trainer.check_val_every_n_epoch == 1
     at_ends = callback._check_on_train_epoch_end
     at_ends = once if at_ends is None else at_ends
     metric = str(callback.monitor)
