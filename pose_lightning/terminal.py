@@ -15,7 +15,13 @@ def say(text: object) -> None:
 
 
 class Terminal(Console):
-    """A rich console that escapes what it is given to print, and steers the terminal by its own styles alone."""
+    """A rich console that escapes what it is given to print, and steers the terminal by its own styles alone.
+
+    Text has neither rich's markup, such as `[/]` or `[link=...]`, nor its emoji: names may hold both.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of text, of which lines may end, and rich's own controls."""
