@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,8 @@ from typing import Any, Final, Literal, Self
 import optuna
 
 from pose_lightning.errors import UserError
-from pose_lightning.reading.configs import parse_yaml
+from pose_lightning.reading.configs import LARGEST, parse_yaml
+from pose_lightning.reading.raw import read_text, shortened
 from pose_lightning.sweep import schema, space
 from pose_lightning.sweep.schema import OPENING, SEED
 
@@ -81,11 +83,10 @@ class SweepFile:
             UserError: If it is missing, W&B would refuse it, or it says what cannot be run here; the message names the
                 key.
         """
-        try:
-            text = path.read_text()
-        except FileNotFoundError:
+        if not os.path.lexists(path):
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise UserError(f"no sweep file {path}; there are {there}") from None
+            raise UserError(f"no sweep file {shortened(path)}; there are {there}")
+        text = read_text(path, LARGEST)
         raw = parse_yaml(text, str(path), own=True)
         try:
             return cls(path=path, text=text, name=path.stem, **schema.fields(raw))
@@ -134,6 +135,13 @@ class SweepFile:
             told = json.dumps(ordered, sort_keys=True).encode()
             label = f"{label[:LONGEST]}-{hashlib.sha256(told).hexdigest()[:8]}"
         return Cell(label, ordered)
+
+    def holds(self, cell: str, seed: int, values: Mapping[str, Any]) -> bool:
+        """Whether this sweep can have made a trial, whose values become flags and whose cell a folder."""
+        if seed not in self.seeds or set(values) != set(self.parameters):
+            return False
+        fits = all(space.holds(spec, values[name]) for name, spec in self.parameters.items())
+        return fits and self.cell(values).name == cell
 
     def arguments(self, values: Mapping[str, Any], seed: int, layers: Sequence[str]) -> list[str]:
         """The arguments of `fit` for one trial: YAMLs from the general to the special, then flags.
