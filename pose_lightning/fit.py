@@ -30,7 +30,7 @@ from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.task import Task
 from pose_lightning.trained import data_state
-from pose_lightning.training import slurm
+from pose_lightning.training import checkpoints, slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
 from pose_lightning.training.memory import explained
@@ -115,7 +115,7 @@ def train(
     trainer._default_root_dir = str(run.path)  # type: ignore[attr-defined]  # elsewhere Lightning may find another's job
     stopped = None
     try:
-        with run.log(), run.shared(), request.listening(), explained(trainer):
+        with run.log(), run.shared(), request.listening(), explained(trainer), checkpoints.explained(checkpoint):
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
     except (Stopped, DivergedError) as end:
         if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
@@ -199,6 +199,7 @@ def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> 
     with run.log():
         path = run.whole_checkpoint()
     state = sealed.read(path)
+    checkpoints.check(state, path)
     built.model.check_settings(state, str(path))
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.check_stores(data_state(state, built.datamodule, path))

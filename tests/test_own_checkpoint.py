@@ -385,6 +385,46 @@ def test_settings_that_are_no_plain_data_are_refused(
     assert "does not hold the settings of its task" in refused(evaluate.main, [str(copy.run.path)], capsys)
 
 
+RESUMED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no end of the schedule": lambda state: state.pop("schedule_total"),
+    "no loops": lambda state: state.update(loops=[]),
+    "a loop without its counts": lambda state: state["loops"]["fit_loop"].update({"epoch_loop.batch_progress": {}}),
+    "a count that is none": lambda state: state["loops"]["fit_loop"]["epoch_progress"]["total"].update(ready="1"),
+    "no version": lambda state: state.update({"pytorch-lightning_version": "latest"}),
+    "callbacks that are none": lambda state: state.update(callbacks=3),
+    "random numbers that are none": lambda state: state["callbacks"]["RandomStates"]["ranks"][0].update(torch=3),
+    "no random numbers": lambda state: state["callbacks"]["RandomStates"].update(ranks=[]),
+    "a score that is none": lambda state: state["callbacks"]["RunCheckpoints"].update(best_score="high"),
+    "an optimizer of another kind": lambda state: state["optimizer_states"][0]["param_groups"].clear(),
+    "a schedule's step that is none": lambda state: state["lr_schedulers"][0].update(last_epoch=[loop]),
+    "weights of another network": lambda state: state["state_dict"].popitem(),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_checkpoint_that_training_cannot_go_on_from_is_refused_in_one_line(
+    heatmap: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    copy = heatmap.copy(tmp_path)
+    state = torch.load(copy.run.last, weights_only=True)
+    RESUMED[name](state)
+    torch.save(state, copy.run.last)
+    message = refused(fit.main, ["--resume", str(copy.run.path), "--trainer.max_epochs=3"], capsys)
+    assert "is damaged" in message
+
+
+def test_an_error_of_training_is_no_damaged_checkpoint(
+    heatmap: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise TypeError("a bug")
+
+    copy = heatmap.copy(tmp_path)
+    monkeypatch.setattr(HeatmapEstimation, "training_step", fail)
+    with pytest.raises(TypeError, match="a bug"):
+        fit.main(["--resume", str(copy.run.path), "--trainer.max_epochs=3"])
+
+
 def test_a_store_that_changes_while_a_run_trains_is_not_what_its_end_scores(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
