@@ -29,6 +29,7 @@ from pose_lightning.runs import RUN_ID, RunDirectory, below, revision
 from pose_lightning.sealed import SealError
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.task import Task
+from pose_lightning.terminal import escape_logs
 from pose_lightning.trained import data_state
 from pose_lightning.training import checkpoints, slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
@@ -329,6 +330,7 @@ def _check_budget(args: Sequence[str], settings: Mapping[str, Any]) -> None:
 
 def fit(args: Sequence[str]) -> Path:
     """Train and evaluate; returns the run's directory."""
+    escape_logs()
     try:
         with ExitStack() as held:
             return _fit(args, held)

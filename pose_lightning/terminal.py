@@ -1,7 +1,8 @@
 """Text for terminals: names from files and folders of others cannot steer one."""
 
+import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
@@ -30,3 +31,19 @@ class Terminal(Console):
                 yield segment
             else:
                 yield Segment("\n".join(map(shown, segment.text.split("\n"))), segment.style)
+
+
+class _Escaping(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = "\n".join(map(shown, record.getMessage().split("\n"))), ()
+        return True
+
+
+_ESCAPING: Final = _Escaping()
+
+
+def escape_logs() -> None:
+    """Escape names in what Lightning logs, such as the path of a checkpoint."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_ESCAPING)

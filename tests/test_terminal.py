@@ -2,13 +2,14 @@
 
 import ast
 import io
+import logging
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.terminal import Terminal, say
+from pose_lightning.terminal import Terminal, escape_logs, say
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 NAME = "a\x1b[2K\x1b]0;title\x07\u202egpj\r\x9b.jpg"
@@ -33,6 +34,14 @@ def test_a_table_escapes_names_and_keeps_its_own_colours(is_terminal: bool) -> N
     assert written.getvalue().count(r"a\x1b[2K\x1b]0;t") == 2
     assert "\x1b[2K" not in written.getvalue()
     assert ("\x1b[31m" in written.getvalue()) == is_terminal
+
+
+def test_lightning_logs_names_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    (handler,) = logging.getLogger("pytorch_lightning").handlers[:1]
+    monkeypatch.setattr(handler, "stream", written := io.StringIO())
+    escape_logs()
+    logging.getLogger("pytorch_lightning.utilities").warning("from %s", NAME)
+    assert written.getvalue() == f"from {SHOWN}\n"
 
 
 def test_names_are_no_markup() -> None:

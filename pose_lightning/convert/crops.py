@@ -391,7 +391,7 @@ def _report(store: Path, left_out: _LeftOut) -> None:
         report.unlink(missing_ok=True)
         return
     lines = [*sorted(left_out.images.items()), *left_out.persons.items()]
-    files.write_text(report, "".join(f"{name}\t{reason}\n" for name, reason in lines), errors="backslashreplace")
+    files.write_text(report, "".join(f"{name}\t{reason}\n" for name, reason in lines))
 
 
 def _unusable(people: People, pixels: Pixels) -> dict[str, str]:
