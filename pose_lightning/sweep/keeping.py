@@ -141,6 +141,7 @@ def place(folder: Path) -> str:
     """What names this folder, whichever machine mounts it."""
     path = folder / "place"
     with locked(folder / "study.lock"):
+        refuse_link(path)  # other runners read in the database what it holds
         if not path.is_file():
             write_text(path, secrets.token_hex(8))
     return read_text(path)

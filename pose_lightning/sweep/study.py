@@ -22,6 +22,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from pose_lightning.errors import UserError
+from pose_lightning.files import refuse_link
 from pose_lightning.reading.configs import LARGEST
 from pose_lightning.reading.raw import read_text
 from pose_lightning.reading.records import is_number, misfit, optional
@@ -125,7 +126,8 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "study.lock"):
             now = texts(file, layers)
-            if (kept := folder / "sweep.yaml").is_file():
+            refuse_link(kept := folder / "sweep.yaml")  # a difference from it is printed
+            if kept.is_file():
                 refuse_other(folder, {file.path.name: read_text(kept, LARGEST)}, {file.path.name: file.text})
             opened = database(storage, folder)
             with reading(folder):

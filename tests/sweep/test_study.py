@@ -183,6 +183,16 @@ def test_a_trial_that_is_not_of_the_sweep_is_refused(study: Study, name: str) ->
         study.entries()
 
 
+@pytest.mark.parametrize("name", ["sweep.yaml", "place"])
+def test_what_a_link_leads_to_is_not_told(file: SweepFile, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match="is a link") as error:
+        open_study(file, tmp_path / "sweep")
+    assert "a secret" not in str(error.value)
+
+
 @pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm"])
 def test_a_database_is_not_written_through_a_link(file: SweepFile, tmp_path: Path, ending: str) -> None:
     (target := tmp_path / "theirs").write_text("kept")
