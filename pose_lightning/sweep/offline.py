@@ -36,7 +36,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         UserError: If it is no such file.
     """
-    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with wandb
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415 - of wandb
     from wandb.proto import wandb_internal_pb2 as messages  # noqa: PLC0415 - a second of start-up
 
     config: dict[str, Any] = {}
