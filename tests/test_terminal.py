@@ -37,8 +37,8 @@ def test_a_table_escapes_names_and_keeps_its_own_colours(is_terminal: bool) -> N
 
 
 def test_lightning_logs_names_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    (handler,) = logging.getLogger("pytorch_lightning").handlers[:1]
-    monkeypatch.setattr(handler, "stream", written := io.StringIO())
+    handler = logging.StreamHandler(written := io.StringIO())
+    monkeypatch.setattr(logging.getLogger("pytorch_lightning"), "handlers", [handler])
     escape_logs()
     logging.getLogger("pytorch_lightning.utilities").warning("from %s", NAME)
     assert written.getvalue() == f"from {SHOWN}\n"
