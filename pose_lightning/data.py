@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import pytorch_lightning as pl
 from pytorch_lightning.trainer.states import TrainerFn
@@ -23,6 +23,10 @@ FLAG: Final = "--accept-changed-stores"
 
 FREE: Final = frozenset({"root", "num_threads", "ring_depth", "verify"})
 """Settings that change no sample: they say where the stores are and how they are read."""
+
+
+LARGEST_SIDE: Final = 4096
+"""Px of the side of a stored picture, and frames of a stored clip, beyond which a checkpoint is not believed."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,9 @@ class StoreDataModule(pl.LightningDataModule, ABC):
         self._facts: Mapping[str, Any] | None = None
         self._is_trained = False  # whether the facts are those of a checkpoint
         self._sources: dict[tuple[str, bool], Source] = {}
+
+    facts_shape: ClassVar[Mapping[str, Any]] = {"synthetic": bool}
+    """Shape of the facts that `describe` gives, as `misfit` takes it: a checkpoint may come from somebody else."""
 
     @abstractmethod
     def source(self, split: str, augment: bool) -> Source:
@@ -305,7 +312,7 @@ class StoreDataModule(pl.LightningDataModule, ABC):
                 "the checkpoint does not say which stores it was trained on: it was written by an earlier version of "
                 "this package; train the run again"
             )
-        shape = {"stores": {...: {"path": str, "samples": int, "checksum": str}}, "facts": {}}
+        shape = {"stores": {...: {"path": str, "samples": int, "checksum": str}}, "facts": self.facts_shape}
         if reason := misfit(dict(state_dict), shape):
             raise UserError(f"the checkpoint is damaged: of its data, {reason}; train the run again")
         opened = self._current_stores()

@@ -27,6 +27,7 @@ REMEDIES: Final[Mapping[int, str]] = {
     errno.EEXIST: "a file of that name is in the way; remove it, or choose another place",
     errno.ENOTDIR: "a part of the path is a file, not a folder; choose another place",
     errno.EISDIR: "it is a folder; name a file",
+    errno.ENXIO: "it is a named pipe, a socket or a device in the place of a file; remove it",
     errno.EEXIST: "a file has that name already; remove it, or choose another place",
 }
 """Faults of disk and process that a user can mend, and how."""

@@ -184,7 +184,8 @@ def appending(path: Path) -> TextIO:
         OSError: If it cannot be opened, or a link is in its place.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    return open(path, "a", newline="", encoding="utf-8", opener=lambda name, _: os.open(name, flags, 0o666))
+    descriptor = os.open(path, flags, 0o666)
+    return os.fdopen(descriptor, "a", newline="", encoding="utf-8", errors="backslashreplace")  # as `write_text`
 
 
 def refuse_target(path: Path) -> None:
@@ -269,8 +270,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
 
 
-def write_text(path: Path, text: str, *, errors: str = "strict") -> None:
+def write_text(path: Path, text: str, *, errors: str = "backslashreplace") -> None:
     """Write a file of UTF-8 with the line ends that `text` has, whole or not at all.
+
+    Bytes of a file name that are no UTF-8 are written as escapes.
 
     Raises:
         UserError: As `writing`.

@@ -31,8 +31,9 @@ from pose_lightning.sealed import SealError
 from pose_lightning.settings import differences as differences_between
 from pose_lightning.signals import SIGNALS, Stopped, StopRequest
 from pose_lightning.task import Task
+from pose_lightning.terminal import escape_logs
 from pose_lightning.trained import data_state
-from pose_lightning.training import slurm
+from pose_lightning.training import checkpoints, slurm
 from pose_lightning.training.checkpoints import RunCheckpoints
 from pose_lightning.training.cost import CostRecorder
 from pose_lightning.training.memory import explained
@@ -129,7 +130,7 @@ def train(
     trainer._default_root_dir = str(run.path)  # type: ignore[attr-defined]  # elsewhere Lightning may find another's job
     stopped = None
     try:
-        with run.log(), run.shared(), request.listening(), explained(trainer):
+        with run.log(), run.shared(), request.listening(), explained(trainer), checkpoints.explained(checkpoint):
             trainer.fit(model, datamodule=built.datamodule, ckpt_path=checkpoint, weights_only=True)
     except (Stopped, DivergedError) as end:
         if trainer.global_rank:  # the first process says it, and needs time that a launcher may not leave it otherwise
@@ -233,6 +234,7 @@ def _resumed(built: PoseCLI, run: RunDirectory, accept_changed_stores: bool) -> 
     with run.log():
         path = run.whole_checkpoint()
     state = sealed.read(path)
+    checkpoints.check(state, path)
     built.model.check_settings(state, str(path))
     # what Lightning would refuse of the batches, `load_state_dict` says better
     built.datamodule.check_settings(state, str(path), FREE | {"batch_size", "seed", "limit_samples"})
@@ -388,6 +390,7 @@ def _check_budget(args: Sequence[str], settings: Mapping[str, Any]) -> None:
 
 def fit(args: Sequence[str]) -> Path:
     """Train and evaluate; returns the run's directory."""
+    escape_logs()
     try:
         with ExitStack() as held:
             return _fit(args, held)

@@ -1,11 +1,13 @@
 """The state of every generator that training may draw from, in each process, as part of a checkpoint."""
 
 import random
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+
+_CPU: Final = torch.device("cpu")
 
 
 def capture(device: torch.device) -> dict[str, Any]:
@@ -55,7 +57,13 @@ class RandomStates(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the states until training begins: what is set up until then may draw, too."""
-        self._loaded = state_dict["ranks"]
+        states, current = state_dict["ranks"], capture(_CPU)
+        try:
+            for state in (states[0], *states[1:]):
+                restore(state, _CPU)  # those of a damaged checkpoint fail here, where it is read
+        finally:
+            restore(current, _CPU)
+        self._loaded = states
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Set this process's generators."""

@@ -56,6 +56,15 @@ def plain(value: Any) -> Any:
     raise NotPlainError(f"{type(value).__name__} is no plain data")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether `plain` would take a value as it is; one that holds itself it would not."""
+    try:
+        plain(value)
+    except (NotPlainError, RecursionError):
+        return False
+    return True
+
+
 def differences(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """Names of the settings in which two mappings differ."""
     return sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))

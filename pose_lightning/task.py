@@ -5,7 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Final, Literal, Self
 
 import pytorch_lightning as pl
 import torch
@@ -21,6 +21,7 @@ from torchmetrics import MeanMetric, Metric
 from pose_lightning import sealed, settings
 from pose_lightning.errors import UserError
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
+from pose_lightning.reading.records import misfit
 from pose_lightning.sync_batchnorm import has_synchronised_norms
 
 Batch = dict[str, Any]
@@ -296,6 +297,13 @@ class Task(pl.LightningModule, ABC):
             differences = ", ".join(f"model.{key}={trained.get(key)} (here {self.hparams.get(key)})" for key in unlike)
             raise UserError(f"{name} was trained with {differences}; put the run's config.yaml back as it was")
 
+    def check_facts(self, facts: Mapping[str, Any], name: str) -> None:
+        """Refuse facts of a checkpoint's data that its network cannot be of; most tasks have none such.
+
+        Raises:
+            UserError: If they are.
+        """
+
     def _sum_over_processes(self, count: Tensor) -> Tensor:
         return self.trainer.strategy.all_gather(count).sum(dim=0)
 
@@ -374,15 +382,26 @@ def settings_of(checkpoint: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     """A checkpoint's record of its task: `name`, and `settings_left_out`, those that are no plain data.
 
     Raises:
-        UserError: If it has none, as those of earlier versions.
+        UserError: If it has none, as those of earlier versions, or they are no plain data.
     """
-    about = checkpoint.get("task")
-    if not isinstance(about, Mapping) or not isinstance(checkpoint.get("hyper_parameters"), Mapping):
+    if reason := misfit(dict(checkpoint), _SETTINGS):
         raise UserError(
-            f"{name} does not hold the settings of its task, as checkpoints of this version of the package do: it was "
-            "written by an earlier one, or by another program; train the run again"
+            f"{name} does not hold the settings of its task, as checkpoints of this version of the package do "
+            f"({reason}): it was written by an earlier one, or by another program; train the run again"
         )
+    about: Mapping[str, Any] = checkpoint["task"]
     return about
+
+
+_SETTINGS: Final = {
+    "task": {"name": str, "settings_left_out": [str]},
+    "hyper_parameters": lambda value: misfit(value, {...: settings.is_plain}) is None and all(map(_is_text, value)),
+}
+"""Shape of what a checkpoint says of its task."""
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
 
 
 def _learns_alone(module: nn.Module) -> bool:

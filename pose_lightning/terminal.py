@@ -1,7 +1,8 @@
 """Text for terminals: names from files and folders of others cannot steer one."""
 
+import logging
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console, ConsoleOptions
 from rich.segment import Segment
@@ -15,7 +16,13 @@ def say(text: object) -> None:
 
 
 class Terminal(Console):
-    """A rich console that escapes what it is given to print, and steers the terminal by its own styles alone."""
+    """A rich console that escapes what it is given to print, and steers the terminal by its own styles alone.
+
+    Text has neither rich's markup, such as `[/]` or `[link=...]`, nor its emoji: names may hold both.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(markup=False, emoji=False, **options)
 
     def render(self, renderable: Any, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Segments of text, of which lines may end, and rich's own controls."""
@@ -24,3 +31,19 @@ class Terminal(Console):
                 yield segment
             else:
                 yield Segment("\n".join(map(shown, segment.text.split("\n"))), segment.style)
+
+
+class _Escaping(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = "\n".join(map(shown, record.getMessage().split("\n"))), ()
+        return True
+
+
+_ESCAPING: Final = _Escaping()
+
+
+def escape_logs() -> None:
+    """Escape names in what Lightning logs, such as the path of a checkpoint."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(_ESCAPING)

@@ -137,6 +137,7 @@ def load(
     built.datamodule.check_settings(state, str(checkpoint), FREE | {"batch_size"})
     built.datamodule.accept_changed_stores = accept_changed_stores
     built.datamodule.load_state_dict(data_state(state, built.datamodule, checkpoint))
+    built.model.check_facts(built.datamodule.facts, str(checkpoint))
     weights.check(state["state_dict"], built.model.state_dict(), f"{checkpoint} does not fit its run's config.yaml")
     built.model.load_state_dict(state["state_dict"])
     manner.apply(built.model, built.datamodule)

@@ -70,6 +70,21 @@ def test_a_file_is_replaced_at_the_end_alone(tmp_path: Path) -> None:
     assert names(path.parent) == ["metrics.json"]
 
 
+def test_a_name_that_is_no_utf8_is_written_as_an_escape(tmp_path: Path) -> None:
+    write_text(tmp_path / "page.html", name := os.fsdecode(b"b\xff.h5"))
+    with files.appending(tmp_path / "log.txt") as log:
+        log.write(name)
+    for path in tmp_path.iterdir():
+        assert path.read_text() == r"b\udcff.h5"
+
+
+def test_a_pipe_in_the_place_of_a_log_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(tmp_path / "log.txt")
+    with pytest.raises(SystemExit):
+        door(lambda: files.appending(tmp_path / "log.txt").close())()
+    assert "log.txt: it is a named pipe" in capsys.readouterr().err
+
+
 def test_an_error_keeps_what_was_there_and_leaves_nothing_partial(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     write_text(path, "old")

@@ -317,6 +317,114 @@ def test_a_checkpoint_that_says_nonsense_of_its_data_is_refused(
         assert "the checkpoint is damaged: of its data, " in refused(door, words, capsys)
 
 
+WRONG_FACTS: dict[str, Any] = {
+    "synthetic": "yes",
+    "taught": [True] * 15,
+    "crop": 10**9,
+    "box_in_crop": -1,
+    "frames": 2**40,
+    "side": 0,
+    "frame_rate": float("nan"),
+    "margin": [0.1],
+    "classes": [1, 2],
+    "shorter_side": 1.5,
+}
+
+
+def test_facts_of_another_shape_are_refused_by_name(
+    every: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pose_lightning.export.door import main as export  # noqa: PLC0415
+
+    copy = every.copy(tmp_path)
+    state = torch.load(copy.run.best, weights_only=True)
+    (data,) = (name for name in state if name.endswith("Data"))
+    kept = dict(state[data]["facts"])
+    assert kept.keys() <= WRONG_FACTS.keys()
+    for name in kept:
+        for facts in (kept | {name: WRONG_FACTS[name]}, {key: value for key, value in kept.items() if key != name}):
+            state[data]["facts"] = facts
+            torch.save(state, copy.run.best)
+            message = refused(export, [str(copy.run.path), "--format", "safetensors"], capsys)
+            assert "the checkpoint is damaged: of its data, /facts" in message
+            assert name in message
+
+
+def test_as_many_classes_as_the_network_has(
+    demo_activity_stores: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pose_lightning.predict.door import main as predict  # noqa: PLC0415
+
+    made = train("activity", demo_activity_stores, tmp_path)
+    state = torch.load(made.run.best, weights_only=True)
+    state["ActivityData"]["facts"]["classes"].pop()
+    torch.save(state, made.run.best)
+    words = [str(made.run.path), str(pictures(tmp_path / "pictures")), f"--out={tmp_path / 'out'}"]
+    assert "best.ckpt is damaged: it names" in refused(predict, words, capsys)
+
+
+SETTINGS: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a tensor": lambda state: state["hyper_parameters"].update(lr=torch.zeros(3)),
+    "a name that is none": lambda state: state["hyper_parameters"].update({3: 1}),
+    "settings that hold themselves": lambda state: state["hyper_parameters"].update(lr=loop),
+    "no name of the task": lambda state: state["task"].pop("name"),
+    "no list": lambda state: state["task"].update(settings_left_out=3),
+}
+loop: list[Any] = []
+loop.append(loop)
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_settings_that_are_no_plain_data_are_refused(
+    heatmap: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    copy = heatmap.copy(tmp_path)
+    state = torch.load(copy.run.best, weights_only=True)
+    SETTINGS[name](state)
+    torch.save(state, copy.run.best)
+    assert "does not hold the settings of its task" in refused(evaluate.main, [str(copy.run.path)], capsys)
+
+
+RESUMED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no end of the schedule": lambda state: state.pop("schedule_total"),
+    "no loops": lambda state: state.update(loops=[]),
+    "a loop without its counts": lambda state: state["loops"]["fit_loop"].update({"epoch_loop.batch_progress": {}}),
+    "a count that is none": lambda state: state["loops"]["fit_loop"]["epoch_progress"]["total"].update(ready="1"),
+    "no version": lambda state: state.update({"pytorch-lightning_version": "latest"}),
+    "callbacks that are none": lambda state: state.update(callbacks=3),
+    "random numbers that are none": lambda state: state["callbacks"]["RandomStates"]["ranks"][0].update(torch=3),
+    "no random numbers": lambda state: state["callbacks"]["RandomStates"].update(ranks=[]),
+    "a score that is none": lambda state: state["callbacks"]["RunCheckpoints"].update(best_score="high"),
+    "an optimizer of another kind": lambda state: state["optimizer_states"][0]["param_groups"].clear(),
+    "a schedule's step that is none": lambda state: state["lr_schedulers"][0].update(last_epoch=[loop]),
+    "weights of another network": lambda state: state["state_dict"].popitem(),
+}
+
+
+@pytest.mark.parametrize("name", RESUMED)
+def test_a_checkpoint_that_training_cannot_go_on_from_is_refused_in_one_line(
+    heatmap: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    copy = heatmap.copy(tmp_path)
+    state = torch.load(copy.run.last, weights_only=True)
+    RESUMED[name](state)
+    torch.save(state, copy.run.last)
+    message = refused(fit.main, ["--resume", str(copy.run.path), "--trainer.max_epochs=3"], capsys)
+    assert "is damaged" in message
+
+
+def test_an_error_of_training_is_no_damaged_checkpoint(
+    heatmap: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise TypeError("a bug")
+
+    copy = heatmap.copy(tmp_path)
+    monkeypatch.setattr(HeatmapEstimation, "training_step", fail)
+    with pytest.raises(TypeError, match="a bug"):
+        fit.main(["--resume", str(copy.run.path), "--trainer.max_epochs=3"])
+
+
 def test_a_store_that_changes_while_a_run_trains_is_not_what_its_end_scores(
     demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

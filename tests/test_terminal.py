@@ -2,13 +2,14 @@
 
 import ast
 import io
+import logging
 from pathlib import Path
 
 import pytest
 from rich.table import Table
 from rich.text import Text
 
-from pose_lightning.terminal import Terminal, say
+from pose_lightning.terminal import Terminal, escape_logs, say
 
 PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 NAME = "a\x1b[2K\x1b]0;title\x07\u202egpj\r\x9b.jpg"
@@ -35,6 +36,24 @@ def test_a_table_escapes_names_and_keeps_its_own_colours(is_terminal: bool) -> N
     assert ("\x1b[31m" in written.getvalue()) == is_terminal
 
 
+def test_lightning_logs_names_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = logging.StreamHandler(written := io.StringIO())
+    monkeypatch.setattr(logging.getLogger("pytorch_lightning"), "handlers", [handler])
+    escape_logs()
+    logging.getLogger("pytorch_lightning.utilities").warning("from %s", NAME)
+    assert written.getvalue() == f"from {SHOWN}\n"
+
+
+def test_names_are_no_markup() -> None:
+    console = Terminal(file=(written := io.StringIO()), width=120)
+    table = Table("[/head]", title="[/title] :smile:", box=None)
+    table.add_row("[link=https://example.org]a[/link] [/] :smile:")
+    console.print(table)
+    console.print("[/b].h5")
+    for name in ("[/head]", "[/title] :smile:", "[link=https://example.org]a[/link] [/] :smile:", "[/b].h5"):
+        assert name in written.getvalue()
+
+
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_everything_is_printed_by_functions_that_escape(path: Path) -> None:
     if path.name in ("errors.py", "terminal.py"):
@@ -45,3 +64,8 @@ def test_everything_is_printed_by_functions_that_escape(path: Path) -> None:
             if node.func.id == "print":
                 text = ast.unparse(node.args[0])
                 assert isinstance(node.args[0], ast.Constant) or "shown" in text, "say escapes names"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in ("track", "wrap_file"):
+            for text in map(ast.unparse, [*node.args, *(word.value for word in node.keywords)]):
+                assert not text.startswith("f'") or "escape(" in text, "a bar's description is markup"
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("TextColumn"):
+            assert "markup=False" in ast.unparse(node), "a bar's description is markup"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
@@ -20,9 +20,10 @@ from pose_lightning.activity.source import (
     with_pixels,
 )
 from pose_lightning.activity.truth import Target, classes_of
-from pose_lightning.data import StoreDataModule
+from pose_lightning.data import LARGEST_SIDE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.loader import BatchPlan
+from pose_lightning.reading.records import between, optional
 from pose_lightning.store import Selection, Store
 
 
@@ -219,6 +220,12 @@ class ActivityData(StoreDataModule):
         """How many pictures training learns from."""
         with self._training_samples() as pictures:
             return len(pictures)
+
+    facts_shape: ClassVar[Mapping[str, Any]] = {
+        **StoreDataModule.facts_shape,
+        "classes": [str],
+        "shorter_side": optional(between(1, LARGEST_SIDE)),
+    }
 
     def describe(self, store: Store) -> dict[str, Any]:
         """Names of the classes, the shorter side of the pictures as stored, and whether they are drawn."""

@@ -207,6 +207,18 @@ class ActivityClassification(Task):
         if stage == "fit":
             self._weigh(torch.from_numpy(data.class_counts()), data.training_length())
 
+    def check_facts(self, facts: Mapping[str, Any], name: str) -> None:
+        """Refuse names of classes that are not as many as the network has.
+
+        Raises:
+            UserError: If they are not.
+        """
+        if (number := len(facts["classes"])) != self.model.num_classes:
+            raise UserError(
+                f"{name} is damaged: it names {number} classes, and its network has {self.model.num_classes}; train "
+                "the run again"
+            )
+
     def on_fit_start(self) -> None:
         """Say what is frozen."""
         number = len(parts(self.model.backbone))

@@ -141,7 +141,7 @@ def report(path: Path, troubles: Sequence[Trouble]) -> None:
     rows.writerow(["file", "reason", "of"])
     for trouble in sorted(troubles, key=_by_name):
         rows.writerow(map(files.as_cell, (trouble.name, trouble.reason, trouble.of)))
-    files.write_text(path, text.getvalue(), errors="backslashreplace")
+    files.write_text(path, text.getvalue())
 
 
 def _by_name(trouble: Trouble) -> str:

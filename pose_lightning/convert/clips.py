@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 import xxhash
 from rich import progress
+from rich.markup import escape
 
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.crops import QUALITY, add_quality_argument, print_summary, quality_from
@@ -114,7 +115,7 @@ def _append_all(path: Path, pair: ClipPair, attrs: Mapping[str, Any], codec: Cod
     """Write the store, clip by clip."""
     frames: np.ndarray = pair.buffer(1)[0]
     with StoreWriter(path, codec=codec, attrs=attrs, shape=pair.shape) as writer:
-        for index in progress.track(range(len(pair)), f"convert {path.name}", console=Terminal(stderr=True)):
+        for index in progress.track(range(len(pair)), f"convert {escape(path.name)}", console=Terminal(stderr=True)):
             pair.read_into(index, frames)
             pixels: np.ndarray | bytes = frames
             if codec == "jpeg":
@@ -145,7 +146,9 @@ def _digest(path: Path) -> str:
     size = path.stat().st_size
     with (
         open_regular(path, error=ConvertError) as source,
-        progress.wrap_file(source, size, description=f"checksum {path.name}", console=Terminal(stderr=True)) as file,
+        progress.wrap_file(
+            source, size, description=f"checksum {escape(path.name)}", console=Terminal(stderr=True)
+        ) as file,
     ):
         while part := file.read(CHUNK):
             digest.update(part)

@@ -261,7 +261,7 @@ def in_threads(
     threads = threads or os.cpu_count() or 1
     executor = ThreadPoolExecutor(threads)
     waiting: deque[Future[Result]] = deque()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=len(items))
@@ -391,7 +391,7 @@ def _report(store: Path, left_out: _LeftOut) -> None:
         report.unlink(missing_ok=True)
         return
     lines = [*sorted(left_out.images.items()), *left_out.persons.items()]
-    files.write_text(report, "".join(f"{name}\t{reason}\n" for name, reason in lines), errors="backslashreplace")
+    files.write_text(report, "".join(f"{name}\t{reason}\n" for name, reason in lines))
 
 
 def _unusable(people: People, pixels: Pixels) -> dict[str, str]:
@@ -498,9 +498,9 @@ def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str
     if turned := sum((counts or {}).get(TURNED, 0) for counts in results.values()):
         notes = [*notes, turned_note(turned)]
     for note in notes:
-        console.print(f"note: {note}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
     for path, counts in results.items():
         written = str(path) if counts else f"{path}: not written, no sample is left"
-        console.print(written, markup=False, highlight=False, soft_wrap=True)
+        console.print(written, highlight=False, soft_wrap=True)
         if report_path(path).exists():
-            console.print(f"{report_path(path)}", markup=False, highlight=False, soft_wrap=True)
+            console.print(f"{report_path(path)}", highlight=False, soft_wrap=True)

@@ -285,7 +285,7 @@ def _in_order(
     threads = jobs or os.cpu_count() or 1
     executor = ThreadPoolExecutor(threads)
     waiting: deque[Future[Result]] = deque()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=Terminal(stderr=True)) as progress:
             task = progress.add_task(title, total=total)

@@ -1,6 +1,7 @@
 """`python -m pose_lightning.export RUN_DIR --format onnx|exported-program|safetensors`."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -88,6 +89,10 @@ def write(network: Exportable, form: FormatName, path: Path) -> Agreement:
             network gives NaN or infinity; if the file does not agree. Then there is no file, or the one of before.
     """
     how = FORMATS[form]
+    if os.fsencode(path).decode(errors="replace") != str(path):
+        raise UserError(
+            f"{path} has bytes that are no UTF-8, which readers of {form} cannot open; choose another --out"
+        )
     how.check(network)
     with writing(path, extension=how.suffix) as partial:
         _write(network, form, partial)

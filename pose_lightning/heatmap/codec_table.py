@@ -233,5 +233,5 @@ def _print(path: Path, published: Path | None, sigma: float) -> None:
         raise UserError(f"{path} has no labelled joint; there is nothing to score")
     rows = {"published conventions": list(ceilings(truth)), "our codec": list(decoders(truth, sigma))}
     console = Terminal(width=min(80, Terminal().width), highlight=False)
-    console.print(f"{path}: {len(truth):,} persons", soft_wrap=True, markup=False)
+    console.print(f"{path}: {len(truth):,} persons", soft_wrap=True)
     console.print(table(rows, truth, _footnotes(truth, sigma, zeroed)))

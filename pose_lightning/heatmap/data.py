@@ -1,21 +1,23 @@
 """Batches of person crops and joints, from pose stores."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import cv2
 import numpy as np
 import torch
 
 from pose_lightning import geometry
-from pose_lightning.data import StoreDataModule
+from pose_lightning.data import LARGEST_SIDE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.heatmap.testing import UNSCALED, Scales
 from pose_lightning.joints import MPII
 from pose_lightning.loader import Buffers
+from pose_lightning.reading.records import between, misfit, optional
 from pose_lightning.store import Store
 from pose_lightning.warping import warp
 
@@ -268,6 +270,13 @@ class PoseData(StoreDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish the batch on the device that it has come to."""
         return finish(batch, self.input_size)
+
+    facts_shape: ClassVar[Mapping[str, Any]] = {
+        **StoreDataModule.facts_shape,
+        "taught": lambda value: misfit(value, [bool]) is None and len(value) == len(MPII),
+        "crop": optional(between(1, LARGEST_SIDE)),
+        "box_in_crop": optional(between(1, LARGEST_SIDE)),
+    }
 
     def describe(self, store: Store) -> dict[str, Any]:
         """Which joints are labelled at all (of 16), how people were cut out, and whether they are drawn."""

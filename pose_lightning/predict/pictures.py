@@ -9,7 +9,6 @@ from typing import Any, Final
 import numpy as np
 import rich.progress
 from jaxtyping import UInt8
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 
 from pose_lightning import draw
@@ -29,11 +28,16 @@ class Progress:
     """A bar on the terminal's standard error for the frames of a film, or for pictures."""
 
     def __init__(self, film: Film | str, count: int | None = None) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
         together = sys.stdout.isatty()  # else what is printed would go where the bar is, not into the file
         self._progress = rich.progress.Progress(*columns, console=Terminal(stderr=True), redirect_stdout=together)
         title, total = (film, count) if isinstance(film, str) else (film.path.name, film.count)
-        self._task = self._progress.add_task(escape(title), total=total)
+        self._task = self._progress.add_task(title, total=total)
 
     def __enter__(self) -> "Progress":
         self._progress.start()

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,17 @@ def read_object(path: Path, limit: int = LARGEST_RECORD, *, error: type[UserErro
 def is_number(value: object) -> bool:
     """Whether a JSON value is a number that fits a float, or null, which stands for an unknown one."""
     return value is None or type(value) is float or (type(value) is int and abs(value) < 1 << 63)
+
+
+def optional(shape: Any) -> tuple[Any, ...]:
+    """The shape of a value that may be null, for `misfit`."""
+    return shape, lambda value: value is None
+
+
+def between(low: float, high: float) -> Callable[[object], bool]:
+    """The shape of a number in a range that has both its ends, whole where both ends are, for `misfit`."""
+    kind = int if type(low) is int and type(high) is int else float
+    return lambda value: type(value) is kind and low <= value <= high
 
 
 def misfit(value: Any, shape: Any, place: str = "") -> str | None:

@@ -3,17 +3,18 @@
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from pose_lightning import geometry
-from pose_lightning.data import StoreDataModule
+from pose_lightning.data import LARGEST_SIDE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.joints import H36M, H36M_ROOT
 from pose_lightning.loader import Buffers
+from pose_lightning.reading.records import between, optional
 from pose_lightning.regression.augmentation import UNCHANGED, Augmentation, Change
 from pose_lightning.regression.framing import frame_to_input, reduction
 from pose_lightning.store import Store
@@ -350,6 +351,14 @@ class ClipData(StoreDataModule):
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Finish the batch on the device that it has come to."""
         return finish(batch, self.input_size)
+
+    facts_shape: ClassVar[Mapping[str, Any]] = {
+        **StoreDataModule.facts_shape,
+        "frames": optional(between(1, LARGEST_SIDE)),
+        "side": optional(between(1, LARGEST_SIDE)),
+        "frame_rate": optional(between(1e-3, 1e5)),
+        "margin": optional(between(0.0, 2.0)),
+    }
 
     def describe(self, store: Store) -> dict[str, Any]:
         """Frames and side of the clips as stored, their rate and margin where known, and whether they are drawn."""

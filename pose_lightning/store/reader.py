@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import simplejpeg
 import xxhash
+from rich.markup import escape
 from rich.progress import track
 
 from pose_lightning.reading import hdf5, raw
@@ -303,7 +304,7 @@ def damaged_samples(path: Path, *, progress: bool = False) -> Iterator[str]:
         rows, console = set(store._damaged_rows), Terminal(stderr=True)
         whole = (store._size(index) for index in range(len(store)) if index not in rows and store.codec is not None)
         buffer = memoryview(bytearray(max(whole, default=0)))
-        for index in track(range(len(store)), f"verify {path.name}", console=console, disable=not progress):
+        for index in track(range(len(store)), f"verify {escape(path.name)}", console=console, disable=not progress):
             if index in rows:
                 yield store._row_damage(index)
             elif store.codec is not None:

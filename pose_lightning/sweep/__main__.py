@@ -20,7 +20,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
 from pose_lightning.options import OptionParser
 from pose_lightning.runs import revision
-from pose_lightning.sweep import claims, compare, results, server
+from pose_lightning.sweep import claims, compare, keeping, results, server
 from pose_lightning.sweep.console import Screen
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.limits import Limits
@@ -142,6 +142,13 @@ def sweep(options: argparse.Namespace) -> int:
         return _print_commands(file, layers, folder, name, options)
     if not options.resume and (folder / "study.json").exists():
         raise UserError(f"{folder} holds a sweep; go on with it (--resume), or move it away")
+    with keeping.explained(folder):
+        return _with_study(file, folder, layers, places, options)
+
+
+def _with_study(
+    file: SweepFile, folder: Path, layers: Sequence[str], places: Sequence[Slot], options: argparse.Namespace
+) -> int:
     rest = _on_server(file, layers, folder, options)
     if rest == "interrupted":
         return _interrupted(folder)

@@ -14,7 +14,7 @@ import optuna
 
 from pose_lightning.errors import UserError
 from pose_lightning.reading.configs import LARGEST, parse_yaml
-from pose_lightning.reading.raw import read_text
+from pose_lightning.reading.raw import read_text, shortened
 from pose_lightning.sweep import schema, space
 from pose_lightning.sweep.schema import OPENING, SEED
 
@@ -85,7 +85,7 @@ class SweepFile:
         """
         if not os.path.lexists(path):
             there = ", ".join(sorted(file.stem for file in path.parent.glob("*.yaml"))) or "none"
-            raise UserError(f"no sweep file {path}; there are {there}")
+            raise UserError(f"no sweep file {shortened(path)}; there are {there}")
         text = read_text(path, LARGEST)
         raw = parse_yaml(text, str(path), own=True)
         try:
@@ -135,6 +135,13 @@ class SweepFile:
             told = json.dumps(ordered, sort_keys=True).encode()
             label = f"{label[:LONGEST]}-{hashlib.sha256(told).hexdigest()[:8]}"
         return Cell(label, ordered)
+
+    def holds(self, cell: str, seed: int, values: Mapping[str, Any]) -> bool:
+        """Whether this sweep can have made a trial, whose values become flags and whose cell a folder."""
+        if seed not in self.seeds or set(values) != set(self.parameters):
+            return False
+        fits = all(space.holds(spec, values[name]) for name, spec in self.parameters.items())
+        return fits and self.cell(values).name == cell
 
     def arguments(self, values: Mapping[str, Any], seed: int, layers: Sequence[str]) -> list[str]:
         """The arguments of `fit` for one trial: YAMLs from the general to the special, then flags.

@@ -8,11 +8,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
+from pose_lightning.history import LARGEST_COUNT
+from pose_lightning.reading.raw import LARGEST_TABLE, read_bytes, shortened
+from pose_lightning.reading.records import misfit
 
 HEADER: Final = 7
 """Bytes before the first record: `:W&B`, a magic number and a version."""
 
 BLOCK: Final = 32768
+LARGEST: Final = LARGEST_TABLE
+"""Bytes of a file; a run of a million rows has some 100 MB."""
+
+_COUNTS: Final = ("_runtime?", "_step?", "samples?", "seconds?", "trainer/global_step?")
 FULL, FIRST, MIDDLE, LAST = 1, 2, 3, 4
 """Kinds of pieces: records that do not fit into a block are cut (the log format of LevelDB)."""
 
@@ -29,19 +36,27 @@ def read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         UserError: If it is no such file.
     """
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]  # noqa: PLC0415 - of wandb
     from wandb.proto import wandb_internal_pb2 as messages  # noqa: PLC0415 - a second of start-up
 
     config: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
     for content in _records(path):
         record = messages.Record()  # type: ignore[attr-defined]
-        record.ParseFromString(content)
-        kind = record.WhichOneof("record_type")
-        if kind in ("run", "config"):
-            updates = record.run.config.update if kind == "run" else record.config.update
-            config |= {key: value for key, value in map(_item, updates) if key != "_wandb"}
-        elif kind == "history":
-            rows.append(dict(map(_item, record.history.item)))
+        try:
+            record.ParseFromString(content)
+            kind = record.WhichOneof("record_type")
+            if kind in ("run", "config"):
+                updates = record.run.config.update if kind == "run" else record.config.update
+                config |= {key: value for key, value in map(_item, updates) if key != "_wandb"}
+            elif kind == "history":
+                items = map(_item, record.history.item)  # pictures and tables are no history
+                rows.append({key: value for key, value in items if type(value) in (int, float)})
+        except (DecodeError, ValueError, RecursionError) as error:
+            raise UserError(f"{shortened(path)} is damaged: {error}") from None
+    for row in rows:
+        if reason := misfit(row, dict.fromkeys(_COUNTS, _is_count)):
+            raise UserError(f"{shortened(path)} is damaged: of its history, {reason}")
     return config, rows
 
 
@@ -58,12 +73,16 @@ def history(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return config, rows
 
 
+def _is_count(value: Any) -> bool:
+    return bool(abs(value) < LARGEST_COUNT)
+
+
 def _item(item: Any) -> tuple[str, Any]:
     return "/".join(item.nested_key) if item.nested_key else item.key, json.loads(item.value_json)
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    data = path.read_bytes()
+    data = read_bytes(path, LARGEST)
     if data[:4] != b":W&B":
         raise UserError(f"{path} is no W&B run file")
     place, kept = HEADER, b""

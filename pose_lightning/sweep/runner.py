@@ -9,6 +9,7 @@ from typing import Literal
 from optuna.exceptions import StorageInternalError
 
 from pose_lightning.errors import UserError
+from pose_lightning.sweep import keeping
 from pose_lightning.sweep.console import Screen, clock
 from pose_lightning.sweep.files import SweepFile
 from pose_lightning.sweep.limits import Limits
@@ -96,6 +97,8 @@ class Runner:
             self._fill()
             self._healthy = time.monotonic()
         except StorageInternalError as error:
+            if keeping.fault(error) is not None:  # of the disk, which no waiting mends
+                raise
             away = time.monotonic() - self._healthy
             if away > self.limits.lease / 2:  # before another runner takes these trials for lost
                 raise UserError(f"no word from the database for {away:.0f} s; the trials stop: {error}") from error

@@ -165,6 +165,13 @@ def grid_values(spec: Mapping[str, Any]) -> list[Any]:
     return list(spec["values"])
 
 
+def holds(spec: Mapping[str, Any], value: Any) -> bool:
+    """Whether a value may be a parameter's: one of a list, or a number."""
+    if "values" in spec:
+        return _choice(value) in map(_choice, spec["values"])
+    return type(value) is int if kind(spec) == "int_uniform" else _number(value)
+
+
 def distribution(spec: Mapping[str, Any]) -> BaseDistribution:
     """What Optuna draws for a parameter; `decode` makes its value of it."""
     name = kind(spec)

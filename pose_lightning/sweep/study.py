@@ -14,15 +14,20 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar, get_args
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from pose_lightning.errors import UserError
+from pose_lightning.files import refuse_link
+from pose_lightning.reading.configs import LARGEST
+from pose_lightning.reading.raw import read_text
+from pose_lightning.reading.records import is_number, misfit, optional
 from pose_lightning.sweep.files import Cell, SweepFile
-from pose_lightning.sweep.keeping import database, place, refuse_other, texts, write_about
+from pose_lightning.sweep.keeping import ANEW, database, place, reading, refuse_other, texts, write_about
 from pose_lightning.sweep.locks import locked
 
 State = Literal["waiting", "running", "complete", "failed", "diverged", "pruned", "lost"]
@@ -35,6 +40,17 @@ _ENDED: Final = {
     "pruned": TrialState.PRUNED,
     "lost": TrialState.FAIL,
 }
+
+_TRIAL: Final = {
+    "cell": str,
+    "seed": int,
+    "values": dict,
+    "attempts?": int,
+    "after?": optional(int),
+    "ended?": {"outcome?": lambda value: value in get_args(State), "failures": int, "seconds": is_number},
+    "holder?": {"place": str, "host": str, "slot": int, "beat": str},
+}
+"""Shape of what a trial says of itself."""
 
 Result = TypeVar("Result")
 
@@ -82,13 +98,14 @@ class Study:
     """A sweep's trials, as all its runners see them.
 
     Args:
+        file: The sweep file.
         folder: Where the sweep lies on this machine.
         study: Optuna's.
         storage: What it is kept in.
     """
 
-    def __init__(self, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
-        self.folder, self.study, self.storage = folder, study, storage
+    def __init__(self, file: SweepFile, folder: Path, study: optuna.Study, storage: RDBStorage) -> None:
+        self.file, self.folder, self.study, self.storage = file, folder, study, storage
         self.place = place(folder)
         self.host = host()
         self._runner, self._beats = secrets.token_hex(4), 0
@@ -109,20 +126,24 @@ class Study:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / "study.lock"):
             now = texts(file, layers)
-            if (kept := folder / "sweep.yaml").is_file():
-                refuse_other(folder, {file.path.name: kept.read_text()}, {file.path.name: file.text})
+            refuse_link(kept := folder / "sweep.yaml")  # a difference from it is printed
+            if kept.is_file():
+                refuse_other(folder, {file.path.name: read_text(kept, LARGEST)}, {file.path.name: file.text})
             opened = database(storage, folder)
-            study = optuna.create_study(
-                study_name=folder.name, storage=opened, direction=file.goal, load_if_exists=True
-            )
-            known = study.user_attrs
+            with reading(folder):
+                study = optuna.create_study(
+                    study_name=folder.name, storage=opened, direction=file.goal, load_if_exists=True
+                )
+                known = study.user_attrs
+            if reason := misfit(known, {"token?": str, "texts?": {...: str}, "chosen?": [str]}):
+                raise UserError(f"the study of {folder} is damaged: {reason}; {ANEW}")
             if "texts" in known:
                 refuse_other(folder, known["texts"], now)
             else:
                 study.set_user_attr("token", secrets.token_hex(4))
                 study.set_user_attr("texts", now)
             write_about(file, folder, layers)
-        return cls(folder, study, opened)
+        return cls(file, folder, study, opened)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -247,7 +268,26 @@ class Study:
             return self.study.user_attrs[key]
 
     def _trials(self) -> list[FrozenTrial]:
-        return sorted(self.study.get_trials(deepcopy=False), key=lambda trial: (trial.number, trial._trial_id))
+        with reading(self.folder):
+            trials = self.study.get_trials(deepcopy=False)
+        for trial in trials:
+            self._check(trial.user_attrs)
+        return sorted(trials, key=lambda trial: (trial.number, trial._trial_id))
+
+    def _check(self, told: Mapping[str, Any]) -> None:
+        """Refuse a trial that this sweep has not made: the database may come from somebody else.
+
+        Raises:
+            UserError: If it has not.
+        """
+        if reason := misfit(dict(told), _TRIAL):
+            raise UserError(f"the study of {self.folder} is damaged: of a trial, {reason}; {ANEW}")
+        cell, seed, values = told["cell"], told["seed"], told["values"]
+        if not self.file.holds(cell, seed, values):
+            raise UserError(
+                f"the study of {self.folder} has the trial {cell[:100]!r} with seed {seed}, which is none of "
+                f"{self.file.path}; {ANEW}"
+            )
 
     def _add(
         self,

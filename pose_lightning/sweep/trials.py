@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from pose_lightning.files import appending, held_by, make_folder, write_json
 from pose_lightning.history import read_metrics
-from pose_lightning.reading.raw import is_file
+from pose_lightning.reading.raw import is_file, open_regular
 from pose_lightning.runs import RunDirectory
 from pose_lightning.sweep.locks import grasp, holder
 from pose_lightning.sweep.records import read_trial
@@ -85,12 +85,12 @@ class TrialFolder:
 
     def end_of_log(self) -> list[str]:
         """The last lines of the output."""
-        try:
-            with (self.path / "output.txt").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-                text = file.read().decode(errors="replace")
-        except FileNotFoundError:
+        path = self.path / "output.txt"
+        if not is_file(path):
             return []
+        with open_regular(path) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+            text = file.read().decode(errors="replace")
         return [line for line in text.replace("\r", "\n").splitlines() if line.strip()][-LOG_LINES:]
 
     def history(self, metric: str) -> list[float]:

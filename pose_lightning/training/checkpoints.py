@@ -1,9 +1,11 @@
 """The moments at which checkpoints are written, and at which a run stops that was told to."""
 
 import math
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import pytorch_lightning as pl
 import torch
@@ -11,10 +13,13 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning_fabric.utilities.types import _PATH
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.loggers import WandbLogger
+from pytorch_lightning.trainer.connectors import checkpoint_connector
 from torch import Tensor
 
 from pose_lightning import divergence, sealed
 from pose_lightning.divergence import DivergedError, LossWatch
+from pose_lightning.errors import UserError
+from pose_lightning.reading.records import misfit, optional
 from pose_lightning.signals import Stopped, StopRequest
 from pose_lightning.task import Task
 from pose_lightning.training.timer import SlotTimer
@@ -245,11 +250,88 @@ class RunCheckpoints(Checkpoint):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the best score of the run that is resumed."""
+        """Take up the best score of the run that is resumed.
+
+        Raises:
+            UserError: If the checkpoint has something else in their place.
+        """
+        if reason := misfit(state_dict, _STATE):
+            raise UserError(f"the checkpoint is damaged: of its scores, {reason}; train the run again")
         self.best_score, self.best_step = state_dict["best_score"], state_dict["best_step"]
         self._owes_validation = state_dict.get("owes_validation", False)
         self._stopped = state_dict.get("stopped", False)
         self._validated = dict(state_dict.get("callback_metrics", {}))
+
+
+_STATE: Final = {
+    "best_score": optional((int, float)),
+    "best_step": optional(int),
+    "owes_validation?": bool,
+    "stopped?": bool,
+    "callback_metrics?": {...: lambda value: isinstance(value, Tensor)},
+}
+"""Shape of what `RunCheckpoints` keeps."""
+
+
+def check(state: Mapping[str, Any], path: Path) -> None:
+    """Refuse a checkpoint that training cannot go on from: one of Lightning's parts is missing, or is something else.
+
+    Raises:
+        UserError: If it is.
+    """
+    if reason := misfit(dict(state), _TRAINING):
+        raise UserError(f"{path} is damaged, or of another version: {reason}; train the run again")
+
+
+def _are_counts(value: Any) -> bool:
+    """Whether all that a loop keeps are whole numbers and flags."""
+    if isinstance(value, dict | list):
+        return all(map(_are_counts, value.values() if isinstance(value, dict) else value))
+    return type(value) in (bool, int)
+
+
+_TRAINING: Final = {
+    "pytorch-lightning_version": str,
+    "epoch": int,
+    "loops": {"fit_loop": lambda value: isinstance(value, dict) and _are_counts(value)},
+    "callbacks": {...: dict},
+    "optimizer_states": [{"state": dict, "param_groups": [dict]}],
+    "lr_schedulers": [
+        {"last_epoch?": int, "_step_count?": int, "base_lrs?": [(int, float)], "_last_lr?": [(int, float)]}
+    ],
+    "schedule_total": optional((int, float)),
+}
+"""Shape of what Lightning and tasks keep to go on with training."""
+
+
+@contextmanager
+def explained(path: Path | None) -> Iterator[None]:
+    """Turn what cannot be taken up of a checkpoint, which may come from somebody else, into a user's error.
+
+    Raises:
+        UserError: In place of the errors of Lightning's and the callbacks' readers.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if path is None or not _is_of_reader(error):
+            raise
+        raise UserError(
+            f"{path} is damaged, or of another version: it cannot be gone on from ({type(error).__name__}: "
+            f"{' '.join(str(error).split())[:200]}); put back one that is whole, or train the run again"
+        ) from error
+
+
+def _is_of_reader(error: BaseException) -> bool:
+    """Whether an error comes from below Lightning's functions that take up a checkpoint."""
+    codes = [frame.f_code for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return any(
+        code.co_filename == checkpoint_connector.__file__
+        and code.co_name.lstrip("_").startswith(("resume_start", "restore"))
+        for code in codes
+    )
 
 
 def _fitting(trainer: pl.Trainer) -> bool:

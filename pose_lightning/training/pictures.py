@@ -82,7 +82,7 @@ class Pictures(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
-        self._validations = state_dict["validations"]
+        self._validations = int(state_dict["validations"])
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, if it is time."""

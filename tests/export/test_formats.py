@@ -1,6 +1,7 @@
 """What is written, read back."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -148,6 +149,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(UserError, match=r"file/double\.safetensors cannot be written"):
         write(double(), "safetensors", tmp_path / "file" / "double.safetensors")
+
+
+def test_a_name_that_readers_cannot_open_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no UTF-8"):
+        write(double(), "safetensors", tmp_path / os.fsdecode(b"b\xff.safetensors"))
+    assert not [*tmp_path.iterdir()]
+    write(double(), "safetensors", tmp_path / "größe.safetensors")
 
 
 @pytest.mark.parametrize("task", ["heatmap", "regression", "activity"])

@@ -1,5 +1,6 @@
 """Sweep files: what is read, what is refused, and the names of their cells."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -180,7 +181,10 @@ def test_an_absent_file_lists_those_that_are_there(tmp_path: Path) -> None:
         SweepFile.read(tmp_path / "other.yaml")
 
 
-def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
-    with pytest.raises(UserError, match=r"picture\.yaml is no text in UTF-8"):
-        SweepFile.read(tmp_path / "picture.yaml")
+def test_a_sweep_file_is_a_regular_file_of_text(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(UserError, match="FIFO"):
+        SweepFile.read(tmp_path / "pipe.yaml")
+    (tmp_path / "latin.yaml").write_bytes("method: größer".encode("latin-1"))
+    with pytest.raises(UserError, match="is no text in UTF-8"):
+        SweepFile.read(tmp_path / "latin.yaml")

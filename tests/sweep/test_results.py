@@ -1,6 +1,10 @@
+import importlib
 import json
 import math
+import os
+import struct
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -151,6 +155,36 @@ def test_an_offline_run_of_wandb_is_compared_like_a_run(tracked: Path) -> None:
     last = found.history("val/pckh")[-1]
     assert (last.step, last.samples, last.value) == (399, 6384, 199.5)
     assert last.seconds > 0
+
+
+def framed(content: bytes) -> bytes:
+    """A file of W&B with one record, whose checksum is right."""
+    kind = bytes([offline.FULL])
+    return (
+        b":W&B\xad\xbe\x00" + struct.pack("<IH", zlib.crc32(content, zlib.crc32(kind)), len(content)) + kind + content
+    )
+
+
+@pytest.mark.parametrize("value", ["{", "[" * 100_000, None, "null", "1e400", '"x"'])
+def test_a_wandb_file_of_another_program_is_refused_or_left_out(tmp_path: Path, value: str | None) -> None:
+    messages = importlib.import_module("wandb.proto.wandb_internal_pb2")
+    record = messages.Record()
+    if value is not None:
+        record.history.item.add(key="_runtime", value_json=value[:30_000])
+    (path := tmp_path / "run.wandb").write_bytes(
+        framed(record.SerializeToString() if value is not None else b"\xff" * 9)
+    )
+    if value in ("null", '"x"'):
+        assert offline.read(path)[1] == [{}]
+        return
+    with pytest.raises(UserError, match="damaged"):
+        offline.read(path)
+
+
+def test_a_pipe_in_the_place_of_a_wandb_file_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "run.wandb")
+    with pytest.raises(UserError, match="FIFO"):
+        offline.read(tmp_path / "run.wandb")
 
 
 def test_a_cut_wandb_file_is_read_to_where_it_ends_and_a_damaged_one_refused(tracked: Path, tmp_path: Path) -> None:

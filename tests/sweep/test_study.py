@@ -1,15 +1,20 @@
 """The shared study: who takes a trial, and what becomes of those that nobody runs any more."""
 
 import json
+import os
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from stubs import GRID, open_study, sweep_file
+import sqlalchemy
+from stubs import GRID, open_study, runner, stub, sweep_file
 
 from pose_lightning.errors import UserError
 from pose_lightning.sweep.files import SweepFile
-from pose_lightning.sweep.keeping import place
+from pose_lightning.sweep.keeping import explained, place
 from pose_lightning.sweep.study import Study
 
 
@@ -154,3 +159,86 @@ def test_a_password_is_not_shown(file: SweepFile, tmp_path: Path, monkeypatch: p
         Study.open(file, tmp_path / "sweep", layers=[], storage="postgresql://pose:secret@127.0.0.1:1/none")
     assert "secret" not in str(refused.value)
     assert "cannot be opened" in str(refused.value)
+
+
+FOREIGN: dict[str, dict[str, Any]] = {
+    "a folder elsewhere": {"cell": "../../elsewhere"},
+    "another parameter": {"values": {"model.lr": 1.0, "trainer.callbacks": "[{class_path: theirs.Callback}]"}},
+    "a parameter in place of the sweep's": {"values": {"config": "theirs.yaml"}},
+    "a value that the sweep has not": {"values": {"model.lr": "{class_path: theirs.Rate}"}},
+    "a seed that the sweep has not": {"seed": 7},
+    "a text for a seed": {"seed": "../1"},
+    "no values": {"values": None},
+    "a holder that is none": {"holder": "me"},
+    "an end that is none": {"ended": {"outcome": "won", "failures": 0, "seconds": 1.0}},
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_trial_that_is_not_of_the_sweep_is_refused(study: Study, name: str) -> None:
+    cell = study.file.cells()[0]
+    told = {"cell": cell.name, "seed": 1, "values": dict(cell.values)} | FOREIGN[name]
+    study.study.enqueue_trial({}, user_attrs=told)
+    with pytest.raises(UserError, match="move the folder away to begin anew"):
+        study.entries()
+
+
+@pytest.mark.parametrize("name", ["sweep.yaml", "place"])
+def test_what_a_link_leads_to_is_not_told(file: SweepFile, tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("a secret")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / name).symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match="is a link") as error:
+        open_study(file, tmp_path / "sweep")
+    assert "a secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["", "-journal", "-wal", "-shm"])
+def test_a_database_is_not_written_through_a_link(file: SweepFile, tmp_path: Path, ending: str) -> None:
+    (target := tmp_path / "theirs").write_text("kept")
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / f"study.db{ending}").symlink_to(target)
+    with pytest.raises(UserError, match="is a link"):
+        open_study(file, tmp_path / "sweep")
+    assert target.read_text() == "kept"
+
+
+def test_a_damaged_database_is_refused_at_once(file: SweepFile, study: Study) -> None:
+    study.close()
+    (study.folder / "study.db").write_bytes(b"garbage " * 1000)
+    with pytest.raises(UserError, match="damaged"), explained(study.folder):
+        open_study(file, study.folder)
+    (study.folder / "study.db").unlink()
+    os.mkfifo(study.folder / "study.db")
+    with pytest.raises(UserError, match="FIFO"):
+        open_study(file, study.folder)
+
+
+def test_attributes_of_another_shape_are_refused(file: SweepFile, study: Study) -> None:
+    study.study.set_user_attr("texts", [1])
+    with pytest.raises(UserError, match="is damaged: /texts is a list"):
+        open_study(file, study.folder)
+
+
+def fill(study: Study) -> None:
+    for number in range(1000):
+        study.study.set_user_attr(f"text {number}", "x" * 1500)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "write", "reason"),
+    [
+        ("max_page_count = 1", lambda study, _: fill(study), "the disk is full; make room"),  # 1: as many as there are
+        ("query_only = 1", lambda study, folder: runner(study.file, study, stub(folder)).run(), "is read-only"),
+    ],
+)
+def test_a_disk_that_fails_ends_a_sweep_in_one_line(
+    study: Study, tmp_path: Path, pragma: str, write: Callable[[Study, Path], None], reason: str
+) -> None:
+    study.enqueue((cell, seed) for seed in study.file.seeds for cell in study.file.cells())  # the runner adds none
+    study.storage.engine.dispose()
+    sqlalchemy.event.listen(study.storage.engine, "connect", lambda opened, _: opened.execute(f"PRAGMA {pragma}"))
+    begun = time.monotonic()
+    with pytest.raises(UserError, match=rf"study\.db: .*{reason}"), explained(study.folder):
+        write(study, tmp_path)
+    assert time.monotonic() - begun < 30  # a database server would be waited for
