@@ -44,7 +44,7 @@ def test_a_run_is_tracked_with_its_rate_its_best_score_and_its_evaluation(demo_s
     assert rates[1] == pytest.approx(0.002 * 1e-3)  # the rate of the step itself, in the warm-up of 6 steps
     assert (rates[7], rates[8], rates[9]) == (0.002, 0.002, 0.001)
     assert all(row["lr"] for row in rows if row["train/loss_step"])
-    sent = [row for file in tracked.offline.files(run.path) for row in tracked.offline.read(file)[1]]
+    sent = tracked.history(run.path)
     assert [row["lr"] for row in sent if "lr" in row] == list(rates.values())
 
     assert tracked.exit_code(run.path) == 0

@@ -301,7 +301,7 @@ def test_another_module_than_a_task_is_refused_before_it_has_a_directory(
 
 def test_what_a_run_of_listed_classes_writes_is_read_again(made: RunDirectory, demo_stores: Path) -> None:
     words = [
-        *("EarlyStopping", "RichProgressBar", "EMAWeightAveraging", "LearningRateMonitor", "SpikeDetection"),
+        *("EarlyStopping", "RichProgressBar", "EMAWeightAveraging", "LearningRateMonitor"),
         *("ModelSummary", "DeviceStatsMonitor"),
     ]
     callbacks = [

@@ -29,3 +29,9 @@ def summary(folder: Path) -> dict[str, Any]:
     """The last value that was set of every name in the summary."""
     updates = [item for kind, record in records(folder) if kind == "summary" for item in record.update]
     return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in updates}
+
+
+def history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of the history, pictures and tables among them."""
+    rows = [record.item for kind, record in records(folder) if kind == "history"]
+    return [{"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in row} for row in rows]

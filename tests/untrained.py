@@ -15,7 +15,8 @@ def save(built: PoseCLI, path: Path, step: int) -> None:
         {
             "state_dict": model.state_dict(),
             "global_step": step,
-            "hyper_parameters": dict(model.hparams),
+            model.CHECKPOINT_HYPER_PARAMS_KEY: dict(model.hparams),
+            data.CHECKPOINT_HYPER_PARAMS_KEY: dict(data.hparams),
             "task": model.record,
             type(data).__qualname__: data.state_dict(),
         },
