@@ -18,6 +18,7 @@ from pose_lightning.runs import RunDirectory
 from pose_lightning.signals import SIGNALS, StopRequest
 from pose_lightning.training import slurm
 from tests.test_fit import arguments, with_callback
+from tests.test_trust import PAYLOAD, own
 
 
 @pytest.fixture(autouse=True)
@@ -192,6 +193,26 @@ def test_a_job_of_slurm_is_requeued_and_goes_on_by_the_same_command(
     steps = [line.split(",")[0] for line in (run.path / "metrics.csv").read_text().splitlines() if ",val" not in line]
     assert [int(step) for step in steps] == sorted(map(int, steps))
     assert not list(tmp_path.rglob("hpc_ckpt*"))
+
+
+def test_a_requeued_job_of_ones_own_task_goes_on_by_what_was_typed(
+    demo_stores: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Path
+) -> None:
+    (tmp_path / "payload.py").write_text(PAYLOAD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "payload", raising=False)
+    given = own(demo_stores, tmp_path / "runs", "payload.Task")
+    with monkeypatch.context() as patch:
+        with_callback(patch, SignalAt(signal.SIGUSR1, 0))
+        with pytest.raises(SystemExit) as stop:
+            fit.main(given)
+    assert stop.value.code == 138
+    assert job.read_text() == "requeue 4711\n"
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    fit.fit(given)
+    run = RunDirectory(next((tmp_path / "runs").glob("*/*")))
+    assert torch.load(run.last, weights_only=True)["global_step"] == 2
+    assert (run.path / "metrics.json").is_file()
 
 
 def test_a_requeue_that_fails_says_what_to_do(monkeypatch: pytest.MonkeyPatch, job: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import yaml
+from PIL import Image
 
 from pose_lightning import cli, evaluate, fit, trust
 from pose_lightning.errors import UserError
@@ -251,14 +252,17 @@ def test_doors_that_score_build_nothing_that_is_trusted_for_training(
     assert not (tmp_path / "imported").exists()
 
 
-@pytest.mark.parametrize("door", ["evaluate", "export", "report"])
+@pytest.mark.parametrize("door", ["evaluate", "export", "report", "predict"])
 def test_a_task_of_ones_own_is_scored_where_it_is_trusted(received: RunDirectory, door: str, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60), "red").save(tmp_path / "photo.png")
     rewrite(received, TRUSTABLE["a model"])
     rewrite(received, TRUSTABLE["data"])
     state = torch.load(received.best, weights_only=True)
     torch.save({**state, "Data": state["PoseData"]}, received.best)  # as a run with the person's own data writes it
     doors(received, tmp_path)[door](["--trust=payload"])
     assert (tmp_path / "imported").exists()
+    if door == "predict":
+        assert list(received.path.rglob("*.json"))
     if door == "evaluate":
         assert json.loads((received.path / "metrics.json").read_text())["step"] == 3
 

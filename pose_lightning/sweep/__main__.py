@@ -230,7 +230,8 @@ def _end(study: Study) -> int:
     if waiting:
         say(f"{len(waiting)} trials are left; the same command goes on with them")
     if failed:
-        say(f"{len(failed)} trials failed; --retry 1 runs them again")
+        attempts = max(entry.failures for entry in failed)
+        say(f"{len(failed)} trials failed; --retry {attempts} runs them again")
     if elsewhere:
         say(f"{len(elsewhere)} trials ran in other folders; copy their directories to {folder}/trials to compare them")
     if any(folder.glob("trials/*/*/metrics.json")):
