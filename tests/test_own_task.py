@@ -1,4 +1,4 @@
-"""A task, data and callback of a person's own, where the suite starts further processes: each inherits what was typed."""
+"""A task, data and callback of a person's own, in processes that the suite starts: they inherit what was typed."""
 
 import os
 import subprocess
@@ -29,7 +29,9 @@ TWO = ("--trainer.devices=2", "--trainer.strategy=ddp")
 pytestmark = [pytest.mark.ddp, pytest.mark.slow]
 
 
-def door(module: str, arguments: Sequence[str], folder: Path, payload: str = PAYLOAD) -> "subprocess.CompletedProcess[str]":
+def door(
+    module: str, arguments: Sequence[str], folder: Path, payload: str = PAYLOAD
+) -> "subprocess.CompletedProcess[str]":
     """A door with `payload` to be imported."""
     (folder / "payload.py").write_text(payload)
     environment = {
@@ -66,7 +68,8 @@ def test_two_processes_and_their_evaluation_need_no_word_and_a_resume_needs_one(
 
 
 def test_a_trial_of_a_sweep_goes_on_by_the_sweeps_one_word(demo_stores: Path, tmp_path: Path) -> None:
-    flags = [flag for flag in own(demo_stores, tmp_path, "payload.Task") if "--runs=" not in flag and "max_" not in flag]
+    left_out = ("--runs=", "--trainer.max_")
+    flags = [flag for flag in own(demo_stores, tmp_path, "payload.Task") if not flag.startswith(left_out)]
     flags += ["--budget.max_samples=16", "--budget.validations=1", "--checkpoint.every_n_steps=1", CALLBACK]
     document = {
         "program": "pose_lightning/fit.py",

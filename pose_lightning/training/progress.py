@@ -30,3 +30,8 @@ class MetricBar(RichProgressBar):
         shown = super().get_metrics(trainer, pl_module)
         shown.pop("v_num", None)
         return {"loss" if name == LOSS else name: value for name, value in shown.items()}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        """The epoch, and of how many: a run whose end is a number of samples or steps has none of those."""
+        description: str = super()._get_train_description(current_epoch)
+        return description if self.trainer.max_epochs != -1 else description.replace("/-2", "")

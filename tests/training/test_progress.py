@@ -31,10 +31,13 @@ class Task(pl.LightningModule):
 
 
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
-def test_loss_and_metric_fit_a_line_of_80_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("end", "epoch"), [({"max_epochs": 2}, "Epoch 1/1 "), ({"max_steps": 8}, "Epoch 1 ")])
+def test_loss_and_metric_fit_a_line_of_80_columns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], end: dict[str, int], epoch: str
+) -> None:
     bar = MetricBar(console_kwargs={"width": 80, "force_terminal": False})
     trainer = pl.Trainer(
-        max_epochs=2,
+        **end,  # type: ignore[arg-type]
         accelerator="cpu",
         callbacks=[bar],
         logger=CSVLogger(tmp_path),
@@ -47,6 +50,7 @@ def test_loss_and_metric_fit_a_line_of_80_columns(tmp_path: Path, capsys: pytest
     trainer.fit(Task(), data, data)
     assert set(bar.get_metrics(trainer, trainer.lightning_module)) == {"loss", "val/pckh"}
     last = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Epoch")][-1]
+    assert last.startswith(epoch)
     assert "loss: " in last
     assert last.rstrip().endswith("val/pckh: 12.500")
 
