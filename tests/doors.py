@@ -28,6 +28,7 @@ Snapshot = Mapping[str, str]
 
 PASSING: Final = re.compile(
     r"(^|/)(log\.txt|cost\.json|lock|loss\.png|wandb/.*|study\.db.*|[^/]*\.log|trial\.json|\.lock-[^/]*)$"
+    r"|^sweeping/runs/sweeps/tiny/(place|runner\.lock|study\.json|results\.\w+|trials/.*/(config\.yaml|output\.txt))$"
 )
 """Files whose content differs from run to run, or that may hold a beginning."""
 
