@@ -10,10 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning.heatmap.evaluation import Score, footnotes
-from pose_lightning.joints import MPII_GROUPS
+from pose_lightning.joints import MPII
 
 COLUMNS: Final = {
-    **{name: name[:3] for name in MPII_GROUPS},
+    **{name: name[:3] for name in MPII.columns},
     "Head": "Head",
     "Knee": "Knee",
     "mean_unweighted_14": "Mean",

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
-from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
+from pose_lightning.joints import MPII
 
 THRESHOLDS: Final = tuple(k / 100 for k in range(51))
 """0, 0.01, ... 0.5 head sizes, as MPII's evaluatePCKh.m. Each is a division, not a running sum of 0.01: then an error
@@ -30,7 +30,7 @@ TORSO_THRESHOLD: Final = 0.2
 HEATMAP_SIZE: Final = 64
 """Signed bias is told in px of a heatmap that shows exactly the person's box, 64 px a side."""
 
-SCORED_14: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII_UNSCORED)
+SCORED_14: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII.unscored)
 ALL_16: Final = tuple(range(len(MPII)))
 
 MEANS: Final = ("mean_unweighted_14", "mean_weighted_14", "mean_16")
@@ -38,7 +38,7 @@ MEANS: Final = ("mean_unweighted_14", "mean_weighted_14", "mean_16")
 `mean_weighted_14`: the same joints, each weighing as many as are labelled (HRNet, mmpose).
 `mean_16`: all 16, weighted by labels, error < threshold where a threshold is involved (Newell's own code, psh)."""
 
-SUMMARY: Final = (*MPII.names, *MPII_GROUPS, *MEANS)
+SUMMARY: Final = (*MPII.names, *MPII.columns, *MEANS)
 """What `summary` returns, in its order."""
 
 
@@ -97,7 +97,7 @@ def summary(
         strict: The numerators with `error < threshold`, which `mean_16` uses; default, where there is no threshold, the
             same numerators.
     """
-    groups = [unweighted_mean(numerators, denominators, joints) for joints in MPII_GROUPS.values()]
+    groups = [unweighted_mean(numerators, denominators, joints) for joints in MPII.columns.values()]
     means = [
         unweighted_mean(numerators, denominators, SCORED_14),
         weighted_mean(numerators, denominators, SCORED_14),

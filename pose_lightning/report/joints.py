@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pose_lightning.joints import MPII, MPII_GROUPS
+from pose_lightning.joints import MPII
 from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
 from pose_lightning.report.page import Content, Html, Page, details, interval, join, note, table
 from pose_lightning.report.published import POSES
@@ -20,7 +20,7 @@ PCKH: Final = ("measures", "pckh@0.5")
 
 def groups(page: Page, runs: Sequence[Run]) -> Html:
     """PCKh@0.5 by group: ours, baselines, published."""
-    groups = [*MPII_GROUPS, "mean_unweighted_14"]
+    groups = [*MPII.columns, "mean_unweighted_14"]
     cells, baselines = _ours(runs, PCKH, groups), _baselines(runs, PCKH, groups)
     series = _all_series(cells, baselines)
     comparable = _on_mpii(runs)
@@ -28,7 +28,7 @@ def groups(page: Page, runs: Sequence[Run]) -> Html:
         values = [{"value": value} for value in theirs.by_group.values()]
         label = f"published: {theirs.name}{'' if comparable else ' (OTHER DATA)'}"
         series.append(_series(label, values, off=not comparable, muted=True))
-    data = {"unit": "PCKh@0.5, %", "categories": [*MPII_GROUPS, "Mean"], "series": series, "maximum": 100}
+    data = {"unit": "PCKh@0.5, %", "categories": [*MPII.columns, "Mean"], "series": series, "maximum": 100}
     said = "Published numbers are of MPII's photographs"
     remark = (
         f"{said} and of the same kind; who used which persons is in the table below."
@@ -107,7 +107,7 @@ def published_table(runs: Sequence[Run]) -> Html:
     rows: list[list[Content]] = [
         [each.name, *(f"{value:.1f}" for value in each.by_group.values()), each.split, each.source] for each in POSES
     ]
-    heads = ["", *MPII_GROUPS, "Mean", "measured on", "source"]
+    heads = ["", *MPII.columns, "Mean", "measured on", "source"]
     made = table("Published PCKh@0.5, %", heads, rows)
     return details("Published numbers and their sources", made, opened=_on_mpii(runs))
 

@@ -14,7 +14,7 @@ from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
 from pose_lightning.heatmap.predictions import Predictions, read_predictions
 from pose_lightning.heatmap.truth import Truth
-from pose_lightning.joints import MPII, MPII_GROUPS, MPII_UNSCORED
+from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import network
 from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
@@ -91,7 +91,7 @@ def add_thresholds(page: Page, subject: Subject) -> None:
         if run in best:
             groups = [
                 {"label": group, "y": _curve(split, joints), "off": len(shown) > 1}
-                for group, joints in MPII_GROUPS.items()
+                for group, joints in MPII.columns.items()
             ]
     series += groups
     data = {"x": list(metrics.THRESHOLDS), "xLabel": "threshold, head sizes", "yLabel": "PCKh, %", "series": series}
@@ -100,7 +100,7 @@ def add_thresholds(page: Page, subject: Subject) -> None:
     page.section("thresholds", "PCKh by threshold", chart, *(note(remark) for remark in remarks[:3]))
 
 
-_SCORED: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII_UNSCORED)
+_SCORED: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII.unscored)
 
 
 def _curve(split: Split, joints: tuple[int, ...]) -> list[float]:
@@ -167,7 +167,7 @@ def _confident_mistakes(split: Split) -> list[tuple[int, int]]:
     if split.found.confidence is None:
         return []
     wrong = split.errors > metrics.FOUND
-    wrong[:, list(MPII_UNSCORED)] = False
+    wrong[:, list(MPII.unscored)] = False
     sure = np.where(wrong & np.isfinite(split.errors), split.found.confidence, -np.inf)
     joint = sure.argmax(axis=1)
     order = np.argsort(-sure.max(axis=1), kind="stable")[:COUNT]

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pose_lightning.joints import MPII_GROUPS
+from pose_lightning.joints import MPII
 
 PERSONS: Final = "MPII, 2,958 validation persons"
 
 
 @dataclass(frozen=True)
 class PublishedGroups:
-    """PCKh@0.5 in %, by the groups of `MPII_GROUPS`, with the unweighted mean over 14 joints where it is known.
+    """PCKh@0.5 in %, by the groups of `MPII.columns`, with the unweighted mean over 14 joints where it is known.
 
     Attributes:
         name: Who predicted.
@@ -30,7 +30,7 @@ class PublishedGroups:
     @property
     def by_group(self) -> Mapping[str, float]:
         """The values by group, and `Mean`."""
-        return {**dict(zip(MPII_GROUPS, self.values, strict=True)), "Mean": self.mean}
+        return {**dict(zip(MPII.columns, self.values, strict=True)), "Mean": self.mean}
 
 
 POSES: Final = (

@@ -21,7 +21,7 @@ from pose_lightning.heatmap.evaluation import Score, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
 from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
-from pose_lightning.joints import MPII_GROUPS
+from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
 from pose_lightning.scoring import Estimate
 from pose_lightning.store import Store, StoreWriter
@@ -259,7 +259,7 @@ def test_the_table_fits_80_columns_and_holds_model_interval_and_baselines() -> N
     starts = [line.split("  ")[0] for line in lines]
     assert starts.index("model") < starts.index(MEAN_POSE) < starts.index(NEAREST_POSE)
     row = next(line for line in lines if line.startswith("model "))
-    expected = [made[0].value(statistic=name) for name in (*MPII_GROUPS, "mean_unweighted_14")]
+    expected = [made[0].value(statistic=name) for name in (*MPII.columns, "mean_unweighted_14")]
     assert [float(cell) for cell in row.split()[1:]] == pytest.approx(expected, abs=0.005)
     half = made[0].measures["pckh@0.5"]["mean_unweighted_14"]
     assert f"{half.low:.2f} to {half.high:.2f}" in "\n".join(lines)
@@ -563,7 +563,7 @@ def test_published_predictions_score_what_was_published_to_the_last_digit(
 ) -> None:
     preds = read_predictions(shared_data / "mpii" / "predictions" / name, mpii_truth.names, origin=1).preds
     published = as_published(mpii_truth, shared_data / "mpii" / "annotations" / "headboxes_valid.mat")
-    columns = (*MPII_GROUPS, "mean_unweighted_14")
+    columns = (*MPII.columns, "mean_unweighted_14")
     result = score(preds, published, resamples=20)
     expected, weighted, all_16 = PUBLISHED[name]
     assert [result.value(statistic=column) for column in columns] == pytest.approx(expected, abs=0.0051)

@@ -7,7 +7,7 @@ from torch import Tensor, nan
 from torch.testing import assert_close
 from torchmetrics import Metric
 
-from pose_lightning.joints import MPII, MPII_UNSCORED
+from pose_lightning.joints import MPII
 from pose_lightning.metrics import points as metrics
 from pose_lightning.metrics.points import ALL_16, SCORED_14, NormalisedError, PCKh, SignedBias, TorsoPCK
 
@@ -81,7 +81,7 @@ def test_an_error_of_every_hundredth_of_a_head_is_a_hit_from_that_threshold_on()
 
 def test_only_the_mean_of_all_16_is_strict_and_holds_pelvis_and_thorax() -> None:
     metric = PCKh()
-    update(metric, person({0: 50.0, MPII_UNSCORED[0]: 300.0}))
+    update(metric, person({0: 50.0, MPII.unscored[0]: 300.0}))
     assert value(metric, "pckh") == value(metric, "pckh_weighted") == 100
     assert value(metric, "pckh_16") == pytest.approx(100 * 14 / 16)
 
