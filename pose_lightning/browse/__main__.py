@@ -19,7 +19,6 @@ from pose_lightning.browse.scan import Scanned, scan
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
-from pose_lightning.joints import H36M, MPII
 from pose_lightning.options import OptionParser
 from pose_lightning.terminal import Terminal, say
 
@@ -178,11 +177,11 @@ def _facets(splits: Splits) -> list[dict[str, Any]]:
 
 def _skeleton(splits: Splits) -> dict[str, Any]:
     """Names, bones and sides of the joints, and which of them the data set labels at all."""
-    if splits.kind == "activity":
+    if (joint_set := splits.joint_set) is None:
         return {"joints": [], "bones": [], "sides": [], "labelled": []}
-    joint_set = MPII if splits.kind == "pose" else H36M
-    bones = persons.bones(persons.joints(splits)) if splits.kind == "pose" else clips.bones()
-    sides = [1 if name.startswith("right") else 2 if name.startswith("left") else 0 for name in joint_set.names]
+    bones = persons.bones(splits, persons.joints(splits)) if splits.kind == "pose" else clips.bones()
+    rights, lefts = ({pair[side] for pair in joint_set.pairs} for side in (0, 1))
+    sides = [1 if joint in rights else 2 if joint in lefts else 0 for joint in range(len(joint_set))]
     labelled = splits.labels["labelled"].any(axis=0).tolist() if splits.kind == "pose" else [True] * len(joint_set)
     return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
 

@@ -11,7 +11,6 @@ from jaxtyping import Float64
 from pose_lightning.browse import clips, persons, pictures
 from pose_lightning.browse.scan import Scanned
 from pose_lightning.browse.splits import Splits
-from pose_lightning.joints import MPII
 
 BINS: Final = 20
 MOST_CLASSES: Final = 60
@@ -51,7 +50,9 @@ def charts(splits: Splits) -> list[Chart]:
         case "pose":
             found = [_joints(splits, "labelled"), _joints(splits, "visible")]
             found += [_histogram(splits, splits.labels["box"], "Side of the person's box", "px")]
-            found += [_histogram(splits, splits.labels["head_size"], "Head size", "px")]
+            for label, title in (("head_size", "Head size"), ("extent", "Longer side of the labelled box")):
+                if label in splits.labels:
+                    found.append(_histogram(splits, splits.labels[label], title, "px"))
             found += [_missing(splits), *_classes(splits, ("category", "activity"))]
         case "clips":
             found = _classes(splits, ("action", "subject", "camera"))
@@ -73,7 +74,8 @@ def _joints(splits: Splits, what: str) -> Chart:
     """How many of the persons have each joint labelled, or labelled and visible."""
     parts = [splits.labels[what][splits.split == number] for number in range(len(splits.stores))]
     shares = np.stack([100 * part.mean(axis=0) for part in parts], axis=1)
-    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), MPII.names, shares, "%")
+    names = persons.joint_set(splits).names
+    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), names, shares, "%")
 
 
 def _missing(splits: Splits) -> Chart:

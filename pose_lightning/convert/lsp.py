@@ -38,7 +38,7 @@ from pose_lightning.convert.crops import (
 )
 from pose_lightning.convert.people import People, check_people, empty_joints, hash_files, read_mat
 from pose_lightning.convert.staging import owning, staged
-from pose_lightning.joints import LSP, LSP_TO_MPII
+from pose_lightning.joints import LSP, LSP_TO_MPII, MPII
 
 REPORT: Final = "missing.txt"
 BOX_MARGIN: Final = 1.25
@@ -316,7 +316,7 @@ def _attrs(joints: _Set, source: Path, pixels: Pixels, shares: Mapping[str, floa
     return {
         "kind": "pose",
         "dataset": joints.dataset,
-        "joint_set": "mpii",
+        "joint_set": MPII.plain(),
         "origin": 0,
         "units": "px",
         "source_origin": "{} ({})".format(*SOURCE_ORIGIN[joints.dataset]),

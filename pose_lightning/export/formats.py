@@ -17,7 +17,6 @@ from pose_lightning.errors import UserError
 from pose_lightning.export.networks import Exportable
 from pose_lightning.exported.session import EXTRA, OnnxNetwork
 from pose_lightning.heatmap.model import NETWORK, StackedHourglass
-from pose_lightning.joints import MPII
 
 FormatName = Literal["onnx", "exported-program", "safetensors"]
 
@@ -114,7 +113,11 @@ def _write_safetensors(exportable: Exportable, path: Path) -> None:
     network, metadata = exportable.network, exportable.facts.to_metadata()
     if isinstance(network, StackedHourglass):
         # what StackedHourglass.from_weights wants to know
-        about = {"network": NETWORK, "settings": network.settings, "joint_order": list(MPII.names)}
+        about = {
+            "network": NETWORK,
+            "settings": network.settings,
+            "joint_set": exportable.facts.details["joint_set"],
+        }
         metadata |= {key: json.dumps(value) for key, value in about.items()}
     path.write_bytes(save(_state(exportable), metadata=metadata))
 

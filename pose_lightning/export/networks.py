@@ -21,7 +21,7 @@ from pose_lightning.exported.facts import Facts
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.joints import H36M, H36M_ROOT, MPII, JointSet
+from pose_lightning.joints import H36M, H36M_ROOT, JointSet
 from pose_lightning.regression.task import ClipRegression
 from pose_lightning.settings import STARTING_POINTS
 
@@ -136,15 +136,15 @@ def _picture(side: int) -> tuple[int, int, int]:
 
 
 def _joints(joint_set: JointSet) -> dict[str, Any]:
-    return {"joint_set": joint_set.name, "joint_order": list(joint_set.names), "bones": [*map(list, joint_set.bones)]}
+    return {"joint_set": joint_set.plain()}
 
 
 def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
     pixels = crops.Pixels(images=None)
-    taught = data.facts["taught"]
+    taught = zip(task.joint_set.names, data.facts["taught"], strict=True)
     return {
-        **_joints(MPII),
-        "joints_never_taught": [name for name, is_taught in zip(MPII.names, taught, strict=True) if not is_taught],
+        **_joints(task.joint_set),
+        "joints_never_taught": [name for name, is_taught in taught if not is_taught],
         "decoding": task.decoding,
         "sigma": task.sigma,
         "grid": task.grid,

@@ -10,8 +10,8 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.rules import AGAIN, Rule
 
-LAYOUT: Final = 1
-"""Of what is said; a reader refuses a newer one."""
+LAYOUT: Final = 2
+"""Of what is said; a reader refuses another one."""
 
 MARK: Final = "pose_lightning"
 """The key of the layout."""
@@ -81,12 +81,12 @@ class Facts:
         synthetic: Whether it was trained on drawn data; None where the stores are gone and nobody knows.
         input: What it takes.
         output: What it gives.
-        details: Of the task. Heatmaps: `joint_set`, `joint_order`, `bones`, `joints_never_taught`, `decoding`, `sigma`,
-            `grid` and `stride` (`heatmap.codec`), and `crop` and `box_in_crop`, px, of the crop that the input is cut
-            from. Regression: `joint_set`, `joint_order`, `bones`, `root`, `unit`, `frames`, `frame_rate`, `side` of the
-            stored frames that the input is resized from, px, and `margin` on each side of the people there, as a share
-            of the square around them. Activity: `target`, `classes`, `fit` and `crop_share` (`activity.framing.whole`),
-            and `shorter_side`, px, that pictures are first made as small as.
+        details: Of the task. Heatmaps: `joint_set` in full (`JointSet.plain`), `joints_never_taught`, `decoding`,
+            `sigma`, `grid` and `stride` (`heatmap.codec`), and `crop` and `box_in_crop`, px, of the crop that the input
+            is cut from. Regression: `joint_set`, `root`, `unit`, `frames`, `frame_rate`, `side` of the stored frames
+            that the input is resized from, px, and `margin` on each side of the people there, as a share of the square
+            around them. Activity: `target`, `classes`, `fit` and `crop_share` (`activity.framing.whole`), and
+            `shorter_side`, px, that pictures are first made as small as.
         model: The run's settings of the network, without the weights that it started from.
         package_version: Of this package.
     """
@@ -116,7 +116,7 @@ class Facts:
         """What `to_metadata` wrote.
 
         Raises:
-            UserError: If it is not there, is damaged, of a newer layout, or no such facts.
+            UserError: If it is not there, is damaged, of another layout, or no such facts.
         """
         if MARK not in metadata:
             raise UserError(f"{path} does not say what it is, as an exported run does; {AGAIN}")
@@ -128,6 +128,8 @@ class Facts:
         rules.check(path, {MARK: layout}, {MARK: rules.whole(1, LARGEST_AXIS)})
         if layout > LAYOUT:
             raise UserError(f"{path} has layout {layout}, which is newer than this package's {LAYOUT}; update it")
+        if layout < LAYOUT:
+            raise UserError(f"{path} was written by an earlier version of this package; {AGAIN}")
         rules.check(path, found, RULES)
         for key in ("input", "output"):
             found[key] = Tensor.from_json(found[key], key, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning.errors import UserError
+from pose_lightning.joints import JointSet
 from pose_lightning.reading.raw import is_file
 from pose_lightning.scoring import read_scores
 from pose_lightning.sweep import compare
@@ -75,6 +76,8 @@ class Run:
         """The logged name of what stands for it."""
         if self.task == "ActivityClassification" and not self.trial.history("val/top1"):
             return "val/map"
+        if self.task == "HeatmapEstimation" and self.trial.history("val/pck"):
+            return "val/pck"
         return FOLLOWED[self.task][0] if self.task in FOLLOWED else "val/loss"
 
     @cached_property
@@ -91,6 +94,15 @@ class Run:
     def split(self) -> str | None:
         """The split that is shown: one that nothing was chosen on, where there are scores of it."""
         return "test" if "test" in self.scores else next(iter(self.scores), None)
+
+    @cached_property
+    def joint_set(self) -> JointSet:
+        """Of its poses.
+
+        Raises:
+            UserError: If its scores do not say it.
+        """
+        return JointSet.read(self.scores[self.split or "val"].get("joint_set"), self.folder / "metrics.json")
 
     @property
     def notes(self) -> Mapping[str, Any]:

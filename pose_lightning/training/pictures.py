@@ -17,14 +17,14 @@ from pytorch_lightning.loggers import WandbLogger
 
 from pose_lightning import draw, geometry
 from pose_lightning.files import as_cell, make_folder, write_text
-from pose_lightning.joints import H36M
+from pose_lightning.joints import H36M, JointSet
+from pose_lightning.metrics import points
 
 SIDE: Final = 256
-FOUND: Final = 0.5
-"""Head sizes from the truth within which a joint is drawn as right."""
 
-HEADLESS: Final = 0.05
-"""The same as a share of the input's side, where the head's size is unknown: MPII's boxes are ten half head sizes."""
+UNKNOWN: Final = 0.05
+"""Share of the input's side within which a joint is drawn as right where its person's unit is unknown: MPII's boxes are
+ten half head sizes."""
 
 FOUND_3D: Final = 150.0
 """Mm; the threshold of 3D-PCK (Mehta et al., 3DV 2017)."""
@@ -123,7 +123,7 @@ class Pictures(Callback):
         truth = {key: torch.cat([each[key] for each in batches]) for key in batches[0]}
         arrays = {key: torch.cat([each[key] for each in answers]).double().numpy() for key in answers[0]}
         show, measure = _kind(truth)
-        shown = show(truth, arrays, names, getattr(data, "classes", []))
+        shown = show(truth, arrays, names, task, data)
         if alike(truth, arrays["preds"]):
             logging.getLogger("pytorch_lightning").warning(
                 "all %d samples of %s get the same prediction after %d steps: the network tells nothing apart",
@@ -151,7 +151,8 @@ class Pictures(Callback):
         write_text(path, _as_csv(rows))
 
 
-Show = Callable[[dict[str, Any], dict[str, np.ndarray], Sequence[str], Sequence[str]], list[Shown]]
+Show = Callable[[dict[str, Any], dict[str, np.ndarray], Sequence[str], Any, Any], list[Shown]]
+"""Of a batch, the answers, the samples' names, the task and its data."""
 
 
 def _load(data: Any, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -191,29 +192,33 @@ def _kind(batch: dict[str, Any]) -> tuple[Show, str]:
 
 
 def show_persons(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
 ) -> list[Shown]:
-    """Truth in white, joints within half a head size in pink, others in red."""
+    """Truth in white, joints that count as found in pink, others in red."""
+    joint_set: JointSet = task.joint_set
     matrices, labelled = batch["matrix"].numpy(), batch["labelled"].numpy()
     truth = np.where(labelled[..., None], batch["joints"].double().numpy(), np.nan)
     in_image = geometry.apply_to_points(matrices, truth)
     errors = np.linalg.norm(outputs["preds"] - in_image, axis=-1)
     scale = np.linalg.norm(matrices[:, :, 0], axis=-1)  # px of the image that a px of the input covers
-    heads = batch["head_size"].numpy()
-    near = np.where(np.isfinite(heads), FOUND * heads, HEADLESS * batch["image"].shape[-1] * scale)
+    unit = batch["unit"].numpy()
+    near = points.FOUND[joint_set.reference] * unit
+    near = np.where(np.isfinite(unit), near, UNKNOWN * batch["image"].shape[-1] * scale)
     preds = geometry.apply_to_points(geometry.invert(matrices), outputs["preds"])
     found = []
     for place, name in enumerate(names):
         right = np.nan_to_num(errors[place], nan=np.inf) <= near[place]
         mean = float(errors[place][labelled[place]].mean()) if labelled[place].any() else float("nan")
         caption = [name, f"{int(right.sum())} of {int(labelled[place].sum())} right, mean error {mean:.1f} px"]
-        picture = draw.overlay(_pixels(batch["image"][place]), truth[place], preds[place], right, caption, side=SIDE)
+        limbs = joint_set.limbs(labelled[place])
+        pixels = _pixels(batch["image"][place])
+        picture = draw.overlay(pixels, truth[place], preds[place], limbs, right, caption, side=SIDE)
         found.append(Shown(name, picture, mean))
     return found
 
 
 def show_clips(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
 ) -> list[Shown]:
     """The middle frame, and beside it the poses from the front and from the side, the truth in white."""
     truth, preds = batch["joints"].double().numpy(), outputs["preds"]
@@ -232,10 +237,10 @@ def show_clips(
 
 
 def show_classes(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
 ) -> list[Shown]:
     """The picture and its likeliest classes or tags; the true ones are in the caption."""
-    targets, preds = batch["target"].numpy(), outputs["preds"]
+    targets, preds, classes = batch["target"].numpy(), outputs["preds"], data.classes
     found = []
     for place, name in enumerate(names):
         order = np.argsort(-preds[place], kind="stable")[:SHOWN].tolist()
