@@ -24,6 +24,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import parse
 from pose_lightning.files import write_json
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.heatmap.weight_file import WeightFile
 from pose_lightning.regression.predictions import Unit
 from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory
@@ -33,7 +34,6 @@ from pose_lightning.task import Task
 from pose_lightning.terminal import Terminal, say
 from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
 from pose_lightning.trust import NOBODY, Trust
-from pose_lightning.weight_files import WeightFile
 
 SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
     HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,

@@ -15,7 +15,6 @@ from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.errors import UserError
-from pose_lightning.export.unrolled import unroll
 from pose_lightning.exported import facts
 from pose_lightning.exported.facts import Facts
 from pose_lightning.heatmap.decoding import STRIDE
@@ -23,6 +22,7 @@ from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.joints import H36M, H36M_ROOT, MPII, JointSet
 from pose_lightning.regression.task import ClipRegression
+from pose_lightning.regression.unrolled import unroll
 from pose_lightning.settings import STARTING_POINTS
 
 RGB: Final = "RGB in [0, 1]; the network normalizes them itself"

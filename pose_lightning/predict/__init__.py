@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 from pose_lightning.predict.door import main
 
 if TYPE_CHECKING:
-    from pose_lightning.predict.classes import Classifier
-    from pose_lightning.predict.poses import PoseEstimator
+    from pose_lightning.activity.estimator import Classifier
+    from pose_lightning.heatmap.estimator import PoseEstimator
 
 __all__ = ["Classifier", "PoseEstimator", "main"]
 
 
 def __getattr__(name: str) -> Any:
     if name == "Classifier":
-        from pose_lightning.predict.classes import Classifier  # noqa: PLC0415
+        from pose_lightning.activity.estimator import Classifier  # noqa: PLC0415
 
         return Classifier
     if name == "PoseEstimator":
-        from pose_lightning.predict.poses import PoseEstimator  # noqa: PLC0415
+        from pose_lightning.heatmap.estimator import PoseEstimator  # noqa: PLC0415
 
         return PoseEstimator
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

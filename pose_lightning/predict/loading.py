@@ -3,17 +3,17 @@
 import argparse
 from pathlib import Path
 
+from pose_lightning.activity.estimator import Classifier
 from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap.estimator import PoseEstimator
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.predict.classes import Classifier
-from pose_lightning.predict.clips import ClipEstimator
-from pose_lightning.predict.poses import PoseEstimator
+from pose_lightning.heatmap.weight_file import WeightFile
+from pose_lightning.regression.estimator import ClipEstimator
 from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory
 from pose_lightning.trained import load, manner_from
 from pose_lightning.trust import Trust
-from pose_lightning.weight_files import WeightFile
 
 
 def of_weights(options: argparse.Namespace) -> PoseEstimator:

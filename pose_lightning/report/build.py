@@ -3,15 +3,18 @@
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from pose_lightning.report import activities, clips, cost, curves, network, overview, people, scores, sweeps
+import pose_lightning.activity.page
+import pose_lightning.regression.page
+from pose_lightning.heatmap import page as people
+from pose_lightning.report import cost, curves, network, overview, scores, sweeps
 from pose_lightning.report.page import Page
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.trust import NOBODY, Trust
 
 PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
     "HeatmapEstimation": people.add,
-    "ClipRegression": clips.add,
-    "ActivityClassification": activities.add,
+    "ClipRegression": pose_lightning.regression.page.add,
+    "ActivityClassification": pose_lightning.activity.page.add,
 }
 """By task: what draws a run's predictions."""
 

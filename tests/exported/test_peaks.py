@@ -7,8 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from pose_lightning.exported import peaks
-from pose_lightning.heatmap import codec
+from pose_lightning.heatmap import codec, peaks
 from pose_lightning.heatmap.decoding import DecodeMethod, Grid
 from pose_lightning.joints import MPII
 

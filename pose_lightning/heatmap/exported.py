@@ -9,11 +9,12 @@ from jaxtyping import Float32, Float64, UInt8
 
 from pose_lightning import geometry
 from pose_lightning.convert import crops
-from pose_lightning.exported import peaks, rules
+from pose_lightning.exported import rules
 from pose_lightning.exported.estimator import OnnxEstimator, as_input
 from pose_lightning.exported.facts import Facts, TaskName
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
+from pose_lightning.heatmap import peaks
 from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import MPII
