@@ -9,9 +9,11 @@ PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
 TASKS = {"activity", "heatmap", "regression"}
 LAYERS = (
     {"errors", "allocator", "parser_messages", "randomness", "settings", "signals"},
+    {"kind"},
+    {"kinds"},
     {"files", "options", "ranges", "reading", "terminal"},
     {"trust"},
-    {"joints", "divergence", "precision", "sealed"},
+    {"joints", "divergence", "manner", "precision", "sealed"},
     {"geometry", "metrics", "statistics", "draw", "optim", "store", "weights", "warping"},
     {"recomputation", "sync_batchnorm"},
     {"loader", "backbones"},
@@ -21,7 +23,7 @@ LAYERS = (
     TASKS,
     {"runs"},
     {"history"},
-    {"arguments", "curves", "training", "exported", "manner"},
+    {"arguments", "curves", "training", "exported"},
     {"cli"},
     {"trained"},
     {"evaluate_options"},
@@ -32,6 +34,7 @@ LAYERS = (
     {"report"},
 )
 ALLOWED = {owner: set().union(*LAYERS[:level]) for level, layer in enumerate(LAYERS) for owner in layer}
+ALLOWED["kinds"] |= TASKS  # their names alone, of the folders' __init__
 ALLOWED["convert"] = {"errors", "files", "options", "reading", "terminal", "joints", "geometry", "store"}
 ALLOWED["evaluate"] |= {"convert"}  # reads the course's .npy files as the converter does
 ALLOWED["predict"] |= {"convert"}  # reads pictures as the converter does
@@ -43,6 +46,7 @@ PARTS = {
     "estimator": {"cli", "convert", "manner", "predict", "trained"},
     "exported": {"convert", "exported"},
     "motion": {"predict"},
+    "pair": {"convert"},
     "page": {"report", "trust"},
     "peaks": {"exported"},
     "people": {"predict"},

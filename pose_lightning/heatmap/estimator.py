@@ -12,10 +12,9 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.heatmap.testing import UNSCALED
 from pose_lightning.heatmap.weight_file import WeightFile
 from pose_lightning.joints import MPII
-from pose_lightning.manner import LARGEST_BATCH
+from pose_lightning.manner import LARGEST_BATCH, UNSCALED
 from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
 from pose_lightning.trained import PLAIN, Manner

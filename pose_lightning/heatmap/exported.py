@@ -15,9 +15,10 @@ from pose_lightning.exported.facts import Facts, TaskName
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap import peaks
-from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
+from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import MPII
+from pose_lightning.manner import DecodeMethod
 
 
 class OnnxJoints(OnnxEstimator):

@@ -12,9 +12,8 @@ from pose_lightning.activity.exported import OnnxActivities
 from pose_lightning.errors import UserError
 from pose_lightning.exported.estimator import OnnxEstimator
 from pose_lightning.exported.session import OnnxNetwork
-from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.exported import OnnxJoints
-from pose_lightning.manner import LARGEST_BATCH
+from pose_lightning.manner import LARGEST_BATCH, DecodeMethod
 from pose_lightning.predict.answers import Asked, Pose, Ranking
 from pose_lightning.predict.boxes import Box
 from pose_lightning.predict.containers import LARGEST_DENOMINATOR
