@@ -43,14 +43,12 @@ ALLOWED["exported"] |= {"convert"}  # cuts people as the converter does
 ALLOWED["demo"] |= {"convert"}
 ALLOWED["browse"] |= {"convert"}  # compares pictures as the converter does
 PARTS = {
+    "answers": {"predict"},
     "estimator": {"cli", "convert", "manner", "predict", "trained"},
     "exported": {"convert", "exported"},
-    "motion": {"predict"},
     "pair": {"convert"},
     "page": {"report", "trust"},
     "peaks": {"exported"},
-    "people": {"predict"},
-    "rankings": {"predict"},
     "sheet": {"browse", "convert"},
     "weight_file": {"cli", "exported"},
 }

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from pose_lightning import manner, trust
-from pose_lightning.activity.rankings import predict_classes
+from pose_lightning.activity.answers import predict_classes
 from pose_lightning.errors import UserError, door, shown
 from pose_lightning.files import check_target, local_path, refuse_link
-from pose_lightning.heatmap.people import predict_poses
+from pose_lightning.heatmap.answers import predict_poses
 from pose_lightning.options import OptionParser
 from pose_lightning.predict import onnx
 from pose_lightning.predict.boxes import numbers
@@ -21,7 +21,7 @@ from pose_lightning.predict.containers import LARGEST_DENOMINATOR
 from pose_lightning.predict.films import FrameFolder, StoredClip
 from pose_lightning.predict.inputs import Inputs, gather
 from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
-from pose_lightning.regression.motion import AnimationName, predict_clips
+from pose_lightning.regression.answers import AnimationName, predict_clips
 from pose_lightning.terminal import say
 from pose_lightning.trust import Trust
 
