@@ -43,6 +43,7 @@ class Kind:
         store: The kind of the stores that it is trained on, their attribute `kind`.
         measures: Of a run; the first that it has logged stands for it, or else the last.
         validation: Splits that may validate: the first that has a store does.
+        clips: Whether a sample is some frames of a film, and not one picture.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Kind:
     store: str
     measures: tuple[Measure, ...]
     validation: tuple[str, ...] = ("val",)
+    clips: bool = False
 
     @property
     def folder(self) -> str:

@@ -47,6 +47,7 @@ PARTS = {
     "estimator": {"cli", "convert", "manner", "predict", "trained"},
     "exported": {"convert", "exported"},
     "pair": {"convert"},
+    "onnx": {"exported", "predict"},
     "page": {"report", "trust"},
     "peaks": {"exported"},
     "sheet": {"browse", "convert"},

@@ -116,7 +116,7 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
 ANSWERS: Final[Mapping[str, Any]] = {"heatmap": HeatmapAnswer, "regression": ClipAnswer, "activity": ActivityAnswer}
 
 
-def _described(task: Any, data: Any) -> tuple[facts.TaskName, tuple[int, ...], tuple[str, str], dict[str, Any]]:
+def _described(task: Any, data: Any) -> tuple[str, tuple[int, ...], tuple[str, str], dict[str, Any]]:
     """The task's name, the input's shape, the output's name and values, and the details."""
     if isinstance(task, HeatmapEstimation):
         values = "heights of one map per joint: its peak is where the joint is, and how high it is the confidence"

@@ -135,3 +135,6 @@ class PoseEstimator:
                 poses.append(Pose(boxes[index], where, confidence.double().numpy()))
         ends = np.cumsum([len(listed) for _, listed in asked]).tolist()
         return [poses[end - len(listed) : end] for end, (_, listed) in zip(ends, asked, strict=True)]
+
+
+of_run, of_weights = PoseEstimator.of_run, PoseEstimator.of_weights

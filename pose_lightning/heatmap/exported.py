@@ -11,7 +11,7 @@ from pose_lightning import geometry
 from pose_lightning.convert import crops
 from pose_lightning.exported import rules
 from pose_lightning.exported.estimator import OnnxEstimator, as_input
-from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.facts import Facts
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap import peaks
@@ -36,7 +36,7 @@ class OnnxJoints(OnnxEstimator):
         UserError: As `OnnxEstimator`.
     """
 
-    task: ClassVar[TaskName] = "heatmap"
+    task: ClassVar[str] = "heatmap"
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
         super().__init__(network, flip_test=flip_test)
@@ -45,7 +45,11 @@ class OnnxJoints(OnnxEstimator):
 
     @staticmethod
     def wanted(facts: Facts) -> Mapping[str, Rule]:
-        """As `export.networks` writes them."""
+        """As `exporting` writes them.
+
+        `joint_set`, `joint_order`, `bones`, `joints_never_taught`; `decoding`, `sigma`, `grid` and `stride` of `codec`;
+        `crop` and `box_in_crop`, px, of the crop that the input is cut from.
+        """
         side, crop = facts.input.shape[-1], facts.details.get("crop")
         return {
             "input shape": rules.exactly((3, side, side)),

@@ -9,4 +9,5 @@ KIND = Kind(
     store="clips",
     measures=(Measure("val/mpjpe", "MPJPE", "mm"),),
     validation=("val", "test"),
+    clips=True,
 )
