@@ -46,6 +46,7 @@ PARTS = {
     "answers": {"predict"},
     "estimator": {"cli", "convert", "manner", "predict", "trained"},
     "exported": {"convert", "exported"},
+    "exporting": {"convert", "export", "exported"},
     "pair": {"convert"},
     "onnx": {"exported", "predict"},
     "page": {"report", "trust"},
