@@ -4,17 +4,7 @@ import importlib
 import importlib.util
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, NamedTuple
-
-
-class Measure(NamedTuple):
-    """A logged metric that stands for a run."""
-
-    name: str
-    """As it is logged, such as `val/pckh`."""
-    label: str
-    """What a page calls it."""
-    unit: str
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -31,7 +21,8 @@ class Kind:
         onnx        predict: `of_file(network, flip_test=..., decoding=...)`, the same of an exported network
         answers     predict: `predict(network, request)` writes the answers
         exporting   export: `describe(task, data)`, a `export.networks.Description`
-        page        report: `compare(page, subject)`, `scores(page, runs, best)`, `add(page, run, ...)`
+        page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
+                    `add(page, run, with_network=..., trusted=...)`
         sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `FACETS`, `SIZE`, `NOUN`
         pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `usual(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
@@ -41,7 +32,7 @@ class Kind:
         task: Module and name of the LightningModule.
         data: Module and name of the data module.
         store: The kind of the stores that it is trained on, their attribute `kind`.
-        measures: Of a run; the first that it has logged stands for it, or else the last.
+        measures: Logged metrics, such as `val/pckh`: the first that a run has stands for it, or else the last.
         validation: Splits that may validate: the first that has a store does.
         clips: Whether a sample is some frames of a film, and not one picture.
     """
@@ -50,7 +41,7 @@ class Kind:
     task: str
     data: str
     store: str
-    measures: tuple[Measure, ...]
+    measures: tuple[str, ...]
     validation: tuple[str, ...] = ("val",)
     clips: bool = False
 

@@ -52,6 +52,7 @@ PARTS = {
     "page": {"report", "trust"},
     "peaks": {"exported"},
     "sheet": {"browse", "convert"},
+    "stacks": {"cli", "report", "trained", "trust"},
     "weight_file": {"cli", "exported"},
 }
 """By name: a task's modules that serve a door, and what they may import beyond the layers below the tasks."""

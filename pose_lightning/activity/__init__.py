@@ -1,11 +1,11 @@
 """Activity classification: whole pictures to what the people in them do."""
 
-from pose_lightning.kind import Kind, Measure
+from pose_lightning.kind import Kind
 
 KIND = Kind(
     name="activity",
     task="pose_lightning.activity.task.ActivityClassification",
     data="pose_lightning.activity.data.ActivityData",
     store="activity",
-    measures=(Measure("val/top1", "top-1", "%"), Measure("val/map", "mAP", "%")),
+    measures=("val/top1", "val/map"),
 )

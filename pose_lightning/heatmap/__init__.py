@@ -1,11 +1,11 @@
 """Heatmap estimation: a person's joints as the peaks of one heatmap per joint."""
 
-from pose_lightning.kind import Kind, Measure
+from pose_lightning.kind import Kind
 
 KIND = Kind(
     name="heatmap",
     task="pose_lightning.heatmap.task.HeatmapEstimation",
     data="pose_lightning.heatmap.data.PoseData",
     store="pose",
-    measures=(Measure("val/pckh", "PCKh@0.5, mean of 14 joints", "%"),),
+    measures=("val/pckh",),
 )

@@ -1,13 +1,13 @@
 """3D regression: clips of a person to the joints of every frame."""
 
-from pose_lightning.kind import Kind, Measure
+from pose_lightning.kind import Kind
 
 KIND = Kind(
     name="regression",
     task="pose_lightning.regression.task.ClipRegression",
     data="pose_lightning.regression.data.ClipData",
     store="clips",
-    measures=(Measure("val/mpjpe", "MPJPE", "mm"),),
+    measures=("val/mpjpe",),
     validation=("val", "test"),
     clips=True,
 )

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pose_lightning.report import classes, joints
 from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
 from pose_lightning.report.page import Content, Html, Page, details, element, interval, join, lines, note, table
 from pose_lightning.report.subject import Run, Subject
@@ -70,13 +69,9 @@ def add(page: Page, subject: Subject) -> None:
             "Scores" if len({run.task for run in scored}) == 1 else f"Scores: {task}",
         )
         parts: list[Content] = [_measures(runs)]
-        if task == "HeatmapEstimation":
-            parts += [joints.groups(page, runs), joints.published_table(runs)]
-        elif task == "ClipRegression":
-            parts += [joints.errors(page, runs), _groups(runs, "actions"), _groups(runs, "subjects")]
-        else:
+        if (kind := runs[0].kind) is not None:
             best = next((run for run in subject.bests if run in runs), runs[0])
-            parts += [classes.measures(best), classes.confusion(best)]
+            parts += kind.part("page").scores(page, runs, best)
         parts.append(details("How this was measured", lines("ul", shown(runs[0])["definitions"])))
         page.section(name, title, *parts)
 
@@ -133,23 +128,3 @@ def _published_rows(runs: Sequence[Run], width: int) -> list[list[Content]]:
         [f"published: {each.source}", each.data, element("em", f"{each.value:g}"), *[""] * (width - 1)]
         for each in found
     ]
-
-
-def _groups(runs: Sequence[Run], kind: str) -> Html | None:
-    """Rooted MPJPE by action or subject: a row for each, a column for each cell."""
-    names = list(shown(runs[0]).get(kind) or {})
-    if len(names) < 2:
-        return None
-    cells = by_cell(runs)
-    baselines = shown(runs[0]).get("baselines", [])
-    rows: list[list[Content]] = []
-    for name in names:
-        estimates = [
-            over_seeds([at(shown(run), [kind, name, "mpjpe_rooted"]) for run in members]) for members in cells.values()
-        ]
-        others = [interval({"value": at(each, [kind, name, "mpjpe_rooted", "value"])}, 1) for each in baselines]
-        count = shown(runs[0])["counts"].get(f"clips_by_{kind[:-1]}", {}).get(name, "")
-        rows.append([name, count, *(interval(each, 1) for each in estimates), *others])
-    heads = [kind[:-1], "clips", *cells, *(each["title"] for each in baselines)]
-    made = table(f"MPJPE, rooted, by {kind[:-1]}, mm", heads, rows)
-    return details(f"By {kind[:-1]}", made, opened=len(rows) <= 12)
