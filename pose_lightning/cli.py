@@ -31,13 +31,7 @@ from pytorch_lightning.callbacks import (
 )
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import pose_lightning.activity.data
-import pose_lightning.activity.task
-import pose_lightning.heatmap.data
-import pose_lightning.heatmap.task
-import pose_lightning.regression.data
-import pose_lightning.regression.task
-from pose_lightning import errors
+from pose_lightning import errors, kinds
 from pose_lightning.allocator import keep_freed_memory
 from pose_lightning.arguments import arrange, names
 from pose_lightning.budget import Budget
@@ -58,16 +52,6 @@ from pose_lightning.training.memory import MemoryAdvice
 from pose_lightning.training.progress import MetricBar
 from pose_lightning.training.timer import SlotTimer
 from pose_lightning.trust import CALLBACKS
-
-TASKS: Final = (
-    pose_lightning.activity.data,
-    pose_lightning.activity.task,
-    pose_lightning.heatmap.data,
-    pose_lightning.heatmap.task,
-    pose_lightning.regression.data,
-    pose_lightning.regression.task,
-)
-"""Imported so that a YAML may name their classes without a module path."""
 
 USAGE: Final = "python -m pose_lightning.fit --config FILE.yaml [--config LAYER.yaml ...] [--KEY=VALUE ...]"
 
@@ -417,6 +401,7 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     args = arrange(args)
     _check_files(args)
     _check_flags(args)
+    _own_classes()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
@@ -436,8 +421,8 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
         if not isinstance(built.model, Task):
             raise UserError(
                 f"model={type(built.model).__module__}.{type(built.model).__qualname__} is no task of this package, "
-                "which has a metric to follow and a way to be scored; derive it from HeatmapEstimation, ClipRegression "
-                "or ActivityClassification"
+                "which has a metric to follow and a way to be scored; derive it from "
+                f"{kinds.listed(kinds.KINDS, ' or ')}"
             )
         return built
     except argparse.ArgumentError as error:
@@ -465,8 +450,8 @@ def _known_settings() -> set[str]:
         "pictures": [Showing],
         "budget": [Budget],
         "ema": [Averaging],
-        "model": [member for module in TASKS for member in vars(module).values() if _is_kind(member, Task)],
-        "data": [member for module in TASKS for member in vars(module).values() if _is_kind(member, StoreDataModule)],
+        "model": [each for each in _own_classes() if issubclass(each, Task)],
+        "data": [each for each in _own_classes() if issubclass(each, StoreDataModule)],
     }
     names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
     for group, classes in owners.items():
@@ -477,15 +462,13 @@ def _known_settings() -> set[str]:
 
 def _known_classes() -> set[str]:
     """The tasks, data modules and callbacks that a YAML names without a module."""
-    own = (value for module in TASKS for value in vars(module).values())
-    kinds = (Task, StoreDataModule)
-    return {value.__name__ for value in own if any(_is_kind(value, kind) for kind in kinds)} | {
-        name.rpartition(".")[2] for name in CALLBACKS
-    }
+    return {each.__name__ for each in _own_classes()} | {name.rpartition(".")[2] for name in CALLBACKS}
 
 
-def _is_kind(value: Any, kind: type) -> bool:
-    return isinstance(value, type) and issubclass(value, kind)
+def _own_classes() -> list[type]:
+    """Of every task: the module's tasks and data modules. Once they are imported, a YAML may leave out their module."""
+    members = (each for kind in kinds.KINDS for module in kind.modules() for each in vars(module).values())
+    return [each for each in members if isinstance(each, type) and issubclass(each, Task | StoreDataModule)]
 
 
 def _check_flags(args: Sequence[str]) -> None:

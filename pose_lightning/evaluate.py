@@ -1,59 +1,42 @@
 """`python -m pose_lightning.evaluate`: the tables of a run, or of anyone's predictions."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import pose_lightning.heatmap.scoring
-import pose_lightning.regression.scoring
-from pose_lightning import cli
-from pose_lightning.activity.data import ActivityData
-from pose_lightning.activity.folds import judge_folds
-from pose_lightning.activity.predictions import predicted_target
-from pose_lightning.activity.scoring import ActivityScoring
-from pose_lightning.activity.task import ActivityClassification
-from pose_lightning.activity.truth import Target
+from pose_lightning import cli, kinds
 from pose_lightning.cli import PoseCLI
-from pose_lightning.convert.npy import ClipPair
 from pose_lightning.curves import write_curves
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
-from pose_lightning.evaluate_options import parse
+from pose_lightning.evaluate_options import chosen, file_options, flag, pair_options, parse
 from pose_lightning.files import write_json
-from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.regression.predictions import Unit
-from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
 from pose_lightning.task import Task
 from pose_lightning.terminal import Terminal, say
-from pose_lightning.trained import PLAIN, Manner, load, manner_from, predict
+from pose_lightning.trained import PLAIN, Manner, load, manner_from, open_weights, predict
 from pose_lightning.trust import NOBODY, Trust
-from pose_lightning.weight_files import WeightFile
-
-SCORING: Final[Mapping[type[Task], Callable[[Any], Scoring]]] = {
-    HeatmapEstimation: lambda data: pose_lightning.heatmap.scoring,
-    ClipRegression: lambda data: pose_lightning.regression.scoring,
-    ActivityClassification: lambda data: ActivityScoring(data.target),
-}
-"""How each task's predictions are scored, and those of tasks derived from it; a function of the data module."""
 
 
 def scoring_of(task: Task, data: StoreDataModule) -> Scoring:
-    """How the predictions of a task are scored.
+    """How the predictions of a task are scored, and those of tasks derived from it.
 
     Raises:
         UserError: If it is derived from none that can be.
     """
-    for kind, scoring in SCORING.items():
-        if isinstance(task, kind):
-            return scoring(data)
-    names = ", ".join(kind.__name__ for kind in SCORING)
-    raise UserError(f"the predictions of {type(task).__name__} cannot be scored: it is derived from none of {names}")
+    kind = kinds.of(task)
+    if kind is None or not kind.has("scoring"):
+        names = kinds.listed(kinds.having("scoring"))
+        raise UserError(
+            f"the predictions of {type(task).__name__} cannot be scored: it is derived from none of {names}"
+        )
+    scoring: Scoring = kind.part("scoring").of(data)
+    return scoring
 
 
 def evaluate_run(
@@ -79,9 +62,10 @@ def evaluate_run(
         run, manner=manner, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores
     )
     data = built.datamodule
-    scoring = scoring_of(built.model, data)
-    if overlays and not isinstance(built.model, HeatmapEstimation):
-        raise UserError("--overlays draws poses in px, which only runs of HeatmapEstimation predict")
+    scoring: Any = scoring_of(built.model, data)
+    drawing = kinds.having("overlays")
+    if overlays and kinds.of(built.model) not in drawing:
+        raise UserError(f"--overlays draws poses in px, which only runs of {kinds.listed(drawing)} predict")
     with ExitStack() as stack:
         store, train = (stack.enter_context(data.samples(each)) for each in (split, "train"))
         say(f"evaluating {checkpoint} (step {step}) on {split}{manner}")
@@ -102,12 +86,11 @@ def evaluate_run(
         samples_path = run.path / f"samples{suffix}.h5"
         scoring.sample_scores(found, store).write(samples_path, step=step, as_validated=manner == PLAIN, split=split)
         written = [metrics_path, predictions_path, samples_path, *_curves(run, built)]
-        if isinstance(scoring, ActivityScoring):
-            written += scoring.write_files(run.path, outcome, suffix=suffix)
+        written += scoring.write_files(run.path, outcome, suffix=suffix)
         if overlays:
             folder = run.path / f"overlays{suffix}"
             written.append(folder)
-            pose_lightning.heatmap.scoring.write_overlays(folder, found, store, overlays)
+            scoring.write_overlays(folder, found, store, overlays)
         write_json(metrics_path, {**facts, **outcome.json})  # the last: by it a sweep knows that a trial is finished
     note = f"best.ckpt was chosen by {built.followed[0]} on this split: a little optimistic." if chosen else ""
     others = [
@@ -124,7 +107,7 @@ def evaluate_run(
 def evaluate_weights(
     path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: int | None = None, json: Path | None = None
 ) -> Outcome:
-    """Score a file of weights, as `heatmap.published` and `export` make them, on a pose store, and print the tables.
+    """Score a file of weights, as `export` makes them, on a store, and print the tables.
 
     The baselines come from `train.h5` beside the store, where there is one.
 
@@ -138,7 +121,7 @@ def evaluate_weights(
     Raises:
         UserError: If the file does not say which network it is of, or the store has no pixels or is of another kind.
     """
-    built = WeightFile.open(path).build(store_path.parent, input_size)
+    built = open_weights(path).build(store_path.parent, input_size)
     built.datamodule.store_path = lambda split: store_path
     manner.apply(built.model, built.datamodule)
     train_path = store_path.with_name("train.h5")
@@ -147,7 +130,7 @@ def evaluate_weights(
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
         say(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}")
         found = predict(built, "val")
-        outcome = pose_lightning.heatmap.scoring.judge(found, store, train, title=path.stem)
+        outcome = scoring_of(built.model, built.datamodule).judge(found, store, train, title=path.stem)
     if json is not None:
         facts = {"weights": path.name, "input_size": built.datamodule.input_size, **manner.facts}
         write_json(json, {**facts, **outcome.json})
@@ -160,33 +143,31 @@ def evaluate_pair(
     clips: Path,
     joints: Path,
     *,
-    unit: Unit | None = None,
     json: Path | None = None,
     trusted: Trust = NOBODY,
     root: Path | None = None,
     accept_changed_stores: bool = False,
+    **options: Any,
 ) -> Outcome:
     """Score a run's best checkpoint on a pair of `.npy` files, read piece by piece: the course's `evaluate.py`.
 
     Raises:
-        UserError: If the run is no clip regression, or the files are not such a pair.
+        UserError: If the run's task takes no such pair, or the files are none.
     """
     built, checkpoint, step = load(run, trusted=trusted, root=root, accept_changed_stores=accept_changed_stores)
-    if not isinstance(built.model, ClipRegression):
-        raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of ClipRegression")
+    kind = kinds.of(built.model)
+    if kind is None or not kind.has("pair"):
+        names = kinds.listed(kinds.having("pair"))
+        raise UserError(f"{run.path} is a run of {type(built.model).__name__}; --clips needs one of {names}")
     with ExitStack() as stack:
-        pair = stack.enter_context(ClipPair(clips, joints, unit=unit or "auto"))
+        pair = stack.enter_context(kind.part("pair").open_pair(clips, joints, **options))
         train_path = built.datamodule.store_path("train")
         train = stack.enter_context(built.datamodule.store("train")) if train_path.is_file() else None
-        pair.attrs |= {
-            "dataset": clips.name,
-            "split": "",
-            "split_rule": "a pair of files, of a split that nobody named",
-        }
         built.datamodule.read_from(pair)
         say(f"evaluating {checkpoint} (step {step}) on {clips}")
         found = predict(built, "test")
-        outcome = pose_lightning.regression.scoring.judge(found, pair, train, title=built.config.experiment)
+        scoring = scoring_of(built.model, built.datamodule)
+        outcome = scoring.judge(found, pair, train, title=built.config.experiment)
     if json is not None:
         write_json(json, {"checkpoint": checkpoint.name, "step": step, "clips": clips.name, **outcome.json})
     _print(outcome, "", [json] if json else [])
@@ -203,16 +184,7 @@ def _curves(run: RunDirectory, built: PoseCLI) -> list[Path]:
     return write_curves(run.path / "curves", metrics, built.model.curves, title=title, epoch=epoch)
 
 
-def evaluate_predictions(
-    path: Path,
-    store_path: Path,
-    *,
-    origin: int | None = None,
-    published_truth: Path | None = None,
-    unit: Unit | None = None,
-    target: Target | None = None,
-    json: Path | None = None,
-) -> Outcome:
+def evaluate_predictions(path: Path, store_path: Path, *, json: Path | None = None, **options: Any) -> Outcome:
     """Score predictions from a file on a store, in the store's order, and print the tables.
 
     The baselines come from `train.h5` beside the store, where there is one.
@@ -221,9 +193,7 @@ def evaluate_predictions(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        outcome, facts = _judge_file(
-            path, store, train, origin=origin, published_truth=published_truth, unit=unit, target=target
-        )
+        outcome, facts = _judge_file(path, store, train, **options)
     if json is not None:
         write_json(json, {**facts, **outcome.json})
     _print(outcome, "", [json] if json else [])
@@ -232,26 +202,16 @@ def evaluate_predictions(
 
 def _judge_file(path: Path, store: Store, train: Store | None, **options: Any) -> tuple[Outcome, Mapping[str, Any]]:
     """Score a file as the store's kind of samples is scored, with the options that go with it."""
-    kind = str(store.attrs.get("kind"))
-    judge, has = FILES.get(kind, FILES["pose"])
-    given = {key for key, value in options.items() if value is not None}
-    if foreign := [f"--{key.replace('_', '-')}" for key in options if key in given and key not in has]:
-        raise UserError(f"{', '.join(foreign)} cannot go with {store.path}, which holds {kind}")
-    return judge(path, store, train, **{key: options[key] for key in has})
-
-
-def _judge_activities(
-    path: Path, store: Store, train: Store | None, *, target: Target | None
-) -> tuple[Outcome, Mapping[str, Any]]:
-    return ActivityScoring(target or predicted_target(path, store)).judge_file(path, store, train)
-
-
-FILES: Final[Mapping[str, tuple[Callable[..., tuple[Outcome, Mapping[str, Any]]], tuple[str, ...]]]] = {
-    "pose": (pose_lightning.heatmap.scoring.judge_file, ("origin", "published_truth")),
-    "clips": (pose_lightning.regression.scoring.judge_file, ("unit",)),
-    "activity": (_judge_activities, ("target",)),
-}
-"""By the store's kind: what scores a file of predictions, and the options that go with it."""
+    name = str(store.attrs.get("kind"))
+    kind = kinds.of_store(name) or kinds.KINDS[0]  # which refuses the store by name
+    has = kind.part("options").OF_FILES if kind.has("options") else ()
+    given = [key for key, value in options.items() if value is not None]
+    if foreign := [flag(key) for key in given if key not in has]:
+        raise UserError(f"{', '.join(foreign)} cannot go with {store.path}, which holds {name}")
+    judged: tuple[Outcome, Mapping[str, Any]] = kind.part("scoring").judge_file(
+        path, store, train, **{key: options.get(key) for key in has}
+    )
+    return judged
 
 
 def evaluate_folds(
@@ -265,21 +225,22 @@ def evaluate_folds(
     """Score the predictions of one run for every fold as one, and print the spread over folds.
 
     Raises:
-        UserError: If they are not runs of activity classification, one for every fold, or one was not evaluated.
+        UserError: If they are not runs of a task with folds, one for every fold, or one was not evaluated.
     """
     stores: dict[str, Any] = {"root": root, "accept_changed_stores": accept_changed_stores}
     data = [load(run, trusted=trusted, **stores)[0].datamodule for run in runs]
     for run, each in zip(runs, data, strict=True):
-        if not isinstance(each, ActivityData) or each.fold is None:
+        if kinds.of(each) not in kinds.having("folds") or each.fold is None:
             raise UserError(f"{run.path} was not trained on folds (FOLD=0 and so on); several runs are those of folds")
         if not (run.path / "predictions.h5").is_file():
             raise UserError(f"{run.path} has no predictions.h5; run `python -m pose_lightning.evaluate {run.path}`")
         if (each.checksum("val"), each.target) != (data[0].checksum("val"), data[0].target):
             raise UserError(f"{run.path} has another store or target than {runs[0].path}; folds are of one store")
+    folds = kinds.having("folds")[0].part("folds")
     with ExitStack() as stack:
         store, *_ = [stack.enter_context(module.store("val")) for module in data]
         paths = [run.path / "predictions.h5" for run in runs]
-        outcome = judge_folds(paths, store, target=data[0].target, title=runs[0].path.parent.name)
+        outcome = folds.judge_folds(paths, store, target=data[0].target, title=runs[0].path.parent.name)
     if json is not None:
         write_json(json, outcome.json)
     _print(outcome, "", [json] if json else [])
@@ -305,11 +266,8 @@ def main(args: Sequence[str] | None = None) -> None:
         evaluate_predictions(
             options.predictions,
             options.store,
-            origin=options.origin,
-            published_truth=options.published_truth,
-            unit=options.unit,
-            target=options.target,
             json=options.json,
+            **chosen(options, file_options()),
         )
         return
     if options.weights is not None:
@@ -332,7 +290,14 @@ def main(args: Sequence[str] | None = None) -> None:
     if others:
         evaluate_folds([run, *others], json=options.json, **common)
     elif options.clips is not None:
-        evaluate_pair(run, options.clips, options.joints, unit=options.unit, json=options.json, **common)
+        evaluate_pair(
+            run,
+            options.clips,
+            options.joints,
+            json=options.json,
+            **common,
+            **{name: getattr(options, name) for name in pair_options()},
+        )
     else:
         with run.owned():
             evaluate_run(run, split=options.split, manner=manner_from(options), overlays=options.overlays, **common)

@@ -2,10 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any
 
-from pose_lightning import manner, trust
-from pose_lightning.activity.truth import Target
+from pose_lightning import kinds, manner, trust
 from pose_lightning.data import FLAG
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path
@@ -20,6 +19,26 @@ def parse(args: Sequence[str] | None, *, description: str | None) -> argparse.Na
     options = _parser(description).parse_args(args)
     _check(options)
     return options
+
+
+def file_options() -> tuple[str, ...]:
+    """The options of files of predictions, each of one task's."""
+    return tuple(name for kind in kinds.having("options") for name in kind.part("options").OF_FILES)
+
+
+def pair_options() -> tuple[str, ...]:
+    """Those of them that pairs of files have too."""
+    return tuple(name for kind in kinds.having("pair") for name in kind.part("options").OF_PAIRS)
+
+
+def chosen(options: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    """Some options by name."""
+    return {name: getattr(options, name) for name in names}
+
+
+def flag(name: str) -> str:
+    """An option as it is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _parser(description: str | None) -> argparse.ArgumentParser:
@@ -55,29 +74,14 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         "--weights",
         type=local_path,
         metavar="FILE",
-        help="score this network of heatmaps: what pose_lightning.heatmap.published or export made (.safetensors)",
+        help=f"score this network of heatmaps: {kinds.having('weight_file')[0].part('options').WEIGHTS}",
     )
     parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
     parser.add_argument(
         "--store", type=local_path, help="the store that --predictions belong to, or --weights are tried on"
     )
-    parser.add_argument("--origin", type=int, choices=[0, 1], help="pixel coordinates of the file (MATLAB: 1)")
-    parser.add_argument(
-        "--unit",
-        choices=["m", "mm"],
-        help="of poses in 3-D, from --predictions or --joints; default: told from their spread",
-    )
-    parser.add_argument(
-        "--target",
-        choices=get_args(Target),
-        help="what --predictions are of; default: told from the file, or from its width",
-    )
-    parser.add_argument(
-        "--published-truth",
-        type=local_path,
-        metavar="MAT",
-        help="HRNet's gt_valid.mat: score as published MPII numbers were",
-    )
+    for kind in kinds.having("options"):
+        kind.part("options").add_arguments(parser)
     parser.add_argument(
         "--json",
         type=local_path,
@@ -97,13 +101,9 @@ def _check(options: argparse.Namespace) -> None:
     of_stores = {"--data.root": options.data_root, FLAG: options.accept_changed_stores}
     of_networks = {"--trust": options.trust}
     of_pairs = {"--clips": options.clips, "--joints": options.joints}
-    of_files = {
-        "--store": options.store,
-        "--origin": options.origin is not None,
-        "--published-truth": options.published_truth,
-        "--target": options.target,
-    }
-    to_json, unit = {"--json": options.json}, {"--unit": options.unit}
+    of_predictions = {"--store": options.store}
+    of_predictions |= {flag(name): value is not None for name, value in chosen(options, file_options()).items()}
+    to_json = {"--json": options.json}
     of_weights = {"--weights": options.weights, "--input-size": options.input_size is not None}
     if options.weights is not None and (options.store is None or options.run):
         raise UserError("--weights FILE goes with --store FILE, and with no run directory")
@@ -118,15 +118,16 @@ def _check(options: argparse.Namespace) -> None:
         others = {*manner, "--store"}
         foreign = {
             key: value
-            for key, value in (of_runs | of_stores | of_pairs | of_files | unit | of_networks).items()
+            for key, value in (of_runs | of_stores | of_pairs | of_predictions | of_networks).items()
             if key not in others
         }
     elif len(options.run) > 1:
-        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_files | of_weights | unit
+        kind, foreign = "several runs, which are those of folds", of_runs | of_pairs | of_predictions | of_weights
     elif options.clips is not None:
-        kind, foreign = "--clips", of_runs | of_files | of_weights
+        kind, foreign = "--clips", of_runs | of_predictions | of_weights
+        foreign = {key: value for key, value in foreign.items() if key not in map(flag, pair_options())}
     else:
-        kind, foreign = "a run's directory", of_files | of_weights | to_json | unit
+        kind, foreign = "a run's directory", of_predictions | of_weights | to_json
     read = [options.predictions, options.weights, options.store, options.published_truth, options.clips, options.joints]
     if options.json is not None and options.json.resolve() in [path.resolve() for path in read if path is not None]:
         raise UserError(f"--json {options.json} is read too; name another file")

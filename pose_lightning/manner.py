@@ -1,9 +1,17 @@
 """How a network is asked, whatever runs it; nothing here imports PyTorch."""
 
 import argparse
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
-from pose_lightning.heatmap.decoding import DecodeMethod
+from pose_lightning.errors import UserError
+
+DecodeMethod = Literal["argmax", "quarter", "dark", "soft_argmax"]
+
+Scales = tuple[float, ...]
+
+UNSCALED: Final[Scales] = (1.0,)
+RANGE: Final = (0.5, 2.0)
+"""A stored crop shows 1.75 times the box; much smaller persons would stand in black."""
 
 LARGEST_BATCH: Final = 32
 """One device predicts what several may have trained on; the batch changes nothing but the memory."""
@@ -16,3 +24,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--decoding", choices=get_args(DecodeMethod), help="how a peak becomes a position (as the run says)"
     )
+
+
+def read_scales(text: str) -> Scales:
+    """The scales of `--scales 0.9,1.0,1.1`, each once.
+
+    Raises:
+        UserError: If one is no number, out of range, or there twice.
+    """
+    try:
+        scales = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise UserError(f"--scales {text} is no list of numbers; write it as 0.9,1.0,1.1") from None
+    low, high = RANGE
+    if wrong := [scale for scale in scales if not low <= scale <= high]:
+        raise UserError(f"--scales {text}: {wrong[0]:g} is out of range; a person grows by {low:g} to {high:g}")
+    if len(set(scales)) < len(scales):
+        raise UserError(f"--scales {text} names a scale twice, which would count it twice")
+    return scales

@@ -209,3 +209,6 @@ class Scoring(Protocol):
 
     def sample_scores(self, found: Found, store: Any) -> SampleScores:
         """What each sample adds to the logged scores."""
+
+    def write_files(self, folder: Path, outcome: Outcome, *, suffix: str = "") -> list[Path]:
+        """Write what a table has no room for into a folder that is there, and return the files."""

@@ -9,14 +9,11 @@ from typing import Any, Final, Self
 
 import torch
 
-from pose_lightning import cli, sealed, trust, weights
+from pose_lightning import cli, kinds, sealed, trust, weights
 from pose_lightning.cli import PoseCLI
 from pose_lightning.data import FREE, StoreDataModule
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.decoding import DecodeMethod
-from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.heatmap.testing import UNSCALED, Scales, read_scales
-from pose_lightning.manner import LARGEST_BATCH
+from pose_lightning.manner import LARGEST_BATCH, UNSCALED, DecodeMethod, Scales, read_scales
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Found
 from pose_lightning.sealed import SealError
@@ -78,7 +75,8 @@ class Manner:
             UserError: If it has no heatmaps to average or decode.
         """
         model.flip_test = self.flip_test
-        if isinstance(model, HeatmapEstimation):
+        kind = kinds.of(model)
+        if kind is not None and kind.has("testing"):
             model.scales = data.scales = self.scales
             model.decoding = self.decoding or model.decoding
         elif given := [name for name, is_given in self.of_poses.items() if is_given]:
@@ -86,6 +84,15 @@ class Manner:
 
 
 PLAIN: Final = Manner()
+
+
+def open_weights(path: Path) -> Any:
+    """A file of weights alone, as the task reads it that can.
+
+    Raises:
+        UserError: If it cannot be read, or is of another task.
+    """
+    return kinds.having("weight_file")[0].part("weight_file").WeightFile.open(path)
 
 
 def manner_from(options: argparse.Namespace) -> Manner:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
+from pose_lightning import kinds
 from pose_lightning.errors import UserError
 from pose_lightning.reading.configs import read_yaml
 from pose_lightning.reading.raw import shortened
@@ -31,20 +32,14 @@ def _named(modules: Mapping[str, str | None]) -> Known:
     return known
 
 
-TASKS: Final = _named(
-    {
-        "pose_lightning.heatmap.task.HeatmapEstimation": None,
-        "pose_lightning.regression.task.ClipRegression": None,
-        "pose_lightning.activity.task.ActivityClassification": None,
-    }
-)
-DATA: Final = _named(
-    {
-        "pose_lightning.heatmap.data.PoseData": None,
-        "pose_lightning.regression.data.ClipData": None,
-        "pose_lightning.activity.data.ActivityData": None,
-    }
-)
+def _tasks() -> Known:
+    return _named({kind.task: None for kind in kinds.KINDS})
+
+
+def _data_modules() -> Known:
+    return _named({kind.data: None for kind in kinds.KINDS})
+
+
 CALLBACKS: Final = _named(
     {
         "pose_lightning.training.collapse.CollapseWatch": "",
@@ -345,9 +340,9 @@ class _Check:
                 raise self.refuse(key, f"is {_shown(spec)}; wanted class_path and init_args")
         for key, value in settings.items():
             if key == "model":
-                self.one_class(value, key, TASKS)
+                self.one_class(value, key, _tasks())
             elif key == "data":
-                self.one_class(value, key, DATA)
+                self.one_class(value, key, _data_modules())
             elif key == "trainer":
                 self.trainer(value)
             elif key in SECTIONS:
@@ -508,7 +503,7 @@ class _Check:
 
 
 def _is_known(name: str) -> bool:
-    return any(name in known for known in (TASKS, DATA))
+    return any(name in known for known in (_tasks(), _data_modules()))
 
 
 def _is_file(text: str) -> bool:

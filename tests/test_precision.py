@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from pose_lightning.heatmap.codec import decode, encode
-from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.testing import average_scales
+from pose_lightning.manner import DecodeMethod
 from pose_lightning.precision import full_precision
 from pose_lightning.regression.heads import soft_argmax
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -85,6 +86,18 @@ class ActivityScoring:
         others = {} if train is None else baselines.baselines(Truth.from_store(train, self.target), truth)
         scores = [model, *baseline_scores(others, truth)]
         return Outcome(scores=scores, table=table.render(scores), json=report.to_json(scores))
+
+
+def of(data: Any) -> ActivityScoring:
+    """That of a data module's target."""
+    return ActivityScoring(data.target)
+
+
+def judge_file(
+    path: Path, store: Pictures, train: Pictures | None, *, target: Target | None
+) -> tuple[Outcome, dict[str, object]]:
+    """Score anyone's predictions, of a target that the file tells where it is None."""
+    return ActivityScoring(target or predictions.predicted_target(path, store)).judge_file(path, store, train)
 
 
 def baseline_scores(others: baselines.Baselines, truth: Truth) -> Sequence[Score]:

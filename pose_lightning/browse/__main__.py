@@ -13,13 +13,16 @@ from jaxtyping import Int64
 from rich.progress import track
 
 from pose_lightning import cli
-from pose_lightning.browse import augmented, clips, overview, page, persons, pictures
+from pose_lightning.activity import sheet as pictures
+from pose_lightning.browse import augmented, overview, page
 from pose_lightning.browse.cards import Card
 from pose_lightning.browse.scan import Scanned, scan
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
+from pose_lightning.heatmap import sheet as persons
 from pose_lightning.options import OptionParser
+from pose_lightning.regression import sheet as clips
 from pose_lightning.terminal import Terminal, say
 
 LIMIT: Final = 600

@@ -8,9 +8,11 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64
 
-from pose_lightning.browse import clips, persons, pictures
+from pose_lightning.activity import sheet as pictures
 from pose_lightning.browse.scan import Scanned
 from pose_lightning.browse.splits import Splits
+from pose_lightning.heatmap import sheet as persons
+from pose_lightning.regression import sheet as clips
 
 BINS: Final = 20
 MOST_CLASSES: Final = 60

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from pose_lightning.errors import UserError
 from pose_lightning.export.networks import Exportable
 from pose_lightning.exported.session import EXTRA, OnnxNetwork
-from pose_lightning.heatmap.model import NETWORK, StackedHourglass
 
 FormatName = Literal["onnx", "exported-program", "safetensors"]
 
@@ -110,15 +109,7 @@ def _read_program(exportable: Exportable, path: Path) -> Ask:
 
 
 def _write_safetensors(exportable: Exportable, path: Path) -> None:
-    network, metadata = exportable.network, exportable.facts.to_metadata()
-    if isinstance(network, StackedHourglass):
-        # what StackedHourglass.from_weights wants to know
-        about = {
-            "network": NETWORK,
-            "settings": network.settings,
-            "joint_set": exportable.facts.details["joint_set"],
-        }
-        metadata |= {key: json.dumps(value) for key, value in about.items()}
+    metadata = {**exportable.facts.to_metadata(), **exportable.metadata}
     path.write_bytes(save(_state(exportable), metadata=metadata))
 
 
@@ -138,11 +129,11 @@ def _read_safetensors(exportable: Exportable, path: Path) -> Ask:
 
 
 def _state(exportable: Exportable) -> dict[str, Tensor]:
-    """The network's own weights; of clip regression also what turns its answers into mm, below `targets.`."""
+    """The network's own weights, and below its name those of what else the answer needs, such as `targets.`."""
     state = {key: value.contiguous() for key, value in exportable.network.state_dict().items()}
-    if exportable.facts.task == "regression":
-        targets: Any = exportable.answer.targets
-        state |= {f"targets.{key}": value.contiguous() for key, value in targets.state_dict().items()}
+    for name, part in exportable.answer.named_children():
+        if name != "network":
+            state |= {f"{name}.{key}": value.contiguous() for key, value in part.state_dict().items()}
     return state
 
 

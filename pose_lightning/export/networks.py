@@ -2,27 +2,20 @@
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from pose_lightning.activity.task import ActivityClassification
+from pose_lightning import kinds
 from pose_lightning.cli import PoseCLI
-from pose_lightning.convert import crops
 from pose_lightning.errors import UserError
-from pose_lightning.export.unrolled import unroll
 from pose_lightning.exported import facts
 from pose_lightning.exported.facts import Facts
-from pose_lightning.heatmap.decoding import STRIDE
-from pose_lightning.heatmap.loss import probabilities
-from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.joints import H36M, H36M_ROOT, JointSet
-from pose_lightning.regression.task import ClipRegression
+from pose_lightning.joints import JointSet
 from pose_lightning.settings import STARTING_POINTS
 
 RGB: Final = "RGB in [0, 1]; the network normalizes them itself"
@@ -36,50 +29,32 @@ class Exportable:
         answer: From one input to one output, in evaluation mode, on the CPU, in float32.
         network: The part of it that has the weights, as `model.weights` takes them.
         facts: About both.
+        metadata: What a file of weights says beside them, by key.
     """
 
     answer: nn.Module
     network: nn.Module
     facts: Facts
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-class HeatmapAnswer(nn.Module):
-    """The maps that a joint is read from: those of the last stack, as the run's loss means them."""
+@dataclass(frozen=True)
+class Description:
+    """What a task says of its network.
 
-    def __init__(self, task: HeatmapEstimation) -> None:
-        super().__init__()
-        self.network, self.softmax = task.model, task.loss == "cross_entropy"
+    Attributes:
+        answer: As of `Exportable`; its `network` is the task's `model`, and what else has weights is written too.
+        input: That it takes.
+        output: That it gives; its shape is found out.
+        details: As of `Facts`.
+        metadata: As of `Exportable`.
+    """
 
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b j h4 w4"]:
-        """One map for each joint."""
-        maps: Tensor = self.network(image)[:, -1]
-        return probabilities(maps) if self.softmax else maps
-
-
-class ClipAnswer(nn.Module):
-    """Poses in mm."""
-
-    def __init__(self, task: ClipRegression) -> None:
-        super().__init__()
-        self.network, self.targets = task.model, task.targets
-        unroll(self.network)
-
-    def forward(self, clip: Float[Tensor, "b t 3 h w"]) -> Float[Tensor, "b t j 3"]:
-        """Of every frame, relative to the root."""
-        return self.targets.inverse(self.network(clip))
-
-
-class ActivityAnswer(nn.Module):
-    """Probabilities of classes, or of tags."""
-
-    def __init__(self, task: ActivityClassification) -> None:
-        super().__init__()
-        self.network, self.tags = task.model, task.tags
-
-    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b k"]:
-        """Classes' sum to 1; every tag's stands by itself."""
-        logits: Tensor = self.network(image)
-        return logits.sigmoid() if self.tags else logits.softmax(dim=1)
+    answer: nn.Module
+    input: facts.Tensor
+    output: facts.Tensor
+    details: Mapping[str, Any]
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
@@ -90,94 +65,40 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
     """
     task: Any = copy.deepcopy(built.model).eval()
     data: Any = built.datamodule
-    kind, shape, values, details = _described(task, data)
+    kind = kinds.of(task)
+    if kind is None or not kind.has("exporting"):
+        raise UserError(f"a run of {type(task).__name__} cannot be exported: nobody has said what its file should hold")
+    network = copy.deepcopy(task.model)  # before an answer changes its own
+    described: Description = kind.part("exporting").describe(task, data)
     settings: Mapping[str, Any] = built.config.model.init_args.as_dict()
     about = Facts(
-        task=kind,
+        task=kind.name,
         experiment=str(built.config.experiment),
         checkpoint=checkpoint.name,
         step=step,
         synthetic=bool(data.synthetic),
-        input=facts.Tensor("clip" if kind == "regression" else "image", shape, RGB),
-        output=facts.Tensor(values[0], (), values[1]),
-        details=details,
+        input=described.input,
+        output=described.output,
+        details=described.details,
         model={key: _plain(value) for key, value in settings.items() if key not in STARTING_POINTS},
         package_version=version("pose_lightning"),
     )
-    network = copy.deepcopy(task.model)
     # weights laid out as channels_last are none that torch.export.save calls complete
-    answer = ANSWERS[kind](task).eval().to(memory_format=torch.contiguous_format)
+    answer = described.answer.eval().to(memory_format=torch.contiguous_format)
     with torch.no_grad():
-        output = answer(torch.zeros(1, *shape))
+        output = answer(torch.zeros(1, *described.input.shape))
     found = facts.Tensor(about.output.name, tuple(output.shape[1:]), about.output.values)
-    return Exportable(answer, network, Facts(**{**vars(about), "output": found}))
+    return Exportable(answer, network, Facts(**{**vars(about), "output": found}), described.metadata)
 
 
-ANSWERS: Final[Mapping[str, Any]] = {"heatmap": HeatmapAnswer, "regression": ClipAnswer, "activity": ActivityAnswer}
+def picture(side: int) -> facts.Tensor:
+    """One picture, as an input."""
+    return facts.Tensor("image", (3, side, side), RGB)
 
 
-def _described(task: Any, data: Any) -> tuple[facts.TaskName, tuple[int, ...], tuple[str, str], dict[str, Any]]:
-    """The task's name, the input's shape, the output's name and values, and the details."""
-    if isinstance(task, HeatmapEstimation):
-        values = "heights of one map per joint: its peak is where the joint is, and how high it is the confidence"
-        return "heatmap", _picture(data.input_size), ("heatmaps", values), _heatmap_details(task, data)
-    if isinstance(task, ClipRegression):
-        details = _clip_details(data)
-        values = "mm, x y z along the camera's axes, relative to the root on every frame"
-        return "regression", (details["frames"], *_picture(data.input_size)), ("poses", values), details
-    if isinstance(task, ActivityClassification):
-        alone = "of each tag by itself" if task.tags else "of the classes, whose sum is 1"
-        return "activity", _picture(data.evaluation_size), ("probabilities", alone), _activity_details(data)
-    raise UserError(f"a run of {type(task).__name__} cannot be exported: nobody has said what its file should hold")
-
-
-def _picture(side: int) -> tuple[int, int, int]:
-    return 3, side, side
-
-
-def _joints(joint_set: JointSet) -> dict[str, Any]:
+def joints(joint_set: JointSet) -> dict[str, Any]:
+    """Details of a joint set."""
     return {"joint_set": joint_set.plain()}
-
-
-def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
-    pixels = crops.Pixels(images=None)
-    taught = zip(task.joint_set.names, data.facts["taught"], strict=True)
-    return {
-        **_joints(task.joint_set),
-        "joints_never_taught": [name for name, is_taught in taught if not is_taught],
-        "decoding": task.decoding,
-        "sigma": task.sigma,
-        "grid": task.grid,
-        "stride": STRIDE,
-        "crop": data.facts["crop"] or pixels.crop,
-        "box_in_crop": data.facts["box_in_crop"] or pixels.box_in_crop,
-    }
-
-
-def _clip_details(data: Any) -> dict[str, Any]:
-    of_store = data.facts
-    if of_store["frames"] is None:
-        raise UserError("the training store held labels only; the frames of its clips must be known for an export")
-    return {
-        **_joints(H36M),
-        "root": H36M.names[H36M_ROOT],
-        "unit": "mm",
-        "frames": data.frames or of_store["frames"],
-        "frame_rate": of_store["frame_rate"],
-        "side": of_store["side"],
-        "margin": of_store["margin"],
-    }
-
-
-def _activity_details(data: Any) -> dict[str, Any]:
-    framing = data.framing
-    return {
-        "target": data.target,
-        "classes": list(data.facts["classes"]),
-        "fit": framing.fit,
-        "crop_share": framing.share,
-        "shorter_side": data.facts["shorter_side"],
-    }
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.facts import Facts
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 
@@ -27,7 +27,7 @@ class OnnxEstimator:
         UserError: If the network is of another task, or a detail is not as the task needs it.
     """
 
-    task: ClassVar[TaskName]
+    task: ClassVar[str]
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
         self.network, self.flip_test = network, flip_test

@@ -10,7 +10,7 @@ from jaxtyping import Float32
 
 from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
-from pose_lightning.exported.facts import Facts, TaskName, Tensor
+from pose_lightning.exported.facts import Facts, Tensor
 from pose_lightning.exported.rules import AGAIN, Rule
 from pose_lightning.reading.raw import check_regular
 
@@ -63,7 +63,7 @@ class OnnxNetwork:
                 f"changed since the export; {AGAIN} --format onnx"
             )
 
-    def details(self, task: TaskName, wanted: Callable[[Facts, Path], Mapping[str, Rule]]) -> Mapping[str, Any]:
+    def details(self, task: str, wanted: Callable[[Facts, Path], Mapping[str, Rule]]) -> Mapping[str, Any]:
         """The details of a task, as the file says them.
 
         Args:

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
+from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.joints import JointSet
+from pose_lightning.manner import DecodeMethod
 from pose_lightning.precision import full_precision
 
 _TINY: Final = 1e-10

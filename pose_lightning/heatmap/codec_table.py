@@ -22,10 +22,10 @@ from rich.text import Text
 from pose_lightning.errors import UserError, complain
 from pose_lightning.files import local_path
 from pose_lightning.heatmap.codec import decode, encode
-from pose_lightning.heatmap.decoding import DecodeMethod
 from pose_lightning.heatmap.published_truth import as_published
 from pose_lightning.heatmap.table import SYNTHETIC
 from pose_lightning.heatmap.truth import Truth
+from pose_lightning.manner import DecodeMethod
 from pose_lightning.metrics import points as metrics
 from pose_lightning.options import OptionParser
 from pose_lightning.store import Store

@@ -14,10 +14,10 @@ from pose_lightning.data import LARGEST_SIDE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
 from pose_lightning.heatmap.framing import image_to_crop, reduction
-from pose_lightning.heatmap.testing import UNSCALED, Scales
 from pose_lightning.heatmap.truth import units
 from pose_lightning.joints import JointSet, fault
 from pose_lightning.loader import Buffers
+from pose_lightning.manner import UNSCALED, Scales
 from pose_lightning.reading.records import between, optional
 from pose_lightning.store import Store
 from pose_lightning.warping import warp

@@ -5,7 +5,5 @@ from typing import Final, Literal
 STRIDE: Final = 4
 """Input px per heatmap px, of every network."""
 
-DecodeMethod = Literal["argmax", "quarter", "dark", "soft_argmax"]
-
 Grid = Literal["cells", "udp"]
 """Where a heatmap px stands in the input: `cells` lays edges on edges, `udp` the centres of the outer px."""

@@ -154,7 +154,9 @@ def evaluate(persons: Persons, detections: Detections, store: Store) -> Mapping[
         else f"{oks.USUAL_SIGMA:g} for every joint: this set's were never measured, so compare within it alone"
     )
     return {
-        "measures": oks.evaluate(persons, detections, np.array(sigmas)),
+        "measures": {
+            name: Estimate(*ends) for name, ends in oks.evaluate(persons, detections, np.array(sigmas)).items()
+        },
         "counts": {
             "images": len(persons.images),
             "persons": int((~ignored).sum()),

@@ -20,13 +20,14 @@ from pose_lightning.heatmap.codec import (
     input_to_heatmap,
     mirror_back,
 )
-from pose_lightning.heatmap.decoding import DecodeMethod, Grid
+from pose_lightning.heatmap.decoding import Grid
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.networks import NetworkName
-from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales
+from pose_lightning.heatmap.testing import average_scales
 from pose_lightning.heatmap.truth import units
 from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.joints import DEFAULT, JOINT_SETS, JointSet
+from pose_lightning.manner import UNSCALED, DecodeMethod, Scales
 from pose_lightning.metrics import points
 from pose_lightning.optim import OptimizerName
 from pose_lightning.ranges import check_ranges

@@ -1,38 +1,13 @@
 """Several looks at one person, averaged: mirrored (`codec.mirror_back`) and at other scales."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from pose_lightning.errors import UserError
-
-Scales = tuple[float, ...]
-
-UNSCALED: Final[Scales] = (1.0,)
-RANGE: Final = (0.5, 2.0)
-"""A stored crop shows 1.75 times the box; much smaller persons would stand in black."""
-
-
-def read_scales(text: str) -> Scales:
-    """The scales of `--scales 0.9,1.0,1.1`, each once.
-
-    Raises:
-        UserError: If one is no number, out of range, or there twice.
-    """
-    try:
-        scales = tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise UserError(f"--scales {text} is no list of numbers; write it as 0.9,1.0,1.1") from None
-    low, high = RANGE
-    if wrong := [scale for scale in scales if not low <= scale <= high]:
-        raise UserError(f"--scales {text}: {wrong[0]:g} is out of range; a person grows by {low:g} to {high:g}")
-    if len(set(scales)) < len(scales):
-        raise UserError(f"--scales {text} names a scale twice, which would count it twice")
-    return scales
+from pose_lightning.manner import UNSCALED, Scales
 
 
 def average_scales(maps: Sequence[Float[Tensor, "b j h w"]], scales: Scales) -> Float[Tensor, "b j h w"]:

@@ -19,7 +19,6 @@ from jaxtyping import Bool, Float64, Int64
 
 from pose_lightning import statistics
 from pose_lightning.errors import UserError
-from pose_lightning.scoring import Estimate
 
 EXTRA: Final = "pip install 'pose_lightning[coco]'"
 THRESHOLDS: Final = np.linspace(0.5, 0.95, 10)
@@ -90,8 +89,8 @@ def evaluate(
     *,
     resamples: int = statistics.RESAMPLES,
     seed: int = 0,
-) -> dict[str, Estimate]:
-    """AP and AR by their names in `MEASURES`, in per cent, with 95 % intervals from resampled images.
+) -> dict[str, tuple[float, float, float]]:
+    """AP and AR by their names in `MEASURES`, in per cent, and the ends of their 95 % intervals from resampled images.
 
     Args:
         persons: The labels.
@@ -112,7 +111,7 @@ def evaluate(
     weights = statistics.draws(len(images), resamples, seed)
     low, high = statistics.ends(accumulate(matches, weights), clusters=len(images))
     rows = zip(MEASURES, 100 * values, 100 * low, 100 * high, strict=True)
-    return {name: Estimate(float(value), float(start), float(end)) for name, value, start, end in rows}
+    return {name: (float(value), float(start), float(end)) for name, value, start, end in rows}
 
 
 def _by_library(

@@ -1,26 +1,20 @@
 """`python -m pose_lightning.predict RUN_DIR INPUT...`: what a trained network says of pictures, videos and clips.
 
-Importing it does not import PyTorch, which an exported network does without; only the names of those that run there do.
+Importing it does not import PyTorch, which an exported network does without; only the names of those that run there do,
+such as `from pose_lightning.predict import PoseEstimator`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from pose_lightning import kinds
 from pose_lightning.predict.door import main
 
-if TYPE_CHECKING:
-    from pose_lightning.predict.classes import Classifier
-    from pose_lightning.predict.poses import PoseEstimator
-
-__all__ = ["Classifier", "PoseEstimator", "main"]
+__all__ = ["main"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "Classifier":
-        from pose_lightning.predict.classes import Classifier  # noqa: PLC0415
-
-        return Classifier
-    if name == "PoseEstimator":
-        from pose_lightning.predict.poses import PoseEstimator  # noqa: PLC0415
-
-        return PoseEstimator
+    """A class of a task's `estimator`."""
+    for kind in kinds.having("estimator") if name[:1].isupper() else ():
+        if (found := getattr(kind.part("estimator"), name, None)) is not None:
+            return found
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,32 +5,21 @@ import io
 import re
 import sys
 from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
-from pose_lightning import manner, trust
-from pose_lightning.errors import UserError, door, shown
-from pose_lightning.files import check_target, local_path, refuse_link
+from pose_lightning import kinds, manner, trust
+from pose_lightning.errors import UserError, door
+from pose_lightning.files import local_path, refuse_link
 from pose_lightning.options import OptionParser
 from pose_lightning.predict import onnx
-from pose_lightning.predict.boxes import numbers
-from pose_lightning.predict.containers import LARGEST_DENOMINATOR
-from pose_lightning.predict.films import FrameFolder, StoredClip
-from pose_lightning.predict.inputs import Inputs, gather
-from pose_lightning.predict.motion import AnimationName, predict_clips
-from pose_lightning.predict.people import predict_poses
-from pose_lightning.predict.places import BoxesOfFile, OneBox, Places, WholePicture
-from pose_lightning.predict.rankings import predict_classes
+from pose_lightning.predict.request import Request
 from pose_lightning.terminal import say
 from pose_lightning.trust import Trust
 
 BATCH_SIZE: Final = 16
 
 INTERRUPTED: Final = 130
-
-TELEVISION: Final = tuple(Fraction(1000 * rate, 1001) for rate in (24, 30, 48, 60, 120))
-"""Frames per second that are said with two or three decimals."""
 
 DESCRIPTION: Final = """What a trained network says of pictures, videos and clips.
 
@@ -56,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "--weights",
         type=local_path,
         metavar="FILE",
-        help="instead of a run: what pose_lightning.heatmap.published or export made (.safetensors)",
+        help=f"instead of a run: {kinds.having('weight_file')[0].part('options').WEIGHTS}",
     )
     parser.add_argument(
         "--onnx",
@@ -120,92 +109,6 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"--batch-size {options.batch_size}: wanted at least 1")
 
 
-def _check_single(options: argparse.Namespace, inputs: Inputs) -> None:
-    single = "--box" if options.box is not None else "--center" if options.center is not None else None
-    if single and len(inputs) > 1:
-        raise UserError(f"{single} is of one image, but {len(inputs)} are given; take --boxes FILE")
-
-
-def _check_effect(options: argparse.Namespace, inputs: Inputs) -> None:
-    """Refuse options of which no input takes notice."""
-    if options.rate is not None and not any(isinstance(film, FrameFolder) for film in inputs.films):
-        raise UserError(f"--rate {options.rate} is of folders of pictures, and no input is one")
-    if options.clips is not None and not any(isinstance(film, StoredClip) for film in inputs.films):
-        raise UserError(f"--clips {options.clips} is of stores and arrays of clips, and no input is one")
-
-
-def _check_outputs(options: argparse.Namespace, inputs: Inputs, folder: Path) -> None:
-    """Refuse to write over what is read, or where the next call would take it for an input."""
-    files = inputs.files
-    if beside := [path for path in files if path.resolve().parent == folder.resolve()]:
-        raise UserError(
-            f"--out {folder} is the folder of {beside[0]}, an input: what is drawn there could replace it, or be an "
-            "input the next time; name another folder"
-        )
-    read = [*files, *filter(None, (options.boxes, options.onnx, options.weights))]
-    written = [folder / "joints.csv", folder / "classes.csv"]
-    numbers = written if options.json is not None else [*written, folder / "joints.json"]
-    if both := {path.resolve() for path in numbers} & {path.resolve() for path in read}:
-        raise UserError(f"--out {folder}: {both.pop().name} there is read, and would be replaced; name another folder")
-    if options.json is None:
-        return
-    check_target(options.json)
-    for kind, paths in (("is read", read), ("is written", written)):
-        if options.json.resolve() in [path.resolve() for path in paths]:
-            raise UserError(f"--json {options.json} {kind} too; name another file")
-
-
-def _rate(text: str | None) -> Fraction | None:
-    """Frames per second."""
-    if text is None:
-        return None
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not Fraction(1, 100) <= rate <= 1000:
-        raise UserError(f"--rate {text}: wanted frames per second, 0.01 to 1000, as 25, 29.97 or 30000/1001")
-    meant = [each for each in TELEVISION if abs(rate - each) < Fraction(1, 200)]
-    return meant[0] if meant else rate.limit_denominator(LARGEST_DENOMINATOR)
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    """Of clips."""
-    if text is None:
-        return None
-    parts = text.split(",")
-    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
-        raise UserError(f"--clips {text}: wanted whole numbers from 0, as in 0,3,5")
-    return [int(part) for part in parts]
-
-
-def _boxes(options: argparse.Namespace, inputs: Inputs) -> Places | None:
-    """How people are found; None where the command line does not say."""
-    if options.box is not None:
-        return OneBox.tight(*numbers(options.box, "--box", "x,y,w,h"))
-    if options.center is not None:
-        return OneBox.of_mpii(*numbers(f"{options.center},{options.scale}", "--center and --scale", "x,y,s"))
-    if options.boxes is not None:
-        return BoxesOfFile(options.boxes, inputs)
-    return None
-
-
-def _inputs(options: argparse.Namespace, places: Sequence[Path], folder: Path, *, films: bool) -> Inputs:
-    """What there is to predict on; with `films`, all of it as films."""
-    rate, clips = _rate(options.rate), _numbers(options.clips)
-    if [place for place in places if place.is_dir() and place.resolve() == folder.resolve()]:
-        raise UserError(f"--out {folder} is an input too: what is drawn there would be an input the next time")
-    inputs = gather(places, rate=rate, folders=films or rate is not None, pictures=films, clips=clips)
-    _check_single(options, inputs)
-    _check_effect(options, inputs)
-    _check_outputs(options, inputs, folder)
-    if not inputs.photographs and not inputs.films:
-        raise UserError("\n".join(f"{shown(path)} {reason}" for path, reason in inputs.unopened.items()))
-    for line in inputs.skipped:
-        say(line)
-    return inputs
-
-
 def _joined(args: Sequence[str]) -> list[str]:
     """With `--box -10,...` as `--box=-10,...`: argparse takes what begins with a minus for an option."""
     joined: list[str] = []
@@ -239,7 +142,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _network(options: argparse.Namespace, run: Path | None, trusted: Trust) -> Any:
-    """What `predict_poses`, `predict_classes` or `predict_clips` takes, as its `task` says."""
+    """What `predict` of the `answers` of its `task` takes."""
     if options.onnx is not None:
         return onnx.read(options.onnx, flip_test=options.flip_test, decoding=options.decoding)
     from pose_lightning.predict import loading  # noqa: PLC0415 - imports PyTorch, which --onnx does without
@@ -253,30 +156,4 @@ def _predict(options: argparse.Namespace, run: Path | None, places: Sequence[Pat
         refuse_link(run / "predictions")
     folder = options.out if options.out is not None or run is None else run / "predictions"
     said = str(run) if run is not None else "--weights" if options.weights is not None else str(options.onnx)
-    common: dict[str, Any] = {"folder": folder, "json": options.json, "batch_size": options.batch_size}
-    if network.task == "heatmap":
-        inputs = _pictures(options, places, folder, said)
-        predict_poses(network, inputs, boxes=_boxes(options, inputs) or WholePicture(), **common)
-    elif network.task == "activity":
-        if options.box or options.center or options.boxes:
-            raise UserError("--box, --center and --boxes are of people's joints; classes are of whole images")
-        predict_classes(network, _pictures(options, places, folder, said), **common)
-    else:
-        inputs = _inputs(options, places, folder, films=True)
-        animation: AnimationName = options.animation or "mp4"
-        predict_clips(network, inputs, boxes=_boxes(options, inputs), animation=animation, **common)
-
-
-def _pictures(options: argparse.Namespace, places: Sequence[Path], folder: Path, network: str) -> Inputs:
-    """Inputs of a network of single pictures.
-
-    Raises:
-        UserError: If an option or an input is for clip regression.
-    """
-    given = {"--clips": options.clips, "--animation": options.animation}
-    if names := [name for name, value in given.items() if value is not None]:
-        raise UserError(f"{', '.join(names)} cannot go with {network}: only runs of ClipRegression know clips")
-    inputs = _inputs(options, places, folder, films=False)
-    if clips := [film.path for film in inputs.films if isinstance(film, StoredClip)]:
-        raise UserError(f"{clips[0]} holds clips, which only runs of ClipRegression know, and {network} is none")
-    return inputs
+    kinds.named(network.task).part("answers").predict(network, Request(options, places, folder, said))

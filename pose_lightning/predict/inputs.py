@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 
+from pose_lightning import kinds
 from pose_lightning.errors import UserError, shown
 from pose_lightning.predict.containers import LARGEST_DENOMINATOR, FilmError, pyav
 from pose_lightning.predict.films import Film, FrameFolder, StoredClip, VideoFile
@@ -204,9 +205,10 @@ def _numbers(path: Path, count: int, chosen: Sequence[int] | None) -> Sequence[i
 
 def _store_clips(path: Path, chosen: Sequence[int] | None) -> Iterator[Film]:
     with Store(path) as store:
-        kind, shape = store.attrs.get("kind"), store.shape
-        if kind != "clips" or shape is None:
-            raise UserError(f"{path} is a store of {kind}{'' if shape else ' without pixels'}; wanted one of clips")
+        name, shape = store.attrs.get("kind"), store.shape
+        kind = kinds.of_store(name)
+        if kind is None or not kind.clips or shape is None:
+            raise UserError(f"{path} is a store of {name}{'' if shape else ' without pixels'}; wanted one of clips")
         rate = store.attrs.get("frame_rate")
         numbers, drawn = _numbers(path, len(store), chosen), bool(store.attrs["synthetic"])
         stored = Fraction(rate).limit_denominator(LARGEST_DENOMINATOR) if rate else None

@@ -1,19 +1,9 @@
 """A report's sections, in their order."""
 
-from collections.abc import Callable, Mapping
-from typing import Final
-
-from pose_lightning.report import activities, clips, cost, curves, network, overview, people, scores, sweeps
+from pose_lightning.report import cost, curves, network, overview, scores, sweeps
 from pose_lightning.report.page import Page
-from pose_lightning.report.subject import Run, Subject
+from pose_lightning.report.subject import Subject
 from pose_lightning.trust import NOBODY, Trust
-
-PICTURES: Final[Mapping[str, Callable[[Page, Run], None]]] = {
-    "HeatmapEstimation": people.add,
-    "ClipRegression": clips.add,
-    "ActivityClassification": activities.add,
-}
-"""By task: what draws a run's predictions."""
 
 
 def build(subject: Subject, *, with_network: bool = True, trusted: Trust = NOBODY) -> str:
@@ -29,12 +19,12 @@ def build(subject: Subject, *, with_network: bool = True, trusted: Trust = NOBOD
     sweeps.add(page, subject)
     curves.add(page, subject)
     scores.add(page, subject)
-    people.add_thresholds(page, subject)
+    for kind in dict.fromkeys(run.kind for run in subject.runs):
+        if kind is not None:
+            kind.part("page").compare(page, subject)
     for best in subject.bests:
-        if best.task in PICTURES:
-            PICTURES[best.task](page, best)
-        if best.task == "HeatmapEstimation":
-            people.add_heatmaps(page, best, with_network=with_network, trusted=trusted)
+        if best.kind is not None:
+            best.kind.part("page").add(page, best, with_network=with_network, trusted=trusted)
     sizes, remarks = network.sizes(subject.runs, trusted) if with_network else ({}, [])
     cost.add(page, subject, sizes, remarks)
     return page.render()

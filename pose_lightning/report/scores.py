@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pose_lightning.heatmap.table import rows as pose_rows
-from pose_lightning.report import classes, joints
 from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
 from pose_lightning.report.page import Content, Html, Page, details, element, interval, join, lines, note, table
 from pose_lightning.report.subject import Run, Subject
@@ -54,33 +52,31 @@ def add(page: Page, subject: Subject) -> None:
         page.section("scores", "Scores", note(UNMEASURED))
         return
     kinds = {run.name: _kind(run) for run in scored}
-    for number, (task, joints_of) in enumerate(dict.fromkeys(kinds.values())):
-        runs = [run for run in scored if kinds[run.name] == (task, joints_of)]
+    for number, (task, subset) in enumerate(dict.fromkeys(kinds.values())):
+        runs = [run for run in scored if kinds[run.name] == (task, subset)]
         alone = len(set(kinds.values())) == 1
-        name = f"scores-{task.lower()}" if alone or not joints_of else f"scores-{task.lower()}-{number}"
-        title = "Scores" if alone else f"Scores: {task}{f', joints of {joints_of}' if joints_of else ''}"
+        name = f"scores-{task.lower()}" if alone or not subset else f"scores-{task.lower()}-{number}"
+        title = "Scores" if alone else f"Scores: {task}{f', {subset}' if subset else ''}"
         parts: list[Content] = [_measures(runs)]
-        if task == "HeatmapEstimation":
-            parts += [joints.groups(page, runs), joints.published_table(runs)]
-        elif task == "ClipRegression":
-            parts += [joints.errors(page, runs), _groups(runs, "actions"), _groups(runs, "subjects")]
-        else:
+        if (kind := runs[0].kind) is not None:
             best = next((run for run in subject.bests if run in runs), runs[0])
-            parts += [classes.measures(best), classes.confusion(best)]
+            parts += kind.part("page").scores(page, runs, best)
         parts.append(details("How this was measured", lines("ul", shown(runs[0])["definitions"])))
         page.section(name, title, *parts)
 
 
 def _kind(run: Run) -> tuple[str, str]:
-    """Its task and the name of its joint set: scores of others stand in tables of their own."""
-    return run.task, run.joint_set.name if run.task == "HeatmapEstimation" else ""
+    """Its task, and what of it compares with nothing else, such as its joint set: each has tables of its own."""
+    page: Any = run.kind.part("page") if run.kind else None
+    return run.task, page.subset(run) if hasattr(page, "subset") else ""
 
 
 def _measures(runs: Sequence[Run]) -> Html:
     """A row for each cell, then the baselines of the first run and published numbers."""
     scores = shown(runs[0])
-    if runs[0].task == "HeatmapEstimation":
-        columns = [(heading, [measure, statistic]) for measure, statistic, heading, _ in pose_rows(runs[0].joint_set)]
+    page: Any = runs[0].kind.part("page") if runs[0].kind else None
+    if hasattr(page, "columns"):
+        columns = page.columns(runs[0])
     else:
         columns = [(_heading(name, each), [name]) for name, each in scores["measures"].items()]
     digits = 2 if len(columns) < 20 else 1
@@ -128,23 +124,3 @@ def _published_rows(runs: Sequence[Run], width: int) -> list[list[Content]]:
         [f"published: {each.source}", each.data, element("em", f"{each.value:g}"), *[""] * (width - 1)]
         for each in found
     ]
-
-
-def _groups(runs: Sequence[Run], kind: str) -> Html | None:
-    """Rooted MPJPE by action or subject: a row for each, a column for each cell."""
-    names = list(shown(runs[0]).get(kind) or {})
-    if len(names) < 2:
-        return None
-    cells = by_cell(runs)
-    baselines = shown(runs[0]).get("baselines", [])
-    rows: list[list[Content]] = []
-    for name in names:
-        estimates = [
-            over_seeds([at(shown(run), [kind, name, "mpjpe_rooted"]) for run in members]) for members in cells.values()
-        ]
-        others = [interval({"value": at(each, [kind, name, "mpjpe_rooted", "value"])}, 1) for each in baselines]
-        count = shown(runs[0])["counts"].get(f"clips_by_{kind[:-1]}", {}).get(name, "")
-        rows.append([name, count, *(interval(each, 1) for each in estimates), *others])
-    heads = [kind[:-1], "clips", *cells, *(each["title"] for each in baselines)]
-    made = table(f"MPJPE, rooted, by {kind[:-1]}, mm", heads, rows)
-    return details(f"By {kind[:-1]}", made, opened=len(rows) <= 12)

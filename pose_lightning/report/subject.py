@@ -5,29 +5,18 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from pose_lightning import kinds
 from pose_lightning.errors import UserError
 from pose_lightning.joints import JointSet
+from pose_lightning.kind import Kind
 from pose_lightning.reading.raw import is_file
 from pose_lightning.scoring import read_scores
 from pose_lightning.sweep import compare
 from pose_lightning.sweep.results import Trial
-
-FOLLOWED: Final[Mapping[str, tuple[str, str, str]]] = {
-    "HeatmapEstimation": ("val/pckh", "PCKh@0.5, mean of 14 joints", "%"),
-    "ClipRegression": ("val/mpjpe", "MPJPE", "mm"),
-    "ActivityClassification": ("val/top1", "top-1", "%"),
-}
-"""By task: the metric that stands for a run, its name and its unit."""
-
-TASKS: Final[Mapping[str, str]] = {
-    "PoseData": "HeatmapEstimation",
-    "ClipData": "ClipRegression",
-    "ActivityData": "ActivityClassification",
-}
-"""By data module: the task that trains on it."""
 
 SPLITS: Final = ("val", "test", "train")
 
@@ -61,24 +50,23 @@ class Run:
         """The experiment that it is a run of."""
         return str(self.config.get("experiment", "unnamed"))
 
+    @cached_property
+    def kind(self) -> Kind | None:
+        """The task that its LightningModule is, or is derived from, as its data or its metrics tell."""
+        named = (kinds.of_class(str(self.config[group]["class_path"])) for group in ("model", "data"))
+        logged = (kind for kind in kinds.KINDS if any(map(self.trial.history, kind.measures)))
+        return next((kind for kind in chain(named, logged) if kind is not None), None)
+
     @property
     def task(self) -> str:
-        """The task that its LightningModule is, or is derived from, as its data or its metrics tell."""
-        name = str(self.config["model"]["class_path"]).rpartition(".")[2]
-        if name in FOLLOWED:
-            return name
-        data = str(self.config["data"]["class_path"]).rpartition(".")[2]
-        logged = (task for task, (metric, *_) in FOLLOWED.items() if self.trial.history(metric))
-        return TASKS.get(data) or next(logged, name)
+        """What the page calls its task."""
+        return self.kind.task_name if self.kind else str(self.config["model"]["class_path"]).rpartition(".")[2]
 
     @property
     def metric(self) -> str:
         """The logged name of what stands for it."""
-        if self.task == "ActivityClassification" and not self.trial.history("val/top1"):
-            return "val/map"
-        if self.task == "HeatmapEstimation" and self.trial.history("val/pck"):
-            return "val/pck"
-        return FOLLOWED[self.task][0] if self.task in FOLLOWED else "val/loss"
+        measures = self.kind.measures if self.kind else ("val/loss",)
+        return next(filter(self.trial.history, measures), measures[-1])
 
     @cached_property
     def scores(self) -> dict[str, dict[str, Any]]:
@@ -138,13 +126,12 @@ class Run:
         if self.base is None:
             return None
         settings = self.config["data"]["init_args"]
-        names = [f"{split}.h5"]
-        if split == "val" and settings.get("fold") is not None:
-            names = ["train.h5"]
-        elif split == "val":  # clips without a validation split fall back to the test subjects
-            names += ["test.h5"]
-        for name in names:
-            path = self.base / settings["root"] / name
+        splits: tuple[str, ...] = (split,)
+        if split == "val":
+            splits = self.kind.validation if self.kind else splits
+            splits = splits if settings.get("fold") is None else ("train",)
+        for each in splits:
+            path = self.base / settings["root"] / f"{each}.h5"
             if path.is_file():
                 return path
         return None

@@ -33,7 +33,7 @@ def first_run(folder: Path, stores: Path, draw: np.random.Generator) -> Path:
     built = cli.build([*EXPERIMENT, f"--data.root={stores}"])
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(built.dump())
-    scoring = evaluate.SCORING[type(built.model)](built.datamodule)
+    scoring = evaluate.scoring_of(built.model, built.datamodule)
     with Store(stores / "val.h5") as store, Store(stores / "train.h5") as train:
         truth = np.array(store.labels["joints"], dtype=np.float64)
         preds = np.where(np.isfinite(truth), truth, 0.0) + draw.normal(0, 8, truth.shape)

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pose_lightning.browse import clips, persons, pictures
+from pose_lightning.activity import sheet as pictures
 from pose_lightning.browse.scan import Scanned, inside, scan
 from pose_lightning.browse.splits import Doubt, Splits
+from pose_lightning.heatmap import sheet as persons
 from pose_lightning.joints import H36M, MPII
+from pose_lightning.regression import sheet as clips
 from pose_lightning.store import Store
 
 Labels = dict[str, Any]

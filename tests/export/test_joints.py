@@ -9,13 +9,13 @@ import torch
 from numpy.testing import assert_allclose
 
 from pose_lightning import trained
+from pose_lightning.activity.exported import OnnxActivities
 from pose_lightning.export.networks import Exportable
-from pose_lightning.exported.activity import OnnxActivities
-from pose_lightning.exported.heatmap import OnnxJoints
-from pose_lightning.exported.regression import OnnxPoses
 from pose_lightning.exported.session import OnnxNetwork
+from pose_lightning.heatmap.exported import OnnxJoints
 from pose_lightning.predict import Classifier, PoseEstimator
 from pose_lightning.predict.boxes import Box
+from pose_lightning.regression.exported import OnnxPoses
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 from pose_lightning.trained import Manner

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from pose_lightning.export.unrolled import Unrolled
 from pose_lightning.regression.temporal import RECURRENT
+from pose_lightning.regression.unrolled import Unrolled
 
 
 @pytest.mark.parametrize("bidirectional", [False, True], ids=["forwards", "both ways"])

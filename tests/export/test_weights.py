@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from pose_lightning import evaluate, predict
 from pose_lightning.errors import UserError
 from pose_lightning.export import main
+from pose_lightning.heatmap.weight_file import WeightFile
 from pose_lightning.runs import RunDirectory
-from pose_lightning.weight_files import WeightFile
 
 ODD = ("--model.decoding=dark", "--model.grid=udp", "--model.loss=cross_entropy", "--model.sigma=2")
 """Ways to be asked that no file of weights has by default."""

@@ -7,10 +7,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from pose_lightning.exported import peaks
-from pose_lightning.heatmap import codec
-from pose_lightning.heatmap.decoding import DecodeMethod, Grid
+from pose_lightning.heatmap import codec, peaks
+from pose_lightning.heatmap.decoding import Grid
 from pose_lightning.joints import MPII
+from pose_lightning.manner import DecodeMethod
 
 
 def maps(sigma: float) -> np.ndarray:

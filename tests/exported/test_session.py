@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pose_lightning.activity.exported import OnnxActivities
 from pose_lightning.errors import UserError
-from pose_lightning.exported.activity import OnnxActivities
 from pose_lightning.exported.facts import Facts, Tensor
-from pose_lightning.exported.heatmap import OnnxJoints
-from pose_lightning.exported.regression import OnnxPoses
 from pose_lightning.exported.session import OnnxNetwork
+from pose_lightning.heatmap.exported import OnnxJoints
 from pose_lightning.joints import COCO, H36M, MPII
+from pose_lightning.regression.exported import OnnxPoses
 
 onnx = pytest.importorskip("onnx")
 

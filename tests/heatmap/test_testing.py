@@ -15,8 +15,9 @@ from pose_lightning.errors import UserError
 from pose_lightning.heatmap.codec import DecodeMethod, Grid, decode, encode, input_to_heatmap
 from pose_lightning.heatmap.data import PoseData
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.heatmap.testing import UNSCALED, Scales, average_scales, read_scales
+from pose_lightning.heatmap.testing import average_scales
 from pose_lightning.joints import MPII
+from pose_lightning.manner import UNSCALED, Scales, read_scales
 from pose_lightning.store import StoreWriter
 
 SCALES = (0.9, 1.0, 1.1)

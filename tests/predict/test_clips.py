@@ -16,9 +16,9 @@ from pose_lightning import cli, trained
 from pose_lightning.joints import H36M
 from pose_lightning.predict import main, turntable
 from pose_lightning.predict.boxes import Box
-from pose_lightning.predict.clips import ClipEstimator
 from pose_lightning.predict.films import Frame
 from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
+from pose_lightning.regression.estimator import ClipEstimator
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
 from tests.untrained import save

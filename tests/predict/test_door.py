@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pose_lightning.errors import UserError
-from pose_lightning.predict.door import _inputs, _joined, _parser, _rate, main
+from pose_lightning.predict.door import _joined, _parser, main
+from pose_lightning.predict.request import _inputs, _rate
 
 
 def options(**given: Any) -> argparse.Namespace:

@@ -13,9 +13,10 @@ import pytest
 
 from pose_lightning import cli, trained
 from pose_lightning.convert import crops
+from pose_lightning.heatmap import answers as people
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.joints import MPII
-from pose_lightning.predict import PoseEstimator, main, people
+from pose_lightning.predict import PoseEstimator, main
 from pose_lightning.predict.answers import Pose
 from pose_lightning.predict.boxes import Box, whole
 from pose_lightning.runs import RunDirectory
@@ -180,7 +181,7 @@ def test_a_picture_too_large_to_be_cut_is_made_smaller_first(
     cv2.imwrite(str(tmp_path / "large.png"), np.ascontiguousarray(large[:, :-1, ::-1]))  # 509 px, no multiple of 3
     black = small.copy()
     black[:, -1] = np.round(2 / 3 * black[:, -1])
-    monkeypatch.setattr("pose_lightning.predict.people.LARGEST_SIDE", 100)
+    monkeypatch.setattr("pose_lightning.heatmap.answers.LARGEST_SIDE", 100)
     main([str(place / "run"), str(tmp_path / "large.png"), "--box", "60,90,150,240", "--out", str(tmp_path / "out")])
     found, read = numbers_of(tmp_path / "out" / "joints.json")
     (pose,) = PoseEstimator.of_run(*trained.load(run_of(place))).poses(black, [Box(44.5, 69.5, 100.0, "")])
@@ -454,7 +455,7 @@ def test_an_interrupted_call_leaves_no_half_file(place: Path, tmp_path: Path, mo
         return picture
 
     write_frames(tmp_path / "walk")
-    monkeypatch.setattr("pose_lightning.predict.people._drawn_in_frame", interrupted)
+    monkeypatch.setattr("pose_lightning.heatmap.answers._drawn_in_frame", interrupted)
     with pytest.raises(SystemExit) as stop:
         main(
             [

@@ -82,7 +82,7 @@ class Maker:
         built = cli.build([*layers, *SMALL[experiment], f"--data.root={self.stores[experiment]}", *options])
         folder.mkdir(parents=True)
         (folder / "config.yaml").write_text(built.dump())
-        scoring = evaluate.SCORING[type(built.model)](built.datamodule)
+        scoring = evaluate.scoring_of(built.model, built.datamodule)
         draw = np.random.default_rng(seed)
         with built.datamodule.samples("val") as store, built.datamodule.samples("train") as train:
             found = predicted(experiment, store.labels, store.attrs, draw, noise)

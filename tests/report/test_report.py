@@ -13,8 +13,9 @@ import pytest
 import simplejpeg
 
 from pose_lightning import cli
+from pose_lightning.heatmap import page as people
 from pose_lightning.joints import MPII
-from pose_lightning.report import clips, people
+from pose_lightning.regression import page as clips
 from pose_lightning.report.__main__ import main
 from pose_lightning.report.curves import _rows
 from pose_lightning.report.estimates import over_seeds

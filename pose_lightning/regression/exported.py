@@ -12,7 +12,7 @@ from pose_lightning import geometry
 from pose_lightning.convert.crops import LARGEST_CROP
 from pose_lightning.exported import rules
 from pose_lightning.exported.estimator import OnnxEstimator, as_input
-from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.facts import Facts
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.joints import H36M
@@ -46,7 +46,7 @@ class OnnxPoses(OnnxEstimator):
         UserError: As `OnnxEstimator`.
     """
 
-    task: ClassVar[TaskName] = "regression"
+    task: ClassVar[str] = "regression"
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
         super().__init__(network, flip_test=flip_test)
@@ -57,7 +57,11 @@ class OnnxPoses(OnnxEstimator):
 
     @staticmethod
     def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
-        """As `export.networks` writes them."""
+        """As `exporting` writes them.
+
+        `joint_set` in full, `root`, `unit`, `frames`, `frame_rate`; `side` of the stored frames that
+        the input is resized from, px; `margin` on each side of the people, as a share of the square around them.
+        """
         frames, side = facts.input.shape[0], facts.input.shape[-1]
         return {
             "input shape": rules.exactly((frames, 3, side, side)),

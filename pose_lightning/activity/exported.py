@@ -12,7 +12,7 @@ from pose_lightning.activity.truth import Target
 from pose_lightning.convert.pictures import shrunk
 from pose_lightning.exported import rules
 from pose_lightning.exported.estimator import OnnxEstimator, as_input
-from pose_lightning.exported.facts import LARGEST_AXIS, Facts, TaskName
+from pose_lightning.exported.facts import LARGEST_AXIS, Facts
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
 
@@ -32,7 +32,7 @@ class OnnxActivities(OnnxEstimator):
         UserError: As `OnnxEstimator`.
     """
 
-    task: ClassVar[TaskName] = "activity"
+    task: ClassVar[str] = "activity"
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
         super().__init__(network, flip_test=flip_test)
@@ -42,7 +42,11 @@ class OnnxActivities(OnnxEstimator):
 
     @staticmethod
     def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
-        """As `export.networks` writes them."""
+        """As `exporting` writes them.
+
+        `target`, `classes`; `fit` and `crop_share` of `framing.whole`; `shorter_side`, px, that pictures are first made
+        as small as.
+        """
         side, count = facts.input.shape[-1], facts.output.shape[-1]
         return {
             "input shape": rules.exactly((3, side, side)),

@@ -1,5 +1,6 @@
 """Persons with their predicted joints: curves over the threshold, the best and worst, confident mistakes, heatmaps."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -10,13 +11,15 @@ from jaxtyping import Bool, Float64
 from pose_lightning import draw
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
+from pose_lightning.heatmap import KIND, stacks
 from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
 from pose_lightning.heatmap.predictions import Predictions, read_predictions
+from pose_lightning.heatmap.table import rows
 from pose_lightning.heatmap.truth import Truth
 from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
-from pose_lightning.report import network
+from pose_lightning.report import joints
 from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
@@ -83,12 +86,30 @@ def read(run: Run) -> Split:
     return Split(store, truth, found, np.where(truth.labelled, errors, np.nan))
 
 
-def add_thresholds(page: Page, subject: Subject) -> None:
-    """PCKh or PCK over its threshold: the mean of every cell, and the best run's groups.
+def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of a sample, by the settings of its data module."""
+    side = int(settings["input_size"])
+    return 3, side, side
 
-    Runs of another joint set than the first one's are left out.
-    """
-    runs = [run for run in subject.runs if run.task == "HeatmapEstimation" and run.scores]
+
+def subset(run: Run) -> str:
+    """Runs of one joint set alone compare."""
+    return f"joints of {run.joint_set.name}"
+
+
+def columns(run: Run) -> list[tuple[str, list[str]]]:
+    """Heading of every measure, and where in a run's measures it lies."""
+    return [(heading, [measure, statistic]) for measure, statistic, heading, _ in rows(run.joint_set)]
+
+
+def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
+    """PCKh or PCK by group and joint, beside published numbers."""
+    return [joints.groups(page, runs), joints.published_table(runs)]
+
+
+def compare(page: Page, subject: Subject) -> None:
+    """PCKh over its threshold: the mean of every cell, and the best run's groups."""
+    runs = [run for run in subject.runs if run.kind is KIND and run.scores]
     if not runs:
         return
     joint_set = runs[0].joint_set
@@ -133,7 +154,13 @@ def _curve(split: Split, joints: tuple[int, ...]) -> list[float]:
     return shares
 
 
-def add(page: Page, run: Run) -> None:
+def add(page: Page, run: Run, *, with_network: bool, trusted: Trust = NOBODY) -> None:
+    """The persons of a run, and their heatmaps."""
+    add_people(page, run)
+    add_heatmaps(page, run, with_network=with_network, trusted=trusted)
+
+
+def add_people(page: Page, run: Run) -> None:
     """The best, median and worst persons, and the most confident mistakes."""
     try:
         split = read(run)
@@ -170,7 +197,7 @@ def add_heatmaps(page: Page, run: Run, *, with_network: bool, trusted: Trust = N
         split = read(run)
         chosen = choose(ranked(split.found.preds, split.truth), 1)
         samples = [(kind, int(chosen[kind][0])) for kind in ("best", "median", "worst") if len(chosen[kind])]
-        content: Content = network.heatmaps(run, run.split or "val", samples, trusted)
+        content: Content = stacks.heatmaps(run, run.split or "val", samples, trusted)
     except (UserError, OSError, RuntimeError) as error:
         content = note(f"No heatmaps: {error}.")
     page.section("heatmaps", "Heatmaps by joint and stack", content)

@@ -12,14 +12,13 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.heatmap.testing import UNSCALED
 from pose_lightning.heatmap.truth import UNIT_LABELS
+from pose_lightning.heatmap.weight_file import WeightFile
 from pose_lightning.joints import JointSet
-from pose_lightning.manner import LARGEST_BATCH
+from pose_lightning.manner import LARGEST_BATCH, UNSCALED
 from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
 from pose_lightning.trained import PLAIN, Manner
-from pose_lightning.weight_files import WeightFile
 
 CROP: Final = crops.Pixels(images=None)
 """How the converters cut people, where there is no store that says otherwise."""
@@ -141,3 +140,6 @@ class PoseEstimator:
                 poses.append(Pose(boxes[index], where, confidence.double().numpy()))
         ends = np.cumsum([len(listed) for _, listed in asked]).tolist()
         return [poses[end - len(listed) : end] for end, (_, listed) in zip(ends, asked, strict=True)]
+
+
+of_run, of_weights = PoseEstimator.of_run, PoseEstimator.of_weights

@@ -19,6 +19,7 @@ from pose_lightning.predict.pictures import Photographs, Progress, Troubles, unu
 from pose_lightning.predict.places import Places
 from pose_lightning.predict.playback import Playback, Scene, scene_of
 from pose_lightning.predict.recording import GifRecording, Recording, VideoRecording
+from pose_lightning.predict.request import Request
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 from pose_lightning.predict.windows import Gap, Pace, Shot, Window, cut, square, windows
 from pose_lightning.terminal import say
@@ -58,6 +59,13 @@ class Estimator(Protocol):
 
     def poses(self, clips: Sequence[np.ndarray]) -> np.ndarray:
         """Of clips of `side` px (n, t, 17, 3), mm."""
+
+
+def predict(estimator: Estimator, request: Request) -> None:
+    """Answer a command line."""
+    inputs = request.films()
+    animation: AnimationName = request.options.animation or "mp4"
+    predict_clips(estimator, inputs, boxes=request.boxes(inputs), animation=animation, **request.common)
 
 
 def predict_clips(

@@ -1,6 +1,6 @@
 """Clips with their predicted poses: the frames with skeletons, and a view in 3-D that turns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,8 +14,22 @@ from pose_lightning.joints import H36M
 from pose_lightning.metrics.poses import PCK_THRESHOLD
 from pose_lightning.regression.evaluation import Truth, clip_errors
 from pose_lightning.regression.predictions import read_predictions
-from pose_lightning.report.page import Content, Html, Page, element, join, keys, note, picture
-from pose_lightning.report.subject import Run
+from pose_lightning.report import joints
+from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
+from pose_lightning.report.page import (
+    Content,
+    Html,
+    Page,
+    details,
+    element,
+    interval,
+    join,
+    keys,
+    note,
+    picture,
+    table,
+)
+from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
 SIDE: Final = 224
@@ -23,6 +37,9 @@ SIDE: Final = 224
 
 LARGEST_RESIDUAL: Final = 2.0
 """Px, of the labels' points around a camera fitted to them; beyond, nothing is drawn on the frames."""
+
+FRAMES: Final = 8
+"""Of a clip, where neither the configuration nor a store says it."""
 
 RIGHT: Final = tuple(right for right, _ in H36M.pairs)
 
@@ -49,7 +66,22 @@ def read(run: Run) -> Split:
     return Split(store, truth, read_predictions(predicted, truth.joints.shape, truth.names).preds)
 
 
-def add(page: Page, run: Run) -> None:
+def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of a sample, by the settings of its data module."""
+    side = int(settings["input_size"])
+    return settings.get("frames") or FRAMES, 3, side, side
+
+
+def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
+    """MPJPE by joint, action and subject."""
+    return [joints.errors(page, runs), _groups(runs, "actions"), _groups(runs, "subjects")]
+
+
+def compare(page: Page, subject: Subject) -> None:
+    """Nothing more than the scores."""
+
+
+def add(page: Page, run: Run, **_: object) -> None:
     """The best, median and worst clip."""
     try:
         split = read(run)
@@ -153,3 +185,23 @@ def _see(joints: np.ndarray, camera: Sequence[tuple[float, float]]) -> np.ndarra
     depth = np.maximum(joints[..., 2], 1.0)  # a wild prediction may lie behind the camera
     axes: list[Any] = [focal * joints[..., axis] / depth + centre for axis, (focal, centre) in enumerate(camera)]
     return np.stack(axes, axis=-1)
+
+
+def _groups(runs: Sequence[Run], kind: str) -> Html | None:
+    """Rooted MPJPE by action or subject: a row for each, a column for each cell."""
+    names = list(shown(runs[0]).get(kind) or {})
+    if len(names) < 2:
+        return None
+    cells = by_cell(runs)
+    baselines = shown(runs[0]).get("baselines", [])
+    rows: list[list[Content]] = []
+    for name in names:
+        estimates = [
+            over_seeds([at(shown(run), [kind, name, "mpjpe_rooted"]) for run in members]) for members in cells.values()
+        ]
+        others = [interval({"value": at(each, [kind, name, "mpjpe_rooted", "value"])}, 1) for each in baselines]
+        count = shown(runs[0])["counts"].get(f"clips_by_{kind[:-1]}", {}).get(name, "")
+        rows.append([name, count, *(interval(each, 1) for each in estimates), *others])
+    heads = [kind[:-1], "clips", *cells, *(each["title"] for each in baselines)]
+    made = table(f"MPJPE, rooted, by {kind[:-1]}, mm", heads, rows)
+    return details(f"By {kind[:-1]}", made, opened=len(rows) <= 12)

@@ -10,14 +10,16 @@ from jaxtyping import Float32, Float64, UInt8
 
 from pose_lightning import geometry
 from pose_lightning.convert import crops
-from pose_lightning.exported import peaks, rules
+from pose_lightning.exported import rules
 from pose_lightning.exported.estimator import OnnxEstimator, as_input
-from pose_lightning.exported.facts import Facts, TaskName
+from pose_lightning.exported.facts import Facts
 from pose_lightning.exported.rules import Rule
 from pose_lightning.exported.session import OnnxNetwork
-from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
+from pose_lightning.heatmap import peaks
+from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.heatmap.framing import image_to_crop, reduction
 from pose_lightning.joints import JointSet
+from pose_lightning.manner import DecodeMethod
 
 
 def joint_set_of(facts: Facts, path: Path) -> JointSet:
@@ -45,7 +47,7 @@ class OnnxJoints(OnnxEstimator):
         UserError: As `OnnxEstimator`.
     """
 
-    task: ClassVar[TaskName] = "heatmap"
+    task: ClassVar[str] = "heatmap"
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
         super().__init__(network, flip_test=flip_test)
@@ -55,7 +57,11 @@ class OnnxJoints(OnnxEstimator):
 
     @staticmethod
     def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
-        """As `export.networks` writes them."""
+        """As `exporting` writes them.
+
+        `joint_set` in full, `joints_never_taught`; `decoding`, `sigma`, `grid` and `stride` of `codec`;
+        `crop` and `box_in_crop`, px, of the crop that the input is cut from.
+        """
         joint_set = joint_set_of(facts, path)
         side, crop = facts.input.shape[-1], facts.details.get("crop")
         return {

@@ -59,3 +59,6 @@ class Classifier:
     def ranking(self, path: Path, found: Float64[np.ndarray, " k"]) -> Ranking:
         """The likeliest classes of a picture by their probabilities."""
         return Ranking.of(path, self.classes, found)
+
+
+of_run = Classifier

@@ -6,7 +6,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
-from pose_lightning.heatmap.decoding import STRIDE, DecodeMethod, Grid
+from pose_lightning.heatmap.decoding import STRIDE, Grid
+from pose_lightning.manner import DecodeMethod
 
 _TINY: Final = np.float32(1e-10)
 

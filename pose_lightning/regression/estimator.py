@@ -88,3 +88,6 @@ class ClipEstimator:
         batch = finish({key: torch.from_numpy(values) for key, values in buffers.items()}, self._input_size)
         batch |= {"index": torch.arange(len(clips)), "weight": torch.ones(len(clips))}
         return self.model.predict_step(batch, 0)["preds"].numpy()
+
+
+of_run = ClipEstimator

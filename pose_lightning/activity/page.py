@@ -1,6 +1,7 @@
 """Pictures of activities with the five likeliest classes: the surest mistakes, the surest right, the least sure."""
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -9,8 +10,9 @@ from pose_lightning import draw
 from pose_lightning.activity import predictions
 from pose_lightning.activity.truth import Truth
 from pose_lightning.errors import UserError
+from pose_lightning.report import classes
 from pose_lightning.report.page import Content, Html, Page, element, note, picture
-from pose_lightning.report.subject import Run
+from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
 COUNT: Final = 8
@@ -18,7 +20,22 @@ SIDE: Final = 256
 TOP: Final = 5
 
 
-def add(page: Page, run: Run) -> None:
+def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
+    """Of a sample, by the settings of its data module."""
+    side = int(settings["input_size"])
+    return 3, side, side
+
+
+def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
+    """The best run's measures by class, and which was taken for which."""
+    return [classes.measures(best), classes.confusion(best)]
+
+
+def compare(page: Page, subject: Subject) -> None:
+    """Nothing more than the scores."""
+
+
+def add(page: Page, run: Run, **_: object) -> None:
     """Some pictures of each kind."""
     try:
         store, truth, rows, preds = _read(run)

@@ -17,8 +17,9 @@ from pose_lightning.predict.containers import STILLS
 from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches, unused, usable
-from pose_lightning.predict.places import Places
+from pose_lightning.predict.places import Places, WholePicture
 from pose_lightning.predict.recording import Annotated
+from pose_lightning.predict.request import Request
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 from pose_lightning.terminal import say
 
@@ -37,6 +38,12 @@ class Estimator(Protocol):
 
     def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
         """Of the people in each of these pictures."""
+
+
+def predict(estimator: Estimator, request: Request) -> None:
+    """Answer a command line; without a box the whole picture is the person."""
+    inputs = request.pictures()
+    predict_poses(estimator, inputs, boxes=request.boxes(inputs) or WholePicture(), **request.common)
 
 
 def predict_poses(

@@ -15,8 +15,8 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import MARK, Facts
-from pose_lightning.exported.heatmap import OnnxJoints, joint_set_of
 from pose_lightning.exported.rules import Rule
+from pose_lightning.heatmap.exported import OnnxJoints, joint_set_of
 from pose_lightning.heatmap.loss import LossName
 from pose_lightning.heatmap.model import check_sizes, read_joint_set, settings_of
 from pose_lightning.heatmap.networks import OWN, NetworkName, flags

@@ -10,12 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from pose_lightning import draw
+from pose_lightning.errors import UserError
 from pose_lightning.predict.answers import Ranking, check_numbers, marked, say_data
 from pose_lightning.predict.containers import STILLS
 from pose_lightning.predict.films import Film, Frame, batches, of_one_size
 from pose_lightning.predict.inputs import Inputs
 from pose_lightning.predict.pictures import Photographs, Progress, Troubles, in_batches
 from pose_lightning.predict.recording import Annotated
+from pose_lightning.predict.request import Request
 from pose_lightning.predict.results import CsvFile, JsonFile, Names
 from pose_lightning.terminal import Terminal, say
 
@@ -41,6 +43,13 @@ class Ranker(Protocol):
 
     def ranking(self, path: Path, found: np.ndarray) -> Ranking:
         """The likeliest classes by their probabilities."""
+
+
+def predict(classifier: Ranker, request: Request) -> None:
+    """Answer a command line."""
+    if request.boxes_given:
+        raise UserError("--box, --center and --boxes are of people's joints; classes are of whole images")
+    predict_classes(classifier, request.pictures(), **request.common)
 
 
 def predict_classes(classifier: Ranker, inputs: Inputs, *, folder: Path, json: Path | None, batch_size: int) -> None:
