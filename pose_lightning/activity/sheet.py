@@ -1,12 +1,13 @@
 """Activity stores: pictures and their classes."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from jaxtyping import Float64
 
 from pose_lightning.browse.cards import Card, fitted, ground
+from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import SAME, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.convert.groups import near_pairs
@@ -16,6 +17,15 @@ TINY: Final = 96
 
 LONG: Final = 3.0
 """How many times as long as wide a picture may be before it is told."""
+
+FACETS: Final = ("category", "activity")
+"""Text fields that a menu filters by."""
+
+SIZE: Final = "Shorter side"
+"""What `Card.size` is of."""
+
+NOUN: Final = "pictures"
+"""Of several samples."""
 
 
 def doubts(splits: Splits, scanned: Scanned | None) -> list[Doubt]:
@@ -81,3 +91,24 @@ def thumbnails(splits: Splits, scanned: Scanned) -> Float64[np.ndarray, "n d"]:
     found = np.full((len(splits), cells[0].size if len(cells) else 1), np.nan)
     found[scanned.rows] = cells.reshape(len(cells), -1)
     return found
+
+
+def charts(splits: Splits) -> list[Chart]:
+    """Classes and sizes."""
+    found = classes(splits, FACETS)
+    shorter = np.minimum(splits.labels["height"], splits.labels["width"])
+    found.append(histogram(splits, shorter, "Shorter side as stored", "px"))
+    ratio = splits.labels["width"] / np.maximum(splits.labels["height"], 1)
+    return [*found, histogram(splits, ratio, "Width relative to height", "")]
+
+
+def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarray, "n d"], str] | None:
+    """What the map is made of, and its title; None without enough pictures."""
+    if scanned is None or len(scanned) < 3:
+        return None
+    return thumbnails(splits, scanned), "Pictures, by the colours of 8 x 8 cells"
+
+
+def skeleton(splits: Splits) -> dict[str, Any]:
+    """None."""
+    return {"joints": [], "bones": [], "sides": [], "labelled": []}

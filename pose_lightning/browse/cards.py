@@ -10,6 +10,8 @@ import numpy as np
 import simplejpeg
 from jaxtyping import Float64, UInt8
 
+from pose_lightning.joints import JointSet
+
 QUALITY: Final = 72
 FLOOR_GREY: Final = 96
 """Of the ground under labels that have no picture."""
@@ -83,3 +85,9 @@ def _numbers(points: np.ndarray, digits: int) -> list[list[Any]]:
         [joint if known else None for joint, known in zip(frame.tolist(), np.isfinite(frame).all(axis=1), strict=True)]
         for frame in whole
     ]
+
+
+def skeleton_of(joint_set: JointSet, bones: Sequence[tuple[int, int]], labelled: Sequence[bool]) -> dict[str, Any]:
+    """Names, bones and sides of the joints, and which of them the data set labels at all, as the page reads them."""
+    sides = [1 if name.startswith("right") else 2 if name.startswith("left") else 0 for name in joint_set.names]
+    return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
