@@ -24,7 +24,7 @@ class Kind:
         page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
                     `add(page, run, with_network=..., trusted=...)`
         sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `FACETS`, `SIZE`, `NOUN`
-        pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `usual(batch, preds)`
+        pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `comparable(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
 
     Attributes:

@@ -44,10 +44,12 @@ ALLOWED["demo"] |= {"convert"}
 ALLOWED["browse"] |= {"convert"}  # compares pictures as the converter does
 PARTS = {
     "answers": {"predict"},
+    "drawing": {"convert"},
     "estimator": {"cli", "convert", "manner", "predict", "trained"},
     "exported": {"convert", "exported"},
     "exporting": {"convert", "export", "exported"},
     "pair": {"convert"},
+    "pictures": {"training"},
     "onnx": {"exported", "predict"},
     "page": {"report", "trust"},
     "peaks": {"exported"},
