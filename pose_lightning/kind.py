@@ -23,7 +23,8 @@ class Kind:
         exporting   export: `describe(task, data)`, a `export.networks.Description`
         page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
                     `add(page, run, with_network=..., trusted=...)`
-        sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `FACETS`, `SIZE`, `NOUN`
+        sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `version`,
+                    `FACETS`, `SIZE`, `NOUN`
         pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `comparable(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
 

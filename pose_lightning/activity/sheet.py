@@ -4,9 +4,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
-from pose_lightning.browse.cards import Card, fitted, ground
+from pose_lightning.activity.data import ActivityData
+from pose_lightning.browse.cards import Card, fitted, ground, pixels
 from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import SAME, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
@@ -17,6 +19,9 @@ TINY: Final = 96
 
 LONG: Final = 3.0
 """How many times as long as wide a picture may be before it is told."""
+
+LISTED: Final = 3
+"""Classes of a mixed picture that are named."""
 
 FACETS: Final = ("category", "activity")
 """Text fields that a menu filters by."""
@@ -112,3 +117,16 @@ def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarra
 def skeleton(splits: Splits) -> dict[str, Any]:
     """None."""
     return {"joints": [], "bones": [], "sides": [], "labelled": []}
+
+
+def version(data: ActivityData, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    small, _ = fitted(pixels(batch["image"][0]), side)
+    return Card((small,), note=f"{note}: {_shares(data, batch['target'][0])}")
+
+
+def _shares(data: ActivityData, target: torch.Tensor) -> str:
+    """The classes of a picture, with their shares where they are mixed."""
+    order = torch.argsort(target, descending=True)[:LISTED].tolist()
+    named = [(data.classes[place], float(target[place])) for place in order if target[place] > 0]
+    return ", ".join(name if share == 1 else f"{share:.2f} {name}" for name, share in named)

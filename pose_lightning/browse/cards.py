@@ -8,6 +8,7 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import simplejpeg
+import torch
 from jaxtyping import Float64, UInt8
 
 from pose_lightning.joints import JointSet
@@ -91,3 +92,8 @@ def skeleton_of(joint_set: JointSet, bones: Sequence[tuple[int, int]], labelled:
     """Names, bones and sides of the joints, and which of them the data set labels at all, as the page reads them."""
     sides = [1 if name.startswith("right") else 2 if name.startswith("left") else 0 for name in joint_set.names]
     return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
+
+
+def pixels(image: torch.Tensor) -> UInt8[np.ndarray, "h w 3"]:
+    """An image (3, h, w) in [0, 1] as RGB."""
+    return (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64, UInt8
 
 from pose_lightning import draw
 from pose_lightning.browse import limbs, sides
-from pose_lightning.browse.cards import Card, fitted, ground, scaled, skeleton_of
+from pose_lightning.browse.cards import Card, fitted, ground, pixels, scaled, skeleton_of
 from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import SAME_CROP, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
@@ -244,3 +245,10 @@ def skeleton(splits: Splits) -> dict[str, Any]:
     """Names, bones and sides of the joints, and which of them the data set labels at all."""
     labelled: Any = splits.labels["labelled"].any(axis=0).tolist()
     return skeleton_of(MPII, bones(joints(splits)), labelled)
+
+
+def version(data: object, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    small, factor = fitted(pixels(batch["image"][0]), side)
+    joints = np.where(batch["labelled"][0].numpy()[:, None], batch["joints"][0].double().numpy(), np.nan)
+    return Card((small,), ((joints + 0.5) * factor - 0.5)[None], note=note)

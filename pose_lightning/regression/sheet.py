@@ -4,10 +4,11 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from pose_lightning.browse import limbs, sides
-from pose_lightning.browse.cards import Card, fitted, ground, scaled, skeleton_of
+from pose_lightning.browse.cards import Card, fitted, ground, pixels, scaled, skeleton_of
 from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
@@ -232,3 +233,10 @@ def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarra
 def skeleton(splits: Splits) -> dict[str, Any]:
     """Names, bones and sides of the joints, all of which are labelled."""
     return skeleton_of(H36M, bones(), [True] * len(H36M))
+
+
+def version(data: object, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    frames = [pixels(frame) for frame in batch["clip"][0]]
+    pose = batch["joints"][0].double().numpy()
+    return Card(tuple(fitted(frame, side // 2)[0] for frame in frames), pose=pose, note=note)
