@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pose_lightning import cli, fit
-from pose_lightning.convert import demo
+from pose_lightning import cli, fit, kinds
 from pose_lightning.errors import UserError
 from pose_lightning.files import local_path
+from pose_lightning.kind import Kind
 from pose_lightning.options import OptionParser
 from pose_lightning.reading.configs import read_yaml
 from pose_lightning.terminal import say
@@ -72,9 +72,14 @@ def _sweep_layer(sweep: str, experiment: str) -> Path:
 
 
 def _validates(path: Path, root: Path) -> bool:
-    """Whether there is something to validate on; clips fall back to the test subjects, and their table says so."""
-    clips = read_yaml(path, own=True)["data"]["class_path"] == "ClipData"
-    return any((root / f"{split}.h5").is_file() for split in (("val", "test") if clips else ("val",)))
+    """Whether there is something to validate on."""
+    kind = _kind(path)
+    return any((root / f"{split}.h5").is_file() for split in (kind.validation if kind else ("val",)))
+
+
+def _kind(path: Path) -> Kind | None:
+    """The task of an experiment; None of a data module of one's own."""
+    return kinds.of_class(str(read_yaml(path, own=True)["data"]["class_path"]))
 
 
 def _root(path: Path) -> Path:
@@ -85,18 +90,18 @@ def _make_demo_data(absent: Path | None, experiment: str, layer: Path, *, folds:
     """Draw what the demo layer reads, where it is not there; returns the folder of its stores."""
     why = f"{absent} is not there" if absent else "DATA=demo"
     say(f"{'# ' if dry else ''}*** DEMO: {why}; {experiment} runs on drawn people, small, by {layer} ***")
-    root = _root(layer)
-    kind = root.relative_to(DEMO_DATA).parts[0]
-    if folds and kind != "activity":
-        raise UserError(f"FOLD: {experiment} has no folds; experiments of activities do")
-    root = DEMO_DATA / "folds" / "activity" if folds else root
+    root, kind = _root(layer), _kind(EXPERIMENTS / f"{experiment}.yaml")
+    if kind is None or not kind.has("drawing"):
+        raise UserError(f"EXP={experiment}: nobody has said what people to draw for it; take DATA=real")
+    if folds and not kind.has("folds"):
+        names = kinds.listed(kinds.having("folds"), " and ")
+        raise UserError(f"FOLD: {experiment} has no folds; experiments of {names} do")
+    root = DEMO_DATA / "folds" / root.name if folds else root
     if not all((root / name).is_file() for name in (("train.h5",) if folds else ("train.h5", "val.h5"))):
         if dry:
             say(f"# {root} is not drawn yet; it would be now")
-        elif kind == "activity":
-            demo.write_activities(DEMO_DATA, folds=FOLDS if folds else 0)
         else:
-            (demo.write if kind == "mpii" else demo.write_clips)(DEMO_DATA)
+            kind.part("drawing").draw(DEMO_DATA, folds=FOLDS if folds else 0)
     return root
 
 

@@ -14,9 +14,13 @@ class Kind:
     The modules of the folder, and what the doors call in them. A task without one is refused by the door, or passed
     over:
 
-        scoring     evaluate: `of(data)`, a `scoring.Scoring`
-        options     evaluate: `add_arguments(parser)`, `FILE`; with these names, `scoring.Scoring.judge_file` is called
-        overlays, pair, folds, testing, weight_file     evaluate: --overlays, --clips, several runs, --scales, --weights
+        scoring     evaluate: `of(data)`, a `scoring.Scoring`; `judge_file(path, store, train, **options)`
+        options     evaluate: `add_arguments(parser)`, and the names `OF_FILES` of those that `judge_file` takes
+        overlays    evaluate --overlays: with it `scoring` has `write_overlays`
+        pair        evaluate --clips: `open_pair(clips, joints, **options)`; `options.OF_PAIRS`
+        folds       evaluate RUN RUN...: `judge_folds(paths, store, target=..., title=...)`
+        testing     evaluate and predict --scales, --decoding: the LightningModule has both
+        weight_file evaluate and predict --weights: `WeightFile`; `options.WEIGHTS`; `estimator.of_weights`
         estimator   predict: `of_run(built, checkpoint, step)`, the network as `answers` takes it
         onnx        predict: `of_file(network, flip_test=..., decoding=...)`, the same of an exported network
         answers     predict: `predict(network, request)` writes the answers
@@ -24,8 +28,8 @@ class Kind:
         page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
                     `add(page, run, with_network=..., trusted=...)`; where only some runs compare, `subset(run)`; where
                     measures have statistics, `columns(run)`
-        sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `FACETS`, `SIZE`, `NOUN`
-        pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `usual(batch, preds)`
+        sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `version`, `FACETS`, `SIZE`, `NOUN`
+        pictures    fit: `show(batch, outputs, names, data)`, `MEASURE`, `comparable(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
 
     Attributes:

@@ -1,12 +1,15 @@
 """Activity stores: pictures and their classes."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
-from pose_lightning.browse.cards import Card, fitted, ground
+from pose_lightning.activity.data import ActivityData
+from pose_lightning.browse.cards import Card, fitted, ground, pixels
+from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import SAME, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.convert.groups import near_pairs
@@ -16,6 +19,18 @@ TINY: Final = 96
 
 LONG: Final = 3.0
 """How many times as long as wide a picture may be before it is told."""
+
+LISTED: Final = 3
+"""Classes of a mixed picture that are named."""
+
+FACETS: Final = ("category", "activity")
+"""Text fields that a menu filters by."""
+
+SIZE: Final = "Shorter side"
+"""What `Card.size` is of."""
+
+NOUN: Final = "pictures"
+"""Of several samples."""
 
 
 def doubts(splits: Splits, scanned: Scanned | None) -> list[Doubt]:
@@ -81,3 +96,37 @@ def thumbnails(splits: Splits, scanned: Scanned) -> Float64[np.ndarray, "n d"]:
     found = np.full((len(splits), cells[0].size if len(cells) else 1), np.nan)
     found[scanned.rows] = cells.reshape(len(cells), -1)
     return found
+
+
+def charts(splits: Splits) -> list[Chart]:
+    """Classes and sizes."""
+    found = classes(splits, FACETS)
+    shorter = np.minimum(splits.labels["height"], splits.labels["width"])
+    found.append(histogram(splits, shorter, "Shorter side as stored", "px"))
+    ratio = splits.labels["width"] / np.maximum(splits.labels["height"], 1)
+    return [*found, histogram(splits, ratio, "Width relative to height", "")]
+
+
+def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarray, "n d"], str] | None:
+    """What the map is made of, and its title; None without enough pictures."""
+    if scanned is None or len(scanned) < 3:
+        return None
+    return thumbnails(splits, scanned), "Pictures, by the colours of 8 x 8 cells"
+
+
+def skeleton(splits: Splits) -> dict[str, Any]:
+    """None."""
+    return {"joints": [], "bones": [], "sides": [], "labelled": []}
+
+
+def version(data: ActivityData, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    small, _ = fitted(pixels(batch["image"][0]), side)
+    return Card((small,), note=f"{note}: {_shares(data, batch['target'][0])}")
+
+
+def _shares(data: ActivityData, target: torch.Tensor) -> str:
+    """The classes of a picture, with their shares where they are mixed."""
+    order = torch.argsort(target, descending=True)[:LISTED].tolist()
+    named = [(data.classes[place], float(target[place])) for place in order if target[place] > 0]
+    return ", ".join(name if share == 1 else f"{share:.2f} {name}" for name, share in named)

@@ -13,16 +13,13 @@ from jaxtyping import Int64
 from rich.progress import track
 
 from pose_lightning import cli
-from pose_lightning.activity import sheet as pictures
 from pose_lightning.browse import augmented, overview, page
 from pose_lightning.browse.cards import Card
 from pose_lightning.browse.scan import Scanned, scan
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.errors import UserError
 from pose_lightning.files import check_target, local_path, write_text
-from pose_lightning.heatmap import sheet as persons
 from pose_lightning.options import OptionParser
-from pose_lightning.regression import sheet as clips
 from pose_lightning.terminal import Terminal, say
 
 LIMIT: Final = 600
@@ -35,16 +32,7 @@ SUSPICIOUS_SHARE: Final = 2 / 3
 ANOTHER: Final = 0.2
 """Weight of the lesser of two doubts about a sample."""
 
-FACETS: Final = {
-    "pose": ("category", "activity"),
-    "clips": ("action", "subject", "camera"),
-    "activity": ("category", "activity"),
-}
-"""Text fields that a menu filters by."""
-
 MOST_VALUES: Final = 400
-SIZES: Final = {"pose": "Box", "clips": "Person", "activity": "Shorter side"}
-KINDS: Final = {"pose": persons, "clips": clips, "activity": pictures}
 
 
 def browse(
@@ -79,7 +67,7 @@ def browse(
     with Splits.open(paths) as splits:
         wanted = [splits.find(name) for name in samples]
         looked = scan(splits, _some(len(splits), scanned, seed)) if splits.has_pixels and scanned else None
-        doubts = KINDS[splits.kind].doubts(splits, looked)
+        doubts = splits.sheet.doubts(splits, looked)
         order = _order(splits, doubts, wanted, limit, seed)
         versions = _versions(splits, wanted, experiment, settings) if experiment else []
         text = _page(splits, looked, doubts, order, wanted, versions, experiment)
@@ -126,7 +114,7 @@ def _page(
     versions: Sequence[Card],
     experiment: Sequence[Path],
 ) -> str:
-    kind = KINDS[splits.kind]
+    sheet = splits.sheet
     facets = _facets(splits)
     reasons: dict[int, list[Doubt]] = {}
     for doubt in sorted(doubts, key=lambda each: -each.strength):
@@ -135,34 +123,34 @@ def _page(
     for index in track(order, "Drawing", console=Terminal(stderr=True), transient=True):
         samples.append(
             {
-                **kind.card(splits, index, SIDE).to_json(),
+                **sheet.card(splits, index, SIDE).to_json(),
                 "name": str(splits.labels["name"][index]),
                 "why": [[doubt.rule, doubt.reason] for doubt in reasons.get(index, [])],
                 "facets": [facet["of"][index] for facet in facets],
             }
         )
     shown = {index: place for place, index in enumerate(order)}
-    drawn = overview.pose_map(splits, looked)
+    features = sheet.features(splits, looked)
+    drawn = None if features is None else overview.principal(*features)
     data: dict[str, Any] = {
         "samples": samples,
         "rules": page.RULES,
         "facets": [{"name": facet["name"], "values": facet["values"]} for facet in facets],
         "splits": splits.names,
-        "size": SIZES[splits.kind],
+        "size": sheet.SIZE,
         "total": _total(splits, reasons, looked),
         "map": None if drawn is None else drawn.to_json(splits, shown),
         "versions": [version.to_json() for version in versions],
         "augmented": _about(splits, wanted, experiment),
-        **_skeleton(splits),
+        **sheet.skeleton(splits),
     }
     dataset = str(splits.attr("dataset") or splits.stores[0].path.parent.name)
     warning = "SYNTHETIC: these people are drawn, not photographed." if splits.synthetic else ""
-    title = f"{dataset}: {len(splits):,} {'samples' if splits.kind == 'pose' else splits.kind}"
     return page.render(
-        title.replace(" activity", " pictures"),
+        f"{dataset}: {len(splits):,} {sheet.NOUN}",
         facts=_facts(splits),
         warning=warning,
-        charts=overview.charts(splits),
+        charts=[chart for chart in sheet.charts(splits) if len(chart.labels)],
         data=data,
     )
 
@@ -170,23 +158,12 @@ def _page(
 def _facets(splits: Splits) -> list[dict[str, Any]]:
     """The menus: their values, and which one each sample has."""
     facets = [{"name": "Split", "values": splits.names, "of": splits.split.tolist()}]
-    for field in FACETS[splits.kind]:
+    for field in splits.sheet.FACETS:
         if field in splits.labels:
             values, of = np.unique(splits.labels[field], return_inverse=True)
             if 1 < len(values) <= MOST_VALUES:
                 facets.append({"name": field.capitalize(), "values": values.tolist(), "of": of.ravel().tolist()})
     return facets
-
-
-def _skeleton(splits: Splits) -> dict[str, Any]:
-    """Names, bones and sides of the joints, and which of them the data set labels at all."""
-    if (joint_set := splits.joint_set) is None:
-        return {"joints": [], "bones": [], "sides": [], "labelled": []}
-    bones = persons.bones(splits, persons.joints(splits)) if splits.kind == "pose" else clips.bones()
-    rights, lefts = ({pair[side] for pair in joint_set.pairs} for side in (0, 1))
-    sides = [1 if joint in rights else 2 if joint in lefts else 0 for joint in range(len(joint_set))]
-    labelled = splits.labels["labelled"].any(axis=0).tolist() if splits.kind == "pose" else [True] * len(joint_set)
-    return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
 
 
 def _facts(splits: Splits) -> list[str]:

@@ -3,20 +3,15 @@
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import numpy as np
 import torch
-from jaxtyping import UInt8
 
-from pose_lightning import cli
-from pose_lightning.browse.cards import Card, fitted
+from pose_lightning import cli, kinds
+from pose_lightning.browse.cards import Card
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.loader import Source
-
-LISTED: Final = 3
-"""Classes of a mixed picture that are named."""
 
 
 def data_module(experiment: Sequence[Path], root: Path, settings: Sequence[str]) -> StoreDataModule:
@@ -69,28 +64,13 @@ def _find(source: Source, name: str, data: StoreDataModule) -> int:
 
 
 def _card(data: StoreDataModule, source: Source, index: int, epoch: int, side: int, note: str) -> Card:
+    kind = kinds.of(data)
+    if kind is None or not kind.has("sheet"):
+        names = ", ".join(each.data_name for each in kinds.having("sheet"))
+        raise UserError(f"data={type(data).__name__} cannot be shown: it is derived from none of {names}")
     buffers = source.allocate(1)
     source.fill(buffers, 0, index, epoch)
     batch: dict[str, Any] = {key: torch.from_numpy(value.copy()) for key, value in buffers.items()}
     shown = data.on_after_batch_transfer(batch, 0)
-    if "clip" in shown:
-        frames = [_pixels(frame) for frame in shown["clip"][0]]
-        pose = shown["joints"][0].double().numpy()
-        return Card(tuple(fitted(frame, side // 2)[0] for frame in frames), pose=pose, note=note)
-    small, factor = fitted(_pixels(shown["image"][0]), side)
-    if "joints" in shown:
-        joints = np.where(shown["labelled"][0].numpy()[:, None], shown["joints"][0].double().numpy(), np.nan)
-        return Card((small,), ((joints + 0.5) * factor - 0.5)[None], note=note)
-    return Card((small,), note=f"{note}: {_shares(data, shown['target'][0])}")
-
-
-def _pixels(image: torch.Tensor) -> UInt8[np.ndarray, "h w 3"]:
-    """An image (3, h, w) in [0, 1] as RGB."""
-    return (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
-
-
-def _shares(data: Any, target: torch.Tensor) -> str:
-    """The classes of a picture, with their shares where they are mixed."""
-    order = torch.argsort(target, descending=True)[:LISTED].tolist()
-    named = [(data.classes[place], float(target[place])) for place in order if target[place] > 0]
-    return ", ".join(name if share == 1 else f"{share:.2f} {name}" for name, share in named)
+    card: Card = kind.part("sheet").version(data, shown, side, note)
+    return card

@@ -8,7 +8,10 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import simplejpeg
+import torch
 from jaxtyping import Float64, UInt8
+
+from pose_lightning.joints import JointSet
 
 QUALITY: Final = 72
 FLOOR_GREY: Final = 96
@@ -83,3 +86,15 @@ def _numbers(points: np.ndarray, digits: int) -> list[list[Any]]:
         [joint if known else None for joint, known in zip(frame.tolist(), np.isfinite(frame).all(axis=1), strict=True)]
         for frame in whole
     ]
+
+
+def skeleton_of(joint_set: JointSet, bones: Sequence[tuple[int, int]], labelled: Sequence[bool]) -> dict[str, Any]:
+    """Names, bones and sides of the joints, and which of them the data set labels at all, as the page reads them."""
+    rights, lefts = ({pair[side] for pair in joint_set.pairs} for side in (0, 1))
+    sides = [1 if joint in rights else 2 if joint in lefts else 0 for joint in range(len(joint_set))]
+    return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
+
+
+def pixels(image: torch.Tensor) -> UInt8[np.ndarray, "h w 3"]:
+    """An image (3, h, w) in [0, 1] as RGB."""
+    return (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()

@@ -8,11 +8,7 @@ from typing import Any, Final
 import numpy as np
 from jaxtyping import Float64
 
-from pose_lightning.activity import sheet as pictures
-from pose_lightning.browse.scan import Scanned
 from pose_lightning.browse.splits import Splits
-from pose_lightning.heatmap import sheet as persons
-from pose_lightning.regression import sheet as clips
 
 BINS: Final = 20
 MOST_CLASSES: Final = 60
@@ -46,54 +42,7 @@ class Chart:
         return [100.0 if self.unit == "%" else each or 1.0 for each in most]
 
 
-def charts(splits: Splits) -> list[Chart]:
-    """The tables of the data set's kind."""
-    match splits.kind:
-        case "pose":
-            found = [_joints(splits, "labelled"), _joints(splits, "visible")]
-            found += [_histogram(splits, splits.labels["box"], "Side of the person's box", "px")]
-            for label, title in (("head_size", "Head size"), ("extent", "Longer side of the labelled box")):
-                if label in splits.labels:
-                    found.append(_histogram(splits, splits.labels[label], title, "px"))
-            found += [_missing(splits), *_classes(splits, ("category", "activity"))]
-        case "clips":
-            found = _classes(splits, ("action", "subject", "camera"))
-            if "root" in splits.labels:
-                depth = np.linalg.norm(splits.labels["root"][:, 0].astype(np.float64), axis=-1) / 1000
-                found.append(_histogram(splits, depth, "Distance of the pelvis", "m"))
-            heights = np.ptp(splits.labels["joints"][:, 0, :, 1].astype(np.float64), axis=1)
-            found.append(_histogram(splits, heights, "Height of the pose in the first frame", "mm"))
-        case "activity":
-            found = _classes(splits, ("category", "activity"))
-            shorter = np.minimum(splits.labels["height"], splits.labels["width"])
-            found.append(_histogram(splits, shorter, "Shorter side as stored", "px"))
-            ratio = splits.labels["width"] / np.maximum(splits.labels["height"], 1)
-            found.append(_histogram(splits, ratio, "Width relative to height", ""))
-    return [chart for chart in found if len(chart.labels)]
-
-
-def _joints(splits: Splits, what: str) -> Chart:
-    """How many of the persons have each joint labelled, or labelled and visible."""
-    parts = [splits.labels[what][splits.split == number] for number in range(len(splits.stores))]
-    shares = np.stack([100 * part.mean(axis=0) for part in parts], axis=1)
-    names = persons.joint_set(splits).names
-    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), names, shares, "%")
-
-
-def _missing(splits: Splits) -> Chart:
-    """How many joints persons lack."""
-    missing = (~splits.labels["labelled"]).sum(axis=1)
-    numbers = np.unique(missing)
-    counts = [
-        [int((missing[splits.split == number] == each).sum()) for number in range(len(splits.stores))]
-        for each in numbers
-    ]
-    rows = tuple(str(each) for each in numbers)
-    values = np.array(counts)
-    return Chart("Joints that are not labelled, persons", tuple(splits.names), rows, values, "")
-
-
-def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Chart:
+def histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Chart:
     """Counts in bins from the 0.5 % to the 99.5 % quantile; the outer bins hold the rest."""
     values = np.asarray(values, dtype=np.float64)
     known = np.isfinite(values)
@@ -112,7 +61,7 @@ def _histogram(splits: Splits, values: np.ndarray, title: str, unit: str) -> Cha
     return Chart(caption, tuple(splits.names), rows, counts, "", note)
 
 
-def _classes(splits: Splits, fields: tuple[str, ...]) -> list[Chart]:
+def classes(splits: Splits, fields: tuple[str, ...]) -> list[Chart]:
     """How many samples each value of a text field has, the commonest first."""
     found = []
     for field in fields:
@@ -167,20 +116,6 @@ class Map:
             "card": [shown.get(index, -1) for index in known.tolist()],
             "explained": [round(100 * share, 1) for share in self.explained],
         }
-
-
-def pose_map(splits: Splits, scanned: Scanned | None) -> Map | None:
-    """The two directions in which poses, or the pictures' colours, differ most; None without either."""
-    match splits.kind:
-        case "pose":
-            features, title = persons.poses(splits), "Poses, without place and size, missing joints at their mean"
-        case "clips":
-            features, title = clips.poses(splits), "Poses of the middle frames, without size, in camera axes"
-        case "activity":
-            if scanned is None or len(scanned) < 3:
-                return None
-            features, title = pictures.thumbnails(splits, scanned), "Pictures, by the colours of 8 x 8 cells"
-    return principal(features, title)
 
 
 def principal(features: Float64[np.ndarray, "n d"], title: str) -> Map | None:

@@ -85,7 +85,7 @@ def _look(splits: Splits, index: int) -> tuple[tuple[int, np.ndarray, np.ndarray
 def small(splits: Splits, index: int) -> UInt8[np.ndarray, "h w 3"]:
     """A sample's picture, smaller where that saves work; of a clip the middle frame."""
     store, row = splits.at(index)
-    if store.codec == "jpeg" and splits.kind != "clips":
+    if store.codec == "jpeg" and not splits.kind.clips:
         payload = store.payload(row)
         try:
             return simplejpeg.decode_jpeg(

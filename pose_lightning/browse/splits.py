@@ -4,17 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import numpy as np
 
+from pose_lightning import kinds
 from pose_lightning.errors import UserError
 from pose_lightning.joints import JointSet
 from pose_lightning.store import Store
 
-Kind = Literal["pose", "clips", "activity"]
-
-KINDS: Final[tuple[Kind, ...]] = ("pose", "clips", "activity")
 ORDER: Final = ("train", "val", "test")
 
 
@@ -40,7 +38,8 @@ class Splits:
 
     Attributes:
         stores: In the order train, val, test, then as given.
-        kind: What they hold.
+        kind: The task that is trained on them.
+        sheet: Its module that knows what to show of them.
         labels: Fields that all have, of all samples.
         split: Number of each sample's store.
         joint_set: Of poses; None for activities.
@@ -52,7 +51,8 @@ class Splits:
     def __init__(self, stores: Sequence[Store]) -> None:
         self.stores = tuple(stores)
         first = self.stores[0]
-        self.kind: Kind = first.attrs["kind"]
+        self.kind = kinds.of_store(first.attrs["kind"]) or kinds.KINDS[0]
+        self.sheet = self.kind.part("sheet")
         shared = set.intersection(*(set(store.labels) for store in stores))
         self.labels = {key: np.concatenate([store.labels[key] for store in stores]) for key in sorted(shared)}
         self.split = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
@@ -148,8 +148,9 @@ def _check(stores: Sequence[Store]) -> None:
     """Refuse the last store if it is no data set's, or of another kind than the first."""
     first, last = stores[0].attrs, stores[-1].attrs
     path, kind = stores[-1].path, last.get("kind")
-    if kind not in KINDS:
-        raise UserError(f"{path}: kind is {kind!r}; browse shows stores of {', '.join(KINDS)}")
+    shown = [each.store for each in kinds.having("sheet")]
+    if kind not in shown:
+        raise UserError(f"{path}: kind is {kind!r}; browse shows stores of {', '.join(shown)}")
     for key in ("kind", "joint_set"):
         if last.get(key) != first.get(key):
             raise UserError(

@@ -1,13 +1,15 @@
 """Pose stores: persons in pictures, with joints in image px."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64, UInt8
 
 from pose_lightning.browse import limbs, sides
-from pose_lightning.browse.cards import Card, fitted, ground, scaled
+from pose_lightning.browse.cards import Card, fitted, ground, pixels, scaled, skeleton_of
+from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import SAME_CROP, Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.joints import Bone, JointSet
@@ -35,6 +37,15 @@ MARGIN: Final = 1.1
 
 TOGETHER: Final = 0.5
 """Px between two joints that are one."""
+
+FACETS: Final = ("category", "activity")
+"""Text fields that a menu filters by."""
+
+SIZE: Final = "Box"
+"""What `Card.size` is of."""
+
+NOUN: Final = "samples"
+"""Of several samples."""
 
 
 def joint_set(splits: Splits) -> JointSet:
@@ -219,3 +230,51 @@ def poses(splits: Splits) -> Float64[np.ndarray, "n d"]:
 def _in_crop(points: Float64[np.ndarray, "n j 2"], crops: Float64[np.ndarray, "n 3"]) -> Float64[np.ndarray, "n j 2"]:
     """Image px in px of the stored crop, whose label is x0, y0 and the scale."""
     return (points - crops[:, None, :2] + 0.5) * crops[:, None, 2:] - 0.5
+
+
+def charts(splits: Splits) -> list[Chart]:
+    """Joints, sizes and classes."""
+    found = [_joints(splits, "labelled"), _joints(splits, "visible")]
+    found += [histogram(splits, splits.labels["box"], "Side of the person's box", "px")]
+    for label, title in (("head_size", "Head size"), ("extent", "Longer side of the labelled box")):
+        if label in splits.labels:
+            found.append(histogram(splits, splits.labels[label], title, "px"))
+    return [*found, _missing(splits), *classes(splits, FACETS)]
+
+
+def _joints(splits: Splits, what: str) -> Chart:
+    """How many of the persons have each joint labelled, or labelled and visible."""
+    parts = [splits.labels[what][splits.split == number] for number in range(len(splits.stores))]
+    shares = np.stack([100 * part.mean(axis=0) for part in parts], axis=1)
+    return Chart(f"Joints that are {what}, % of persons", tuple(splits.names), joint_set(splits).names, shares, "%")
+
+
+def _missing(splits: Splits) -> Chart:
+    """How many joints persons lack."""
+    missing = (~splits.labels["labelled"]).sum(axis=1)
+    numbers = np.unique(missing)
+    counts = [
+        [int((missing[splits.split == number] == each).sum()) for number in range(len(splits.stores))]
+        for each in numbers
+    ]
+    rows = tuple(str(each) for each in numbers)
+    values = np.array(counts)
+    return Chart("Joints that are not labelled, persons", tuple(splits.names), rows, values, "")
+
+
+def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarray, "n d"], str]:
+    """What the map is made of, and its title."""
+    return poses(splits), "Poses, without place and size, missing joints at their mean"
+
+
+def skeleton(splits: Splits) -> dict[str, Any]:
+    """Names, bones and sides of the joints, and which of them the data set labels at all."""
+    labelled: Any = splits.labels["labelled"].any(axis=0).tolist()
+    return skeleton_of(joint_set(splits), bones(splits, joints(splits)), labelled)
+
+
+def version(data: object, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    small, factor = fitted(pixels(batch["image"][0]), side)
+    joints = np.where(batch["labelled"][0].numpy()[:, None], batch["joints"][0].double().numpy(), np.nan)
+    return Card((small,), ((joints + 0.5) * factor - 0.5)[None], note=note)

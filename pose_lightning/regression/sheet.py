@@ -1,13 +1,15 @@
 """Clip stores: some frames of a person, with joints in space."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from pose_lightning.browse import limbs, sides
-from pose_lightning.browse.cards import Card, fitted, ground, scaled
+from pose_lightning.browse.cards import Card, fitted, ground, pixels, scaled, skeleton_of
+from pose_lightning.browse.overview import Chart, classes, histogram
 from pose_lightning.browse.scan import Scanned, duplicates, plain
 from pose_lightning.browse.splits import Doubt, Splits
 from pose_lightning.joints import H36M, H36M_ROOT
@@ -38,6 +40,15 @@ ONE_POSE: Final = 20.0
 
 FRAME_SIDE: Final = 112
 """Px of a frame on the page, at most: a clip has several."""
+
+FACETS: Final = ("action", "subject", "camera")
+"""Text fields that a menu filters by."""
+
+SIZE: Final = "Person"
+"""What `Card.size` is of."""
+
+NOUN: Final = "clips"
+"""Of several samples."""
 
 
 def joints(splits: Splits) -> Float64[np.ndarray, "n t 17 3"]:
@@ -202,3 +213,30 @@ def poses(splits: Splits) -> Float64[np.ndarray, "n 51"]:
     rest = middle - middle.mean(axis=1, keepdims=True)
     size = np.sqrt((rest**2).sum(axis=(1, 2), keepdims=True))
     return np.where(size > 0, rest / np.where(size > 0, size, 1.0), np.nan).reshape(len(middle), -1)
+
+
+def charts(splits: Splits) -> list[Chart]:
+    """Who does what, how far away and how tall."""
+    found = classes(splits, FACETS)
+    if "root" in splits.labels:
+        depth = np.linalg.norm(splits.labels["root"][:, 0].astype(np.float64), axis=-1) / 1000
+        found.append(histogram(splits, depth, "Distance of the pelvis", "m"))
+    heights = np.ptp(splits.labels["joints"][:, 0, :, 1].astype(np.float64), axis=1)
+    return [*found, histogram(splits, heights, "Height of the pose in the first frame", "mm")]
+
+
+def features(splits: Splits, scanned: Scanned | None) -> tuple[Float64[np.ndarray, "n d"], str]:
+    """What the map is made of, and its title."""
+    return poses(splits), "Poses of the middle frames, without size, in camera axes"
+
+
+def skeleton(splits: Splits) -> dict[str, Any]:
+    """Names, bones and sides of the joints, all of which are labelled."""
+    return skeleton_of(H36M, bones(), [True] * len(H36M))
+
+
+def version(data: object, batch: dict[str, torch.Tensor], side: int, note: str) -> Card:
+    """A sample of a batch as training sees it."""
+    frames = [pixels(frame) for frame in batch["clip"][0]]
+    pose = batch["joints"][0].double().numpy()
+    return Card(tuple(fitted(frame, side // 2)[0] for frame in frames), pose=pose, note=note)

@@ -3,41 +3,24 @@
 import csv
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import WandbLogger
 
-from pose_lightning import draw, geometry
+from pose_lightning import draw, kinds
 from pose_lightning.files import as_cell, make_folder, write_text
-from pose_lightning.joints import H36M, JointSet
-from pose_lightning.metrics import points
 
 SIDE: Final = 256
-
-UNKNOWN: Final = 0.05
-"""Share of the input's side within which a joint is drawn as right where its person's unit is unknown: MPII's boxes are
-ten half head sizes."""
-
-FOUND_3D: Final = 150.0
-"""Mm; the threshold of 3D-PCK (Mehta et al., 3DV 2017)."""
-
-FRONT: Final = (0, 1)
-"""Axes of the camera: to the right, and down."""
-
-FROM_THE_SIDE: Final = (2, 1)
-
 STILL: Final = 0.01
 """Spread of predictions over samples, as a share of the truth's, below which all are one."""
 
-SHOWN: Final = 5  # classes of a picture
 COLUMNS: Final = ("step", "samples", "epoch", "name", "measure", "value", "seen as")
 
 
@@ -86,7 +69,7 @@ class Pictures(Callback):
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw, if it is time."""
-        if trainer.sanity_checking or not self._wanted(trainer):
+        if trainer.sanity_checking or not self._wanted(trainer, pl_module):
             return
         if self._validations % self.every == 0:
             self._draw(trainer, pl_module)
@@ -94,7 +77,7 @@ class Pictures(Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw what came out, unless the last validation just did."""
-        if self._wanted(trainer) and self._drawn != trainer.global_step:
+        if self._wanted(trainer, pl_module) and self._drawn != trainer.global_step:
             modes = [(module, module.training) for module in pl_module.modules()]
             pl_module.eval()
             try:
@@ -104,8 +87,10 @@ class Pictures(Callback):
                     module.training = training
         self._samples = None
 
-    def _wanted(self, trainer: pl.Trainer) -> bool:
-        return self.every > 0 and trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
+    def _wanted(self, trainer: pl.Trainer, task: pl.LightningModule) -> bool:
+        if self.every == 0 or not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return False
+        return kinds.of(task) in kinds.having("pictures")
 
     @torch.no_grad()
     def _draw(self, trainer: pl.Trainer, task: Any) -> None:
@@ -122,9 +107,10 @@ class Pictures(Callback):
             batches.append(_on_host(batch))
         truth = {key: torch.cat([each[key] for each in batches]) for key in batches[0]}
         arrays = {key: torch.cat([each[key] for each in answers]).double().numpy() for key in answers[0]}
-        show, measure = _kind(truth)
-        shown = show(truth, arrays, names, task, data)
-        if alike(truth, arrays["preds"]):
+        kind: Any = kinds.of(task)
+        part = kind.part("pictures")
+        shown = part.show(truth, arrays, names, data)
+        if alike(*part.comparable(truth, arrays["preds"])):
             logging.getLogger("pytorch_lightning").warning(
                 "all %d samples of %s get the same prediction after %d steps: the network tells nothing apart",
                 len(names),
@@ -132,10 +118,10 @@ class Pictures(Callback):
                 trainer.global_step,
             )
         seen = data.samples_seen(trainer.global_step)
-        self._write(shown, measure, step=trainer.global_step, samples=seen, epoch=trainer.current_epoch)
+        self._write(shown, part.MEASURE, step=trainer.global_step, samples=seen, epoch=trainer.current_epoch)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _send(logger, shown, measure, samples=seen)
+                _send(logger, shown, part.MEASURE, samples=seen)
 
     def _write(self, shown: Sequence[Shown], measure: str, *, step: int, samples: int, epoch: int) -> None:
         make_folder(self.folder, inside=self.folder.parent)
@@ -149,10 +135,6 @@ class Pictures(Callback):
             values = (step, samples, epoch, each.name, measure, f"{each.value:.4f}", each.seen_as)
             rows.append(dict(zip(COLUMNS, values, strict=True)))
         write_text(path, _as_csv(rows))
-
-
-Show = Callable[[dict[str, Any], dict[str, np.ndarray], Sequence[str], Any, Any], list[Shown]]
-"""Of a batch, the answers, the samples' names, the task and its data."""
 
 
 def _load(data: Any, count: int) -> tuple[list[dict[str, Any]], list[str]]:
@@ -184,105 +166,17 @@ def _on_host(batch: dict[str, Any]) -> dict[str, torch.Tensor]:
     return {key: value.cpu() for key, value in batch.items() if isinstance(value, torch.Tensor) and value.ndim}
 
 
-def _kind(batch: dict[str, Any]) -> tuple[Show, str]:
-    """How a task's batch is shown, and what its samples are measured by."""
-    if "clip" in batch:
-        return show_clips, "MPJPE, mm"
-    return (show_persons, "mean error, px of the image") if "joints" in batch else (show_classes, "p of the truth")
+def alike(preds: np.ndarray, usual: float) -> bool:
+    """Whether one prediction serves all samples; never of too few to tell.
+
+    Args:
+        preds: By sample.
+        usual: The truth's spread over samples.
+    """
+    return len(preds) >= 4 and bool(preds.std(axis=0).mean() < STILL * usual)
 
 
-def show_persons(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
-    """Truth in white, joints that count as found in pink, others in red."""
-    joint_set: JointSet = task.joint_set
-    matrices, labelled = batch["matrix"].numpy(), batch["labelled"].numpy()
-    truth = np.where(labelled[..., None], batch["joints"].double().numpy(), np.nan)
-    in_image = geometry.apply_to_points(matrices, truth)
-    errors = np.linalg.norm(outputs["preds"] - in_image, axis=-1)
-    scale = np.linalg.norm(matrices[:, :, 0], axis=-1)  # px of the image that a px of the input covers
-    unit = batch["unit"].numpy()
-    near = points.FOUND[joint_set.reference] * unit
-    near = np.where(np.isfinite(unit), near, UNKNOWN * batch["image"].shape[-1] * scale)
-    preds = geometry.apply_to_points(geometry.invert(matrices), outputs["preds"])
-    found = []
-    for place, name in enumerate(names):
-        right = np.nan_to_num(errors[place], nan=np.inf) <= near[place]
-        mean = float(errors[place][labelled[place]].mean()) if labelled[place].any() else float("nan")
-        caption = [name, f"{int(right.sum())} of {int(labelled[place].sum())} right, mean error {mean:.1f} px"]
-        limbs = joint_set.limbs(labelled[place])
-        pixels = _pixels(batch["image"][place])
-        picture = draw.overlay(pixels, truth[place], preds[place], limbs, right, caption, side=SIDE)
-        found.append(Shown(name, picture, mean))
-    return found
-
-
-def show_clips(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
-    """The middle frame, and beside it the poses from the front and from the side, the truth in white."""
-    truth, preds = batch["joints"].double().numpy(), outputs["preds"]
-    errors = np.linalg.norm(preds - truth, axis=-1)
-    middle = truth.shape[1] // 2
-    found = []
-    for place, name in enumerate(names):
-        mean = float(errors[place].mean())
-        frame = _pixels(batch["clip"][place, middle])
-        right = errors[place, middle] <= FOUND_3D
-        views = [_flat(truth[place, middle], preds[place, middle], right, axes) for axes in (FRONT, FROM_THE_SIDE)]
-        seen = np.concatenate([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_AREA), *views], axis=1)
-        strip = draw.strip([name, f"frame {middle + 1}; all frames {mean:.0f} mm; front and side"], seen.shape[1])
-        found.append(Shown(name, np.concatenate([seen, strip]), mean))
-    return found
-
-
-def show_classes(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
-    """The picture and its likeliest classes or tags; the true ones are in the caption."""
-    targets, preds, classes = batch["target"].numpy(), outputs["preds"], data.classes
-    found = []
-    for place, name in enumerate(names):
-        order = np.argsort(-preds[place], kind="stable")[:SHOWN].tolist()
-        true = np.flatnonzero(targets[place]).tolist()
-        said = [classes[number] for number in order]
-        caption = [name, f"true: {', '.join(classes[number] for number in true) or 'none'}"]
-        picture = draw.ranking(_pixels(batch["image"][place]), said, preds[place][order].tolist(), caption, side=SIDE)
-        share = float(preds[place][true].mean()) if true else float("nan")
-        found.append(Shown(name, picture, share, said[0]))
-    return found
-
-
-def alike(batch: dict[str, Any], preds: np.ndarray) -> bool:
-    """Whether one prediction serves all samples of a batch; never of too few to tell."""
-    if len(preds) < 4:
-        return False
-    if "matrix" in batch:  # in px of the input, where boxes are alike
-        preds = geometry.apply_to_points(geometry.invert(batch["matrix"].numpy()), preds)
-        usual = 0.2 * batch["image"].shape[-1]
-    elif "clip" in batch:
-        usual = float(batch["joints"].double().numpy().std(axis=0).mean())
-    else:
-        usual = 1 / preds.shape[1]
-    return bool(preds.std(axis=0).mean() < STILL * usual)
-
-
-def _flat(truth: np.ndarray, preds: np.ndarray, right: np.ndarray, axes: tuple[int, int]) -> draw.Picture:
-    """Two poses (17, 3), seen along the third axis, in one scale: the truth in white."""
-    seen = truth[:, axes]
-    low, high = seen.min(axis=0), seen.max(axis=0)
-    factor = 0.7 * SIDE / max(float((high - low).max()), 1.0)
-    canvas = np.full((SIDE, SIDE, 3), 60, dtype=np.uint8)
-    for pose, colours in (
-        (truth, [draw.WHITE] * len(truth)),
-        (preds, [draw.PINK if good else draw.RED for good in right]),
-    ):
-        places = (pose[:, axes] - (low + high) / 2) * factor + (SIDE - 1) / 2
-        canvas = draw.skeleton(canvas, places, H36M.bones, colours, width=SIDE / 128)
-    return canvas
-
-
-def _pixels(image: torch.Tensor) -> draw.Picture:
+def pixels(image: torch.Tensor) -> draw.Picture:
     """An image (3, h, w) in [0, 1] as RGB."""
     pixels: np.ndarray = (image.permute(1, 2, 0) * 255).round().clamp(0, 255).to(torch.uint8).numpy()
     return np.ascontiguousarray(pixels)
