@@ -33,7 +33,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 
 from pose_lightning import errors, kinds
 from pose_lightning.allocator import keep_freed_memory
-from pose_lightning.arguments import arrange, names
+from pose_lightning.arguments import arrange, first_name, names
 from pose_lightning.budget import Budget
 from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
@@ -147,12 +147,14 @@ class PoseCLI(LightningCLI):
 
     Attributes:
         from_checkpoint: Whether a checkpoint will be loaded, so that nothing else is.
+        first_name: Of the first YAML, by which the run is called where it has no name.
 
     Raises:
         SystemExit: After a message that names the key, if the arguments do not fit the constructors.
     """
 
     from_checkpoint = False
+    first_name: str | None = None
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Make the parser, whose refusals `build` puts into the user's words."""
@@ -192,8 +194,7 @@ class PoseCLI(LightningCLI):
             if self.config.trainer[key] == 0:
                 raise UserError(f"trainer.{key}=0 trains nothing; it is 1 or more, or -1 for no such limit")
         if self.config.experiment is None:
-            files = self.config.config or []
-            self.config.experiment = Path(str(files[0])).stem if files else "unnamed"
+            self.config.experiment = self.first_name or "unnamed"
         for key, value in vars(self.config.as_flat()).items():
             if isinstance(value, Path):
                 self.config[key] = local_path(value)
@@ -257,9 +258,10 @@ class PoseCLI(LightningCLI):
         given = self.config
         if self.from_checkpoint:
             self.config = given.clone()
-            for key, value in STARTING_POINTS.items():
-                if f"model.init_args.{key}" in self.config:
-                    self.config[f"model.init_args.{key}"] = value
+            for key in self.config.as_flat().__dict__:
+                name = key.rpartition(".")[2]
+                if key.startswith("model.init_args.") and name in STARTING_POINTS:
+                    self.config[key] = STARTING_POINTS[name]
         try:
             super().instantiate_classes()
         finally:
@@ -398,14 +400,16 @@ def build(args: Sequence[str], *, from_checkpoint: bool = False) -> PoseCLI:
     """
     _quieten()
     keep_freed_memory()
-    args = arrange(args)
     _check_files(args)
     _check_flags(args)
+    name = first_name(args)
+    args = arrange(args)
     _own_classes()
     argv = sys.argv
     sys.argv = argv[:1]  # LightningCLI warns when both are given; here `args` is all there is
     try:
-        built = (_CheckpointCLI if from_checkpoint else PoseCLI)(
+        base = _CheckpointCLI if from_checkpoint else PoseCLI
+        built = type(base.__name__, (base,), {"first_name": name})(
             pl.LightningModule,
             StoreDataModule,
             subclass_mode_model=True,

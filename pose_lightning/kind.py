@@ -2,7 +2,8 @@
 
 import importlib
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
@@ -39,6 +40,7 @@ class Kind:
         store: The kind of the stores that it is trained on, their attribute `kind`.
         measures: Logged metrics, such as `val/pckh`: the first that a run has stands for it, or else the last.
         validation: Splits that may validate: the first that has a store does.
+        named: By setting of the task, the classes of this package that it may name, by their short names.
         clips: Whether a sample is some frames of a film, and not one picture.
     """
 
@@ -48,6 +50,7 @@ class Kind:
     store: str
     measures: tuple[str, ...]
     validation: tuple[str, ...] = ("val",)
+    named: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     clips: bool = False
 
     @property

@@ -40,13 +40,15 @@ _COUNT: Final = Range(1)
 RANGES: Final[Mapping[str, Range]] = {
     **dict.fromkeys(("model.lr", "model.step_every", "model.milestones", "model.schedule_total"), _ABOVE_0),
     **dict.fromkeys(("model.sigma", "model.beta", "model.encoder_width", "model.unfreeze_every"), _ABOVE_0),
-    **dict.fromkeys(("model.momentum", "model.alpha", "model.dropout", "model.drop_path"), _BELOW_1),
+    **dict.fromkeys(
+        ("model.momentum", "model.alpha", "model.dropout", "model.drop_path", "model.network.drop_path"), _BELOW_1
+    ),
     **dict.fromkeys(("model.label_smoothing", "model.effective_beta"), _BELOW_1),
     **dict.fromkeys(("model.weight_decay", "model.eps", "model.warmup", "model.probe_penalty"), Range()),
     **dict.fromkeys(("model.bone_weight", "model.velocity_weight"), Range()),
     **dict.fromkeys(("model.decay", "model.layer_decay", "model.backbone_rate", "data.crop_share"), _FACTOR),
     "model.final": _SHARE,
-    **dict.fromkeys(("model.stacks", "model.features", "model.depth", "model.num_classes"), _COUNT),
+    **dict.fromkeys(("model.network.stacks", "model.network.features", "model.num_classes"), _COUNT),
     **dict.fromkeys(("model.input_size", "data.input_size", "data.evaluation_size", "data.frames"), _COUNT),
     **dict.fromkeys(("model.encoder_features", "model.head_features", "model.temporal_features"), _COUNT),
     **dict.fromkeys(("model.temporal_layers", "model.volume_features", "model.depth_bins"), _COUNT),

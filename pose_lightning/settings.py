@@ -3,7 +3,9 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final
 
 from pytorch_lightning.utilities.parsing import collect_init_args
@@ -49,11 +51,30 @@ def plain(value: Any) -> Any:
         return str(value)
     if is_dataclass(value) and not isinstance(value, type):
         return plain(asdict(value))
+    if isinstance(value, type | FunctionType | partial):
+        return spec_of(value)
     if isinstance(value, Mapping):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(plain(inner) for inner in value) if type(value) in (list, tuple) else [*map(plain, value)]
     raise NotPlainError(f"{type(value).__name__} is no plain data")
+
+
+def spec_of(maker: Any) -> dict[str, Any]:
+    """The class or function behind `functools.partial`, as `class_path` and plain `init_args`.
+
+    Starting points are left out.
+
+    Raises:
+        NotPlainError: If an argument is no plain data.
+    """
+    init_args: dict[str, Any] = {}
+    while isinstance(maker, partial):
+        init_args = {**maker.keywords, **init_args}
+        maker = maker.func
+    name = f"{maker.__module__}.{getattr(maker, '__qualname__', type(maker).__qualname__)}"
+    kept = {key: plain(value) for key, value in init_args.items() if key not in STARTING_POINTS}
+    return {"class_path": name, "init_args": kept}
 
 
 def is_plain(value: Any) -> bool:

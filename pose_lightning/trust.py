@@ -36,6 +36,15 @@ def _tasks() -> Known:
     return _named({kind.task: None for kind in kinds.KINDS})
 
 
+def _parts() -> Mapping[str, Known]:
+    """By setting of a task, the classes of this package that it may name."""
+    return {
+        setting: _named(dict.fromkeys(classes.values()))
+        for kind in kinds.KINDS
+        for setting, classes in kind.named.items()
+    }
+
+
 def _data_modules() -> Known:
     return _named({kind.data: None for kind in kinds.KINDS})
 
@@ -172,6 +181,9 @@ PATHS: Final = frozenset({"dirpath", "exclude_batches_path", "default_root_dir"}
 
 READ: Final = frozenset({"root", "weights"})
 """Arguments of tasks and data that name what is read."""
+
+CALLED: Final = frozenset({"loss"})
+"""Arguments of tasks that are a word, or name what is called."""
 
 MAPPINGS: Final = frozenset({"freeze", "theme"})
 """Arguments that are mappings, of which the parser would read a file that a text names."""
@@ -421,6 +433,10 @@ class _Check:
         """An argument of a task or data module of this package: plain values and mappings of them."""
         if name in READ:
             self.free(value, key)
+        elif name in (parts := _parts()):
+            self.one_class(value, key, parts[name])
+        elif name in CALLED and not (isinstance(value, str) and _KEY.fullmatch(value)):
+            self.one_class(value, key, {})
         elif name in MAPPINGS and isinstance(value, str):
             raise self.refuse(key, f"is {_shown(value)}; wanted a mapping")
         else:

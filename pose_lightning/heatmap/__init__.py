@@ -8,4 +8,11 @@ KIND = Kind(
     data="pose_lightning.heatmap.data.PoseData",
     store="pose",
     measures=("val/pck", "val/pckh"),
+    named={
+        "network": {
+            "hourglass": "pose_lightning.heatmap.model.StackedHourglass",
+            "simple_baseline": "pose_lightning.heatmap.simple_baseline.SimpleBaseline",
+            "vit": "pose_lightning.heatmap.vit.VitPose",
+        }
+    },
 )

@@ -12,6 +12,7 @@ from pose_lightning.exported import facts
 from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.model import NETWORK, StackedHourglass
+from pose_lightning.heatmap.networks import staged
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.joints import JointSet
 
@@ -27,7 +28,7 @@ class HeatmapAnswer(nn.Module):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b j h4 w4"]:
         """One map for each joint."""
-        maps: Tensor = self.network(image)[:, -1]
+        maps = staged(self.network(image))[:, -1]
         return probabilities(maps) if self.softmax else maps
 
 

@@ -150,9 +150,9 @@ class StackedHourglass(nn.Module):
     the residuals after princeton-vl/pose-hg-train, src/models/hg.lua (one residual per module).
 
     Args:
-        stacks: How many hourglasses; the paper's network has 8.
-        features: Width of the hourglasses, a multiple of 4; the stem's widths are a quarter and a half of it.
         joints: Heatmaps per stack.
+        stacks: How many hourglasses, each supervised; the paper's network has 8.
+        features: Width of the hourglasses, a multiple of 4; the stem's widths are a quarter and a half of it.
         depth: Halvings of the resolution within an hourglass. The paper's 4 takes 64 px heatmaps down to 4 px.
         wide_stem: Widen to `features` with the second residual, as bearpaw/pytorch-pose does, and not with the third.
         image_mean: Per colour, in [0, 1], taken from the image; the paper takes nothing.
@@ -172,9 +172,9 @@ class StackedHourglass(nn.Module):
 
     def __init__(
         self,
+        joints: int,
         stacks: int = 8,
         features: int = 256,
-        joints: int = 16,
         depth: int = 4,
         *,
         wide_stem: bool = False,

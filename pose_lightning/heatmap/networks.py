@@ -1,71 +1,153 @@
-"""The networks of heatmap estimation by name, each with its own settings, and the weights they start from."""
+"""The networks of heatmap estimation by name, a person's own among them, and the weights they start from."""
 
+import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
-from torch import nn
+from jaxtyping import Float
+from torch import Tensor, nn
 
-from pose_lightning import weights
+from pose_lightning import settings, weights
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap import KIND
 from pose_lightning.heatmap.model import StackedHourglass, read_settings
 from pose_lightning.heatmap.simple_baseline import SimpleBaseline
 from pose_lightning.heatmap.vit import VitPose
 
-NetworkName = Literal["hourglass", "simple_baseline", "vit"]
+NAMES: Final[Mapping[str, str]] = KIND.named["network"]
+"""Short names of this package's networks, and their classes."""
 
-HOURGLASS: Final = ("stacks", "features", "depth", "wide_stem", "image_mean")
-OWN: Final[Mapping[str, tuple[str, ...]]] = {
-    "hourglass": HOURGLASS,
-    "simple_baseline": ("features", "backbone", "pretrained", "drop_path"),
-    "vit": ("backbone", "pretrained", "drop_path", "decoder"),
-}
-"""By network: the settings that it has."""
+Network = Callable[[int], nn.Module]
+"""Makes a network of the number of joints: from images (b, 3, h, w), RGB in [0, 1], to heatmaps (b, j, h/4, w/4), or to
+those of several stages (b, s, j, h/4, w/4), of which the last is the answer."""
 
 CONVERTER: Final = "python -m pose_lightning.heatmap.published"
 
 
-def make(network: NetworkName, *, joints: int, path: Path | None, channels_last: bool, **settings: Any) -> nn.Module:
-    """The network, from images (b, 3, h, w) to heatmaps (b, s, j, h/4, w/4).
+def make(network: Network | Mapping[str, Any] | str, *, joints: int, path: Path | None) -> nn.Module:
+    """The network.
 
     Args:
-        network: Its name.
+        network: A class or function whose first argument is the number of joints; a name of `NAMES`; or what a
+            checkpoint says of one of these: `class_path` and `init_args`.
         joints: Heatmaps of an image.
         path: Weights to start from: of a backbone, under timm's names; of a whole network, from a run's checkpoint or
             from `save_weights`.
-        channels_last: Memory format.
-        settings: Its settings; those that are None or False are left at the network's defaults.
 
     Raises:
-        UserError: If a setting is another network's, or the file does not fit.
+        UserError: If it cannot be made so, or the file does not fit.
     """
-    given = {key: value for key, value in settings.items() if value is not None and value is not False}
-    if foreign := sorted(given.keys() - set(OWN[network])):
-        raise UserError(
-            f"model.network={network} has no {', '.join(foreign)}; leave out "
-            f"{', '.join(f'model.{key}={given[key]}' for key in foreign)}, or take another network than {network}"
-        )
-    common: dict[str, Any] = {"joints": joints, "channels_last": channels_last, **given}
-    if network == "hourglass":
-        hourglass = StackedHourglass(**common)
-        if path is not None and not torch.empty(0).is_meta:
-            _agree(hourglass, path)
-            _load_whole(hourglass, path, weights.read(path))
-        return hourglass
-    kind = SimpleBaseline if network == "simple_baseline" else VitPose
+    maker = _maker(network)
     if path is None or torch.empty(0).is_meta:
-        return kind(**common)
+        return _made(maker, joints)
     state = weights.read(path)
-    common["pretrained"] = False
+    if not issubclass(_owner(maker), SimpleBaseline | VitPose):
+        whole = _made(maker, joints)
+        if isinstance(whole, StackedHourglass):
+            _agree(whole, path)
+        _load_whole(whole, path, state)
+        return whole
     with torch.device("meta"):
-        wanted = kind(**common).state_dict()
+        wanted = maker(joints, pretrained=False).state_dict()
     if not any(key.startswith("decoder.") for key in weights.without_prefix(state, wanted)):
-        return kind(**common, weights=path)  # of the backbone alone
-    whole = kind(**common)
-    _load_whole(whole, path, state)
-    return whole
+        return maker(joints, pretrained=False, weights=path)  # of the backbone alone
+    backed: nn.Module = maker(joints, pretrained=False)
+    _load_whole(backed, path, state)
+    return backed
+
+
+def name_of(network: Network | Mapping[str, Any] | str) -> str:
+    """The full name of the class or function that makes a network."""
+    return str(settings.spec_of(_maker(network))["class_path"])
+
+
+def is_own(network: Network | Mapping[str, Any] | str) -> bool:
+    """Whether a network is a person's own."""
+    return name_of(network) not in NAMES.values()
+
+
+def staged(heatmaps: Tensor) -> Float[Tensor, "b s j h w"]:
+    """Heatmaps with an axis of stages, which networks of one stage may leave out."""
+    return heatmaps[:, None] if heatmaps.ndim == 4 else heatmaps
+
+
+def check(network: nn.Module, name: str, image: Float[Tensor, "b 3 h w"], joints: int, stride: int) -> None:
+    """Refuse a person's own network whose answer is no stack of heatmaps.
+
+    Args:
+        network: In any mode; it is left as it is.
+        name: Of its class.
+        image: A few images.
+        joints: Maps that it must give for each.
+        stride: Input px per heatmap px.
+
+    Raises:
+        UserError: If it fails, or answers in another shape.
+    """
+    training = [(module, module.training) for module in network.modules()]
+    try:
+        with torch.no_grad(), torch.random.fork_rng([]):
+            answer = network.eval()(image)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a person's own code raises
+        raise UserError(f"model.network={name} fails on images {tuple(image.shape)}: {error}") from error
+    finally:
+        for module, mode in training:
+            module.training = mode
+    height, width = image.shape[-2] // stride, image.shape[-1] // stride
+    shape = tuple(getattr(answer, "shape", ()))
+    if not isinstance(answer, Tensor) or len(shape) not in (4, 5) or shape[0] != len(image):
+        said = f"{shape}" if isinstance(answer, Tensor) else type(answer).__name__
+        raise UserError(
+            f"model.network={name} answers {said} to images {tuple(image.shape)}; wanted heatmaps (batch, joints, "
+            "height, width), or (batch, stages, joints, height, width)"
+        )
+    if shape[-3:] != (joints, height, width):
+        raise UserError(
+            f"model.network={name} gives {shape[-3]} heatmaps of {shape[-2]} x {shape[-1]} for images of "
+            f"{image.shape[-2]} x {image.shape[-1]}; wanted {joints} of {height} x {width}, a quarter of the image"
+        )
+
+
+def _maker(network: Network | Mapping[str, Any] | str) -> Any:
+    if callable(network):
+        return network
+    spec: Mapping[str, Any] = {"class_path": network} if isinstance(network, str) else network
+    path = NAMES.get(str(spec.get("class_path")), str(spec.get("class_path")))
+    if path not in NAMES.values():
+        raise UserError(
+            f"network={path} is no class of this package ({', '.join(NAMES)}), and none is imported by its name; pass "
+            "the class itself: network=Net, or functools.partial(Net, width=64)"
+        )
+    module, _, name = path.rpartition(".")
+    return partial(getattr(importlib.import_module(module), name), **spec.get("init_args", {}))
+
+
+def _owner(maker: Any) -> type:
+    """The class that a maker makes; of a function none is known."""
+    while isinstance(maker, partial):
+        maker = maker.func
+    return maker if isinstance(maker, type) else nn.Module
+
+
+def _made(maker: Any, joints: int) -> nn.Module:
+    name = settings.spec_of(maker)["class_path"]
+    try:
+        network = maker(joints)
+    except TypeError as error:
+        if not is_own(maker):
+            raise
+        raise UserError(
+            f"model.network={name} cannot be made ({error}); its first argument is the number of joints"
+        ) from error
+    if not isinstance(network, nn.Module):
+        raise UserError(f"model.network={name} gives {type(network).__name__}; wanted a torch.nn.Module")
+    return network
 
 
 def _agree(network: StackedHourglass, path: Path) -> None:
@@ -80,13 +162,13 @@ def _agree(network: StackedHourglass, path: Path) -> None:
         )
 
 
-def flags(settings: Mapping[str, Any]) -> list[str]:
-    """Settings as the doors take them."""
+def flags(init_args: Mapping[str, Any]) -> list[str]:
+    """A network's settings as the doors take them."""
     values = {
         key: value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-        for key, value in settings.items()
+        for key, value in init_args.items()
     }
-    return [f"--model.{key}={value}" for key, value in values.items()]
+    return [f"--model.network.{key}={value}" for key, value in values.items()]
 
 
 def _load_whole(network: nn.Module, path: Path, found: Mapping[str, torch.Tensor]) -> None:

@@ -70,8 +70,8 @@ class SimpleBaseline(nn.Module):
     Source: Xiao et al., Simple Baselines for Human Pose Estimation and Tracking, ECCV 2018.
 
     Args:
-        backbone: Any network of timm with feature maps, by its name there.
         joints: Heatmaps.
+        backbone: Any network of timm with feature maps, by its name there.
         features: Width of the deconvolutions; the paper's is 256.
         pretrained: Start the backbone from timm's weights, which need a network.
         weights: Start the backbone from this file's instead: .safetensors or a state dict, under timm's names.
@@ -88,9 +88,9 @@ class SimpleBaseline(nn.Module):
 
     def __init__(
         self,
+        joints: int,
         backbone: str = "resnet50",
         *,
-        joints: int = 16,
         features: int = FEATURES,
         pretrained: bool = False,
         weights: Path | None = None,

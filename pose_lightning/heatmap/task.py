@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import pytorch_lightning as pl
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -20,12 +21,12 @@ from pose_lightning.heatmap.codec import (
     input_to_heatmap,
     mirror_back,
 )
-from pose_lightning.heatmap.decoding import Grid
-from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
-from pose_lightning.heatmap.networks import NetworkName
+from pose_lightning.heatmap.decoding import STRIDE, Grid
+from pose_lightning.heatmap.loss import LOSSES, Loss, LossName, check_loss, probabilities
+from pose_lightning.heatmap.model import StackedHourglass
+from pose_lightning.heatmap.networks import Network
 from pose_lightning.heatmap.testing import average_scales
 from pose_lightning.heatmap.truth import units
-from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.joints import DEFAULT, JOINT_SETS, JointSet
 from pose_lightning.manner import UNSCALED, DecodeMethod, Scales
 from pose_lightning.metrics import points
@@ -44,32 +45,22 @@ class HeatmapEstimation(Task):
     Logs `train/loss`, `val/loss` and what `metrics.points.PCK` computes: of MPII `val/pckh` (PCKh@0.5 in per cent, mean
     of 14 joints), `val/pckh_0.1`, `val/auc` and others.
 
-    Settings of a network that are None are its own default; one that the chosen network does not have is refused.
-
     Args:
         joint_set: Of the poses: the name of one that `joints` has, or one in full, as `JointSet.plain` gives it; left
             out, `fit` takes that of the training store.
-        network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022).
-        stacks: Hourglasses in a row, each supervised (8).
-        features: Width of the hourglasses, or of the deconvolutions of `simple_baseline` (256).
-        depth: Halvings of the resolution inside an hourglass (4).
-        wide_stem: A hourglass whose stem reaches its width one residual earlier, as in bearpaw/pytorch-pose.
-        image_mean: What a hourglass takes from every colour of the image (nothing).
-        backbone: Of the simple baseline, any network of timm with feature maps (`resnet50`); of `vit`, a plain vision
-            transformer of timm (`vit_base_patch16_224.mae`).
-        decoder: Of `vit`: `classic` deconvolutions, or a `simple` convolution behind bilinear up-sampling (`classic`).
-        drop_path: Probability that a residual branch of the backbone is left out of a training step.
-        pretrained: Start the backbone from timm's weights, which need a network.
+        network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022); or a
+            class of your own, by its full name, whose first argument is the number of joints, and which maps images to
+            heatmaps (`heatmap.networks.Network`). Its settings are `model.network.stacks=8` and so on.
         weights: Start from a file's weights, .safetensors or a state dict of PyTorch: of a backbone, under timm's
             names, or of a whole network, such as a run's checkpoint or what `heatmap.published` makes.
         sigma: Standard deviation of the target gaussians, heatmap px.
         loss: `mse` between heatmaps and gaussians, as every published hourglass; `cross_entropy` of their softmax
-            learns faster from few photographs.
+            learns faster from few photographs. Or a function or class of your own by its full name: of heatmaps
+            (b, s, j, h, w) and gaussians (b, j, h, w) it gives the loss of every joint (b, j).
         missing: What an unlabelled joint is trained to: `mask` leaves it out of the loss, `zero` trains its map towards
             zero, as Newell's and psh's code do.
         decoding: How a peak becomes a position (`codec.decode`).
         grid: Where the px of a map stand in the input (`codec.input_to_heatmap`); `udp` for weights trained so.
-        channels_last: Memory layout; about 1.25 times faster on a CPU, and what GPUs with mixed precision want.
         checkpoint_activations: Keep only what passes between the network's blocks, and compute the rest again for the
             gradient: less memory, about a third more time.
         settings: Optimizer and schedule, as `Task` takes them.
@@ -82,25 +73,15 @@ class HeatmapEstimation(Task):
         self,
         *,
         joint_set: str | dict[str, Any] | None = None,
-        network: NetworkName = "hourglass",
-        stacks: int | None = None,
-        features: int | None = None,
-        depth: int | None = None,
-        wide_stem: bool = False,
-        image_mean: tuple[float, float, float] | None = None,
-        backbone: str | None = None,
-        decoder: DecoderName | None = None,
-        drop_path: float | None = None,
-        pretrained: bool = False,
+        network: Network = StackedHourglass,
         weights: Path | None = None,
         sigma: float = 1.0,
-        loss: LossName = "mse",
+        loss: LossName | Loss = "mse",
         missing: Literal["mask", "zero"] = "mask",
         decoding: DecodeMethod = "quarter",
         grid: Grid = "cells",
         optimizer: OptimizerName = "rmsprop",
         lr: float = 2.5e-4,
-        channels_last: bool = True,
         checkpoint_activations: bool = False,
         **settings: Any,
     ) -> None:
@@ -109,21 +90,8 @@ class HeatmapEstimation(Task):
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
         self.joint_set = DEFAULT if joint_set is None else JointSet.read(joint_set, "model.joint_set")
-        self.model = networks.make(
-            network,
-            joints=len(self.joint_set),
-            path=weights,
-            channels_last=channels_last,
-            stacks=stacks,
-            features=features,
-            depth=depth,
-            wide_stem=wide_stem,
-            image_mean=image_mean,
-            backbone=backbone,
-            decoder=decoder,
-            drop_path=drop_path,
-            pretrained=pretrained,
-        )
+        self.network_name = networks.name_of(network)
+        self.model = networks.make(network, joints=len(self.joint_set), path=weights)
         if checkpoint_activations:
             recompute_blocks(self.model)
         self.loss = loss
@@ -139,7 +107,20 @@ class HeatmapEstimation(Task):
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""
-        return self.model(image)
+        return networks.staged(self.model(image))
+
+    def check(self, trainer: pl.Trainer, data: Any) -> None:
+        """Refuse a network and a loss of a person's own that cannot work, before a run has a directory.
+
+        Raises:
+            UserError: As `Task.check`, and if the network gives no heatmaps, or the loss no number for every joint.
+        """
+        super().check(trainer, data)
+        if self.network_name not in networks.NAMES.values():
+            image = torch.zeros(1, 3, data.input_size, data.input_size)
+            networks.check(self.model, self.network_name, image, len(self.joint_set), STRIDE)
+        if not isinstance(self.loss, str):
+            check_loss(self.loss, len(self.joint_set), data.input_size // STRIDE)
 
     def example(self, data: Any, samples: int) -> Tensor:
         """Pictures as a batch of `data` has them."""
@@ -252,8 +233,15 @@ class HeatmapEstimation(Task):
         size = heatmaps.shape[-1]
         places = input_to_heatmap(batch["joints"], grid=self.grid, size=size)
         targets = encode(places, batch["labelled"], size, self.sigma)
-        errors = (squared_error if self.loss == "mse" else cross_entropy)(heatmaps, targets)
+        errors = self._loss(heatmaps, targets)
         return torch.where(self._counted(batch), errors, 0.0)
+
+    @property
+    def _loss(self) -> Loss:
+        """Of heatmaps and gaussians, by joint."""
+        if isinstance(self.loss, str):
+            return LOSSES[self.loss]
+        return self.loss
 
     def _counted(self, batch: Batch) -> Bool[Tensor, "b j"]:
         """Which joints the loss counts; a sample of weight 0 only fills up a rank's share."""

@@ -38,10 +38,10 @@ class VitPose(nn.Module):
     Source: Xu et al., ViTPose: Simple Vision Transformer Baselines for Human Pose Estimation, NeurIPS 2022.
 
     Args:
+        joints: Heatmaps.
         backbone: A transformer of timm with one scale and square patches of 16 (or 8, 32) px, by its name there.
         decoder: `classic`: deconvolutions as in the simple baseline, two for patches of 16 px; `simple`: bilinear
             up-sampling and a 3x3 convolution.
-        joints: Heatmaps.
         pretrained: Start the backbone from timm's weights, which need a network.
         weights: Start the backbone from this file's instead: .safetensors or a state dict, under timm's names.
         drop_path: Probability that a residual branch of the backbone is left out of a training step.
@@ -56,10 +56,10 @@ class VitPose(nn.Module):
 
     def __init__(
         self,
+        joints: int,
         backbone: str = "vit_base_patch16_224.mae",
         *,
         decoder: DecoderName = "classic",
-        joints: int = 16,
         pretrained: bool = False,
         weights: Path | None = None,
         drop_path: float = 0.0,

@@ -15,11 +15,11 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import MARK, Facts
-from pose_lightning.exported.rules import Rule
+from pose_lightning.exported.rules import AGAIN, Rule
 from pose_lightning.heatmap.exported import OnnxJoints, joint_set_of
-from pose_lightning.heatmap.loss import LossName
+from pose_lightning.heatmap.loss import LOSSES
 from pose_lightning.heatmap.model import check_sizes, read_joint_set, settings_of
-from pose_lightning.heatmap.networks import OWN, NetworkName, flags
+from pose_lightning.heatmap.networks import NAMES, flags
 from pose_lightning.heatmap.vit import DecoderName
 from pose_lightning.joints import JointSet
 from pose_lightning.settings import STARTING_POINTS
@@ -29,14 +29,8 @@ INPUT_SIZE: Final = 256
 
 BATCH_SIZE: Final = 16
 
-SETTINGS: Final[Mapping[str, Rule]] = {
-    "network": rules.one_of(get_args(NetworkName)),
-    "loss": rules.one_of(get_args(LossName)),
-    "channels_last": rules.YES_OR_NO,
-}
-"""Of every run."""
-
 OF_NETWORKS: Final[Mapping[str, Rule]] = {
+    "channels_last": rules.YES_OR_NO,
     "stacks": rules.whole(1, 64),
     "features": rules.whole(1, 4096),
     "depth": rules.whole(1, 10),
@@ -44,6 +38,9 @@ OF_NETWORKS: Final[Mapping[str, Rule]] = {
     "decoder": rules.one_of(get_args(DecoderName)),
     "drop_path": Rule("a number from 0 to 1", lambda value: rules.is_number(value) and 0 <= value <= 1),
 }
+
+OF_HOURGLASSES: Final = frozenset({"wide_stem", "image_mean"})
+"""Settings that `settings_of` has checked."""
 
 DETAILS: Final = ("decoding", "sigma", "grid")
 """Those that are settings too."""
@@ -55,11 +52,15 @@ class WeightFile:
 
     Attributes:
         path: The file.
-        settings: Of the network and of how it is asked, as `HeatmapEstimation` takes them.
+        network: Short name of the network.
+        init_args: Its settings.
+        settings: Of how it is asked, as `HeatmapEstimation` takes them.
         facts: Of the run that they are of; None in the files of `heatmap.published`, which others trained.
     """
 
     path: Path
+    network: str
+    init_args: Mapping[str, Any]
     settings: Mapping[str, Any]
     facts: Facts | None
 
@@ -72,7 +73,7 @@ class WeightFile:
         """
         metadata = weights.read_metadata(path)
         if MARK not in metadata:
-            return cls(path, _hourglass(path), None)
+            return cls(path, "hourglass", _hourglass(path), {}, None)
         facts = Facts.from_metadata(metadata, path)
         if facts.task != "heatmap":
             raise UserError(
@@ -80,10 +81,15 @@ class WeightFile:
                 "the file of `python -m pose_lightning.export RUN_DIR --format onnx`"
             )
         rules.check(path, facts.stated, OnnxJoints.wanted(facts, path))
-        rules.check(path, facts.model, SETTINGS)
-        settings = {key: facts.model[key] for key in SETTINGS} | {key: facts.details[key] for key in DETAILS}
-        hourglass = settings["network"] == "hourglass"
-        return cls(path, settings | (_hourglass(path) if hourglass else _with_backbone(path, facts)), facts)
+        rules.check(path, facts.model, {"network": rules.SETTINGS})
+        named = {path: name for name, path in NAMES.items()}
+        spec = facts.model["network"]
+        rules.check(path, spec, {"class_path": rules.one_of(list(named)), "init_args": rules.SETTINGS})
+        network = named[spec["class_path"]]
+        init_args = _hourglass(path) if network == "hourglass" else _known(path, spec["init_args"])
+        loss = facts.model.get("loss")  # one of a person's own shapes the maps, and is not asked for any more
+        settings = {"loss": loss if loss in LOSSES else "mse"} | {key: facts.details[key] for key in DETAILS}
+        return cls(path, network, init_args, settings, facts)
 
     @property
     def input_size(self) -> int:
@@ -112,7 +118,9 @@ class WeightFile:
             [
                 "--model=HeatmapEstimation",
                 f"--model.joint_set={json.dumps(self.joint_set.plain())}",
-                *flags(self.settings),
+                f"--model.network={self.network}",
+                *flags(self.init_args),
+                *(f"--model.{key}={value}" for key, value in self.settings.items()),
                 f"--model.weights={self.path}",
                 "--data=PoseData",
                 f"--data.root={root}",
@@ -126,14 +134,13 @@ class WeightFile:
 
 
 def _hourglass(path: Path) -> dict[str, Any]:
-    settings = {key: value for key, value in settings_of(path).items() if key != "joints"}
-    rules.check(path, settings, {key: rule for key, rule in OF_NETWORKS.items() if key in settings})
-    return settings
+    return _known(path, {key: value for key, value in settings_of(path).items() if key != "joints"})
 
 
-def _with_backbone(path: Path, facts: Facts) -> dict[str, Any]:
-    """The settings of another network, as far as the run set them."""
-    own = [key for key in OWN[facts.model["network"]] if key not in STARTING_POINTS]
-    settings = {key: facts.model[key] for key in own if facts.model.get(key) is not None}
-    rules.check(path, settings, {key: rule for key, rule in OF_NETWORKS.items() if key in settings})
-    return settings
+def _known(path: Path, init_args: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a network that say what it is, checked."""
+    known = {key: value for key, value in init_args.items() if key not in STARTING_POINTS}
+    rules.check(path, known, {key: rule for key, rule in OF_NETWORKS.items() if key in known})
+    if foreign := sorted(known.keys() - OF_NETWORKS.keys() - OF_HOURGLASSES):
+        raise UserError(f"{path} says that its network has {', '.join(foreign)}, which none has; {AGAIN}")
+    return known
