@@ -37,8 +37,8 @@ def arrange(args: Sequence[str]) -> list[str]:
         else:
             others.append(word)
     others = [_with_full_name(word) for word in others]
-    classes = [word for word in others if word.partition("=")[0] in _class_flags()]
-    return [*configs, *classes, *(word for word in others if word not in classes)]
+    first = {"--model": 0, **dict.fromkeys(_class_flags(), 1)}
+    return [*configs, *sorted(others, key=lambda word: first.get(word.partition("=")[0], 2) if "=" in word else 2)]
 
 
 def first_name(args: Sequence[str]) -> str | None:
@@ -111,5 +111,5 @@ def _read(word: str, text: str) -> Any:
 def _spread(key: str, value: Any) -> list[str]:
     """A flag for every value below `key`; a class with its arguments stays together."""
     if not isinstance(value, dict) or "class_path" in value:
-        return [f"{key}={json.dumps(value) if isinstance(value, dict) else value}"]
+        return [f"{key}={value}"]
     return [flag for inner, below in value.items() for flag in _spread(f"{key}.{inner}", below)]

@@ -457,6 +457,8 @@ def _known_settings() -> set[str]:
         "model": [each for each in _own_classes() if issubclass(each, Task)],
         "data": [each for each in _own_classes() if issubclass(each, StoreDataModule)],
     }
+    for setting, classes in ((setting, classes) for kind in kinds.KINDS for setting, classes in kind.named.items()):
+        owners[f"model.{setting}"] = [import_object(path) for path in classes.values()]
     names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
     for group, classes in owners.items():
         for owner in classes:
@@ -466,7 +468,8 @@ def _known_settings() -> set[str]:
 
 def _known_classes() -> set[str]:
     """The tasks, data modules and callbacks that a YAML names without a module."""
-    return {each.__name__ for each in _own_classes()} | {name.rpartition(".")[2] for name in CALLBACKS}
+    named = {name for kind in kinds.KINDS for classes in kind.named.values() for name in classes}
+    return {each.__name__ for each in _own_classes()} | named | {name.rpartition(".")[2] for name in CALLBACKS}
 
 
 def _own_classes() -> list[type]:

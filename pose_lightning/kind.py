@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Kind:
     """One task. Making one imports neither PyTorch nor the task: a door loads the module that serves it when asked.
 

@@ -68,6 +68,10 @@ def _explain_key(message: str, key: str, known: Iterable[str]) -> str | None:
         return f"{match[1]} is no setting{closest(name, known) or form}"
     if match := re.search(r"Unable to load config ['\"](.*?)['\"]", message):
         return f"{key}={match[1]} is no group of settings; set one of them, as in {_first(key, known)}=VALUE"
+    if match := re.search(r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([^']+)'", message):
+        owner = match[2].rpartition(".")[2]
+        name = f"{key}.{match[1]}"
+        return f"{name} is no setting of {owner}{closest(name, set(known) - {name})}"
     group = re.search(r"Group '([^']+)' does not accept option '([^']+)'", message)
     option = re.search(r"Option '([^']+)' is not accepted", message)
     if group or option:
@@ -84,9 +88,13 @@ def _explain_class(message: str, key: str, classes: Iterable[str]) -> str | None
     """A refusal of a class, or of one that lacks an argument."""
     if match := re.search(r"class_path '([^']+)':\s+the following arguments are required: (.*)", message):
         return f"{key}: {match[1].rpartition('.')[2]} needs {match[2]}; set {key}.{match[2].split(', ')[0]}"
-    if match := re.search(r"dot import path string: (.*)", message):
+    if (match := re.search(r"dot import path string: (.*)", message)) and not (
+        "typing.Literal[" in message and "." not in match[1]
+    ):
         return f"{key}={match[1]} names no class{closest(match[1], classes)}"
-    value = re.search(r"Given value: (?!NestedArg|Namespace)(.*)", message)
+    value = re.search(r"(?:Given|Got) value: (?!NestedArg|Namespace)(.*)", message)
+    if value and (match := re.search(r"module '[^']+' has no attribute '[^']+'", message)):
+        return f"{key}={value[1]} names nothing: {match[0]}"
     if value and (match := re.search(r"No module named '[^']+'", message)):
         return f"{key}={value[1]} names no class: there is {match[0][0].lower()}{match[0][1:]}"
     if value and (match := re.search(r"does not correspond to a subclass of (\w+)", message)):
@@ -96,7 +104,9 @@ def _explain_class(message: str, key: str, classes: Iterable[str]) -> str | None
 
 def _explain_value(message: str, key: str) -> str | None:
     """A refusal of a value of another kind."""
-    value = re.search(r"(?:Got|Given) value: (?!NestedArg|Namespace)(.*)", message)
+    value = re.search(
+        r"(?:Got|Given) value: (?!NestedArg|Namespace)(.*?)(?:\. Got value: Namespace.*)?$", message, re.M
+    )
     types = [name for name in re.findall(r"Expected (?:an? )?<class '(\w+)'>", message) if name != "NoneType"]
     kinds = list(dict.fromkeys(KINDS.get(name, name) for name in types))
     if value and (match := re.search(r"Expected (?:an? )?typing\.Literal\[(.*?)\]", message)):

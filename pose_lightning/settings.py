@@ -60,6 +60,11 @@ def plain(value: Any) -> Any:
     raise NotPlainError(f"{type(value).__name__} is no plain data")
 
 
+def behind(maker: partial[Any]) -> Any:
+    """What a partial calls; the parser calls a class through a function of its own, whose last argument it is."""
+    return maker.args[-1] if maker.args else maker.func
+
+
 def spec_of(maker: Any) -> dict[str, Any]:
     """The class or function behind `functools.partial`, as `class_path` and plain `init_args`.
 
@@ -70,11 +75,15 @@ def spec_of(maker: Any) -> dict[str, Any]:
     """
     init_args: dict[str, Any] = {}
     while isinstance(maker, partial):
-        init_args = {**maker.keywords, **init_args}
-        maker = maker.func
+        init_args, maker = {**maker.keywords, **init_args}, behind(maker)
     name = f"{maker.__module__}.{getattr(maker, '__qualname__', type(maker).__qualname__)}"
     kept = {key: plain(value) for key, value in init_args.items() if key not in STARTING_POINTS}
-    return {"class_path": name, "init_args": kept}
+    return {"class_path": name, "init_args": {key: _with_lists(value) for key, value in kept.items()}}
+
+
+def _with_lists(value: Any) -> Any:
+    """The same with lists for tuples, as JSON and YAML have it."""
+    return [*map(_with_lists, value)] if isinstance(value, list | tuple) else value
 
 
 def is_plain(value: Any) -> bool:

@@ -519,7 +519,7 @@ class _Check:
 
 
 def _is_known(name: str) -> bool:
-    return any(name in known for known in (_tasks(), _data_modules()))
+    return any(name in known for known in (_tasks(), _data_modules(), *_parts().values()))
 
 
 def _is_file(text: str) -> bool:

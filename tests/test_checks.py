@@ -71,11 +71,11 @@ def test_a_value_out_of_range_is_refused(demo_stores: Path, refusal: Callable[..
 def test_a_batch_of_one_sample_is_refused_only_where_batch_norm_has_one_value(
     demo_stores: Path, refusal: Callable[..., str]
 ) -> None:
-    deep = ("--model.depth=4", "--data.limit_samples=13")  # 13 = 2 x 6 + 1; maps of 1 x 1
+    deep = ("--model.network.depth=4", "--data.limit_samples=13")  # 13 = 2 x 6 + 1; maps of 1 x 1
     message = refusal(demo_stores, *deep)
     assert "data.batch_size=6, 13 training samples" in message
     assert "take data.batch_size=5 or 7" in message
-    for more in (["--data.batch_size=5"], ["--model.depth=2"], ["--trainer.limit_train_batches=2"]):
+    for more in (["--data.batch_size=5"], ["--model.network.depth=2"], ["--trainer.limit_train_batches=2"]):
         fit._check(cli.build(arguments(demo_stores, Path("runs"), *deep, *more)))
 
 
@@ -155,9 +155,11 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
         ("--trainer.max_stps=3", "--trainer.max_stps=3 is no setting; did you mean trainer.max_steps?"),
         ("--data.batch_size=1.5", "data.batch_size=1.5 is not a whole number"),
         ("--data.limit_samples=abc", "error: data.limit_samples=abc is not a whole number"),
-        ("--model.decoder=simpel", "error: model.decoder=simpel is not one of classic, simple; did you mean simple?"),
-        ("--model.decoder=.nan", "error: model.decoder=nan is not one of classic, simple"),
-        ("--model.image_mean=2", "error: model.image_mean=2 is not a list"),
+        ("--model.loss=mae", "error: model.loss=mae is not one of mse, cross_entropy"),
+        ("--model.network.image_mean=2", "error: model.network.image_mean=2 is not a list"),
+        ("--model.network.stack=2", "error: model.network.stack is no setting of StackedHourglass; did you mean model.network.stacks?"),
+        ("--model.network.decoder=simple", "error: model.network.decoder is no setting of StackedHourglass"),
+        ("--model.network=hourgls", "error: model.network=hourgls names no class; did you mean hourglass?"),
         ("--model.decay=abc", "error: model.decay=abc is not a number"),
         ("--trainer.min_epochs=abc", "error: trainer.min_epochs=abc is not a whole number"),
         ("--trainer.limit_val_batches=abc", "error: trainer.limit_val_batches=abc is not a number"),

@@ -72,9 +72,9 @@ BATCH_NORM = Case(
     "hourglass_mpii",
     "demo_stores",
     (
-        "--model.stacks=1",
-        "--model.features=8",
-        "--model.depth=2",
+        "--model.network.stacks=1",
+        "--model.network.features=8",
+        "--model.network.depth=2",
         "--model.warmup=12",
         "--data.input_size=64",
         "--data.batch_size=6",

@@ -70,7 +70,7 @@ def test_how_the_network_was_asked_is_written_beside_its_scores(
 ) -> None:
     run = RunDirectory(tmp_path / "run")
     run.checkpoints.mkdir(parents=True)
-    network = [f"--model.{key}={value}" for key, value in (("stacks", 1), ("features", 8), ("depth", 1))]
+    network = [f"--model.network.{key}={value}" for key, value in (("stacks", 1), ("features", 8), ("depth", 1))]
     data = ["--data=PoseData", f"--data.root={demo_stores}", "--data.batch_size=4", "--data.input_size=32"]
     built = cli.build(["--model=HeatmapEstimation", *network, *data, "--trainer.accelerator=cpu", "--experiment=tiny"])
     run.write_config(built.dump())

@@ -29,7 +29,13 @@ EXPERIMENT = [
     f"--config={ROOT}/experiments/hourglass_mpii.yaml",
     f"--config={ROOT}/experiments/demo/hourglass_mpii.yaml",
 ]
-SMALL = ["--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.input_size=64", "--data.batch_size=6"]
+SMALL = [
+    "--model.network.stacks=1",
+    "--model.network.features=8",
+    "--model.network.depth=2",
+    "--data.input_size=64",
+    "--data.batch_size=6",
+]
 
 
 @pytest.fixture(autouse=True)

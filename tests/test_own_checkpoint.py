@@ -155,8 +155,7 @@ def test_a_checkpoint_is_read_without_running_code_and_settings_are_plain(every:
 
 
 def test_settings_that_are_not_named_are_the_runs(heatmap: Trained) -> None:
-    sizes = {"stacks": 2, "features": 8, "depth": 1}
-    task = HeatmapEstimation.load_from_checkpoint(heatmap.run.best, **sizes)
+    task = HeatmapEstimation.load_from_checkpoint(heatmap.run.best)
     assert (task.loss, task.grid, task.sigma, task.decoding) == ("cross_entropy", "udp", 1.5, "dark")
     assert HeatmapEstimation.load_from_checkpoint(heatmap.run.best, decoding="quarter").decoding == "quarter"
 

@@ -45,8 +45,8 @@ def settings(stores: Path, runs: Path, *, steps: int) -> list[str]:
     """A narrow hourglass at 64 px."""
     return [
         "--model=HeatmapEstimation",
-        "--model.stacks=1",
-        "--model.features=16",
+        "--model.network.stacks=1",
+        "--model.network.features=16",
         "--model.loss=cross_entropy",
         "--model.sigma=2",
         "--model.lr=3.0e-3",

@@ -118,6 +118,7 @@ def _maker(network: Network | Mapping[str, Any] | str) -> Any:
     if callable(network):
         return network
     spec: Mapping[str, Any] = {"class_path": network} if isinstance(network, str) else network
+    spec = {"init_args": {}, **spec}
     path = NAMES.get(str(spec.get("class_path")), str(spec.get("class_path")))
     if path not in NAMES.values():
         raise UserError(
@@ -125,13 +126,14 @@ def _maker(network: Network | Mapping[str, Any] | str) -> Any:
             "the class itself: network=Net, or functools.partial(Net, width=64)"
         )
     module, _, name = path.rpartition(".")
-    return partial(getattr(importlib.import_module(module), name), **spec.get("init_args", {}))
+    init_args = {key: tuple(value) if isinstance(value, list) else value for key, value in spec["init_args"].items()}
+    return partial(getattr(importlib.import_module(module), name), **init_args)
 
 
 def _owner(maker: Any) -> type:
     """The class that a maker makes; of a function none is known."""
     while isinstance(maker, partial):
-        maker = maker.func
+        maker = settings.behind(maker)
     return maker if isinstance(maker, type) else nn.Module
 
 

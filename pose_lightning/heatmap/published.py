@@ -164,7 +164,7 @@ def convert(state: Mapping[str, Tensor], name: str, *, source: str) -> StackedHo
     joints, features = shape[:2]
     if joints != len(MPII):
         raise UserError(f"{source} gives {joints} heatmaps; only those of MPII's {len(MPII)} joints are read")
-    network = StackedHourglass(stacks, features, joints, DEPTH, **form.settings)
+    network = StackedHourglass(joints, stacks, features, DEPTH, **form.settings)
     names = mapping(name, stacks)
     ours_to_theirs = {ours: module for module, ours in names.items()}
     wanted = {_renamed(key, ours_to_theirs): value for key, value in network.state_dict().items()}

@@ -29,7 +29,7 @@ from pose_lightning.heatmap.model import StackedHourglass
 
 NETWORKS: Final[Mapping[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = MappingProxyType(
     {
-        "hourglass, 8 x 256 px": (lambda: StackedHourglass(1), (8, 3, 256, 256)),
+        "hourglass, 8 x 256 px": (lambda: StackedHourglass(16, 1), (8, 3, 256, 256)),
         "Lite0, 32 x 192 px": (
             lambda: ActivityClassifier(backbone="tf_efficientnet_lite0", num_classes=22, head="pooled"),
             (32, 3, 192, 192),

@@ -24,7 +24,7 @@ FORMATS = {"NCHW": False, "channels_last": True}
 
 def training_step(stacks: int, *, channels_last: bool, batch: int, size: int) -> Callable[[], None]:
     """One step of the network of the paper's width, to be called again and again."""
-    network = StackedHourglass(stacks, channels_last=channels_last)
+    network = StackedHourglass(16, stacks, channels_last=channels_last)
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
     image = torch.rand(batch, 3, size, size)
     target = torch.rand(batch, 1, 16, size // STRIDE, size // STRIDE)

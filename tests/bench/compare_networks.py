@@ -35,8 +35,8 @@ from pose_lightning.scoring import SampleScores
 EXPERIMENTS: Final = Path("experiments")
 NETWORKS: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "hourglass": ("hourglass_lsp", ()),
-    "simple_baseline": ("simplebaseline_lsp", ("--model.pretrained=false", "--model.weights={weights}")),
-    "simple_baseline_scratch": ("simplebaseline_lsp", ("--model.pretrained=false",)),
+    "simple_baseline": ("simplebaseline_lsp", ("--model.network.pretrained=false", "--model.weights={weights}")),
+    "simple_baseline_scratch": ("simplebaseline_lsp", ("--model.network.pretrained=false",)),
 }
 """By name: the experiment and what differs from it."""
 VALIDATIONS: Final = 8

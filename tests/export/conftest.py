@@ -20,9 +20,9 @@ TASKS = {
         "--model=HeatmapEstimation",
         "--data=PoseData",
         "--data.input_size=64",
-        "--model.stacks=2",
-        "--model.features=8",
-        "--model.depth=1",
+        "--model.network.stacks=2",
+        "--model.network.features=8",
+        "--model.network.depth=1",
         "--model.decoding=dark",
     ),
     "regression": (

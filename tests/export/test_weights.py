@@ -20,9 +20,14 @@ ODD = ("--model.decoding=dark", "--model.grid=udp", "--model.loss=cross_entropy"
 """Ways to be asked that no file of weights has by default."""
 
 NETWORKS: Mapping[str, tuple[str, ...]] = {
-    "hourglass": ("--model.stacks=2", "--model.features=8", "--model.depth=1", "--model.image_mean=[0.4,0.5,0.4]"),
-    "simple_baseline": ("--model.backbone=test_resnet", "--model.features=8"),
-    "vit": ("--model.backbone=test_vit", "--model.decoder=simple"),
+    "hourglass": (
+        "--model.network.stacks=2",
+        "--model.network.features=8",
+        "--model.network.depth=1",
+        "--model.network.image_mean=[0.4,0.5,0.4]",
+    ),
+    "simple_baseline": ("--model.network.backbone=test_resnet", "--model.network.features=8"),
+    "vit": ("--model.network.backbone=test_vit", "--model.network.decoder=simple"),
 }
 
 
@@ -105,13 +110,17 @@ def test_weights_of_another_task_name_what_can_be_asked(
     [
         ("details", {"decoding": "magic"}, "says that its decoding is 'magic'; wanted one of argmax"),
         ("details", {"crop": 10**9}, "says that its crop is 1000000000; wanted a whole number"),
-        ("model", {"loss": "none"}, "says that its loss is 'none'; wanted one of mse, cross_entropy"),
-        ("model", {"network": "transformer"}, "says that its network is 'transformer'; wanted one of hourglass"),
+        ("model", {"network": "transformer"}, "says that its network is 'transformer'; wanted an object"),
+        (
+            "model",
+            {"network": {"class_path": "mine.Net", "init_args": {}}},
+            "says that its class_path is 'mine.Net'; wanted one of pose_lightning.heatmap.model.StackedHourglass",
+        ),
         ("settings", {"stacks": 10**9}, "says that its stacks is 1000000000; wanted a whole number"),
         ("settings", {"stacks": 1}, "does not fit the network"),
         ("input", {"shape": [3, 66, 66]}, r"says that its output shape is .*; wanted \(16, 16, 16\)|input_size is 66"),
     ],
-    ids=["decoding", "crop", "loss", "network", "size", "stacks", "input"],
+    ids=["decoding", "crop", "no network", "network", "size", "stacks", "input"],
 )
 def test_weights_that_say_something_wrong_are_refused(
     key: str, change: dict[str, Any], message: str, runs: dict[str, RunDirectory], tmp_path: Path

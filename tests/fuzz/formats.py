@@ -153,7 +153,7 @@ def make(folder: Path, pose_stores: Path) -> None:
     maker = Maker({"hourglass_mpii": pose_stores})
     maker.make(folder / "scored", "hourglass_mpii")
     _, *arguments = TASKS["heatmap"]
-    run = write_run(folder / "run", pose_stores, (*arguments, "--model.stacks=1"))
+    run = write_run(folder / "run", pose_stores, (*arguments, "--model.network.stacks=1"))
     network = exportable(*trained.load(run))
     write_export(network, "onnx", folder / "tiny.onnx")
     write_export(network, "safetensors", folder / "tiny.safetensors")

@@ -39,7 +39,7 @@ def arithmetic_parameters(stacks: int, f: int = 256, joints: int = 16, depth: in
 )
 def test_size_agrees_with_the_published_network(stacks: int, millions: float, billions: float) -> None:
     with torch.device("meta"):
-        network = StackedHourglass(stacks)
+        network = StackedHourglass(16, stacks)
     assert sum(p.numel() for p in network.parameters()) / 1e6 == pytest.approx(millions, abs=5e-4)
     assert multiply_adds(network, 256) / 1e9 == pytest.approx(billions, abs=5e-3)
 
@@ -47,20 +47,20 @@ def test_size_agrees_with_the_published_network(stacks: int, millions: float, bi
 @pytest.mark.parametrize(("stacks", "features", "joints", "depth"), [(1, 64, 14, 3), (3, 100, 16, 4), (9, 4, 1, 1)])
 def test_parameters_of_free_sizes_agree_with_arithmetic(stacks: int, features: int, joints: int, depth: int) -> None:
     with torch.device("meta"):
-        network = StackedHourglass(stacks, features, joints, depth)
+        network = StackedHourglass(joints, stacks, features, depth)
     expected = arithmetic_parameters(stacks, features, joints, depth)
     assert sum(p.numel() for p in network.parameters()) == expected
 
 
 def test_multiply_adds_grow_with_the_area() -> None:
     with torch.device("meta"):
-        network = StackedHourglass(1)
+        network = StackedHourglass(16, 1)
     assert multiply_adds(network, 384) * 4 == multiply_adds(network, 256) * 9
 
 
 def test_heatmaps_are_a_quarter_of_the_image_whatever_its_shape() -> None:
     with torch.device("meta"):
-        network = StackedHourglass(2, features=8)
+        network = StackedHourglass(16, 2, features=8)
         assert network(torch.empty(2, 3, 64, 192)).shape == (2, 2, 16, 16, 48)
 
 

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,7 +145,7 @@ def test_given_the_same_weights_the_outputs_agree(name: str, stacks: int) -> Non
 @pytest.mark.parametrize("name", REFERENCES)
 def test_every_module_of_ours_has_one_name_there(name: str, stacks: int) -> None:
     with torch.device("meta"):
-        network = StackedHourglass(stacks, wide_stem=name == "bearpaw")
+        network = StackedHourglass(16, stacks, wide_stem=name == "bearpaw")
     names = published.mapping(name, stacks)
     ours = {part for part, module in network.named_modules() if any(True for _ in module.parameters(recurse=False))}
     assert set(names.values()) == ours
@@ -153,7 +154,7 @@ def test_every_module_of_ours_has_one_name_there(name: str, stacks: int) -> None
 
 def test_the_wide_stem_gives_bearpaws_number_of_parameters() -> None:
     with torch.device("meta"):
-        network = StackedHourglass(8, wide_stem=True)
+        network = StackedHourglass(16, 8, wide_stem=True)
     assert sum(parameter.numel() for parameter in network.parameters()) / 1e6 == pytest.approx(25.59, abs=5e-3)
 
 
@@ -315,15 +316,17 @@ def converted(tmp_path: Path) -> Path:
 
 def test_fine_tuning_starts_from_the_file(converted: Path) -> None:
     switches: dict[str, Any] = {"wide_stem": True, "image_mean": (0.4404, 0.4440, 0.4327)}
-    task = HeatmapEstimation(weights=converted, stacks=2, features=WIDTH, **switches).eval()
+    task = HeatmapEstimation(
+        weights=converted, network=partial(StackedHourglass, stacks=2, features=WIDTH, **switches)
+    ).eval()
     with torch.no_grad():
         assert torch.equal(task(IMAGE.float()), StackedHourglass.from_weights(converted)(IMAGE.float()))
 
 
 def test_fine_tuning_another_network_than_the_files_names_the_flags(converted: Path) -> None:
-    flags = r"--model\.stacks=2 --model\.wide_stem=true --model\.image_mean=\[0\.4404,0\.444,0\.4327\]"
+    flags = r"--model\.network\.stacks=2 --model\.network\.wide_stem=true --model\.network\.image_mean=\[0\.4404,0\.444,0\.4327\]"
     with pytest.raises(UserError, match=f"set {flags}"):
-        HeatmapEstimation(weights=converted, stacks=1, features=WIDTH)
+        HeatmapEstimation(weights=converted, network=partial(StackedHourglass, stacks=1, features=WIDTH))
 
 
 def test_weights_that_do_not_say_what_they_are_of_cannot_be_used_alone(tmp_path: Path) -> None:
@@ -333,7 +336,7 @@ def test_weights_that_do_not_say_what_they_are_of_cannot_be_used_alone(tmp_path:
     with pytest.raises(UserError, match="there is no such file"):
         StackedHourglass.from_weights(tmp_path / "absent.safetensors")
     with pytest.raises(UserError, match=r"does not fit the network.*heatmap\.published"):
-        HeatmapEstimation(weights=path, stacks=2, features=WIDTH)
+        HeatmapEstimation(weights=path, network=partial(StackedHourglass, stacks=2, features=WIDTH))
 
 
 @pytest.mark.parametrize(

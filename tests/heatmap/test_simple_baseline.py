@@ -1,5 +1,6 @@
 """The simple baseline: its size, its decoder, the weights it starts from."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ def count(module: nn.Module) -> int:
 
 def test_the_size_is_that_of_the_paper() -> None:
     with torch.device("meta"):
-        network = SimpleBaseline("resnet50")
+        network = SimpleBaseline(16, "resnet50")
         assert network(torch.empty(2, 3, 256, 192)).shape == (2, 1, 16, 64, 48)
     deconvolutions = 2048 * 256 * 16 + 2 * 256 * 256 * 16 + 3 * 2 * 256
     assert count(network.backbone) == 23_508_032
@@ -30,10 +31,10 @@ def test_the_size_is_that_of_the_paper() -> None:
 
 def test_deconvolutions_have_the_width_that_is_asked_for() -> None:
     with torch.device("meta"):
-        network = SimpleBaseline("resnet50", features=96)
+        network = SimpleBaseline(16, "resnet50", features=96)
     assert count(network.decoder) == 2048 * 96 * 16 + 2 * 96 * 96 * 16 + 3 * 2 * 96 + 96 * 16 + 16
     with pytest.raises(UserError, match=r"model\.features=0: "):
-        SimpleBaseline("resnet50", features=0)
+        SimpleBaseline(16, "resnet50", features=0)
 
 
 def test_deconvolutions_double_what_they_see_about_its_middle() -> None:
@@ -69,7 +70,7 @@ def test_as_many_deconvolutions_as_lead_to_a_quarter_of_the_image() -> None:
 
 
 def test_images_are_normalized_as_the_backbone_knows_them() -> None:
-    network = SimpleBaseline("resnet10t").eval()
+    network = SimpleBaseline(16, "resnet10t").eval()
     image = torch.rand(1, 3, 64, 64)
     seen: list[torch.Tensor] = []
     network.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
@@ -80,7 +81,7 @@ def test_images_are_normalized_as_the_backbone_knows_them() -> None:
 
 def test_an_image_of_half_a_cell_is_refused() -> None:
     with pytest.raises(UserError, match="input_size is 80; test_resnet takes only a multiple of 32: 64 or 96"):
-        SimpleBaseline("test_resnet")(torch.rand(1, 3, 64, 80))
+        SimpleBaseline(16, "test_resnet")(torch.rand(1, 3, 64, 80))
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -88,7 +89,7 @@ def test_the_memory_format_changes_nothing_else(training: bool) -> None:
     networks = []
     for channels_last in (True, False):
         torch.manual_seed(0)
-        networks.append(SimpleBaseline("test_resnet", channels_last=channels_last).train(training))
+        networks.append(SimpleBaseline(16, "test_resnet", channels_last=channels_last).train(training))
     image = torch.rand(2, 3, 64, 64)
     assert_close(networks[0](image), networks[1](image), rtol=1e-4, atol=1e-6)
 
@@ -103,7 +104,7 @@ def saved(tmp_path: Path, **changes: Any) -> tuple[dict[str, torch.Tensor], Path
 
 def test_the_backbone_starts_from_a_file(tmp_path: Path) -> None:
     state, path = saved(tmp_path)
-    network = SimpleBaseline("test_resnet", weights=path)
+    network = SimpleBaseline(16, "test_resnet", weights=path)
     held = network.backbone.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in held.items())
     assert held.keys() < state.keys()  # less the classifier
@@ -112,21 +113,21 @@ def test_the_backbone_starts_from_a_file(tmp_path: Path) -> None:
 def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     _, path = saved(tmp_path, **{"conv1.0.weight": torch.ones(2)})
     with pytest.raises(UserError, match=r"is not of test_resnet: .*another shape, such as conv1\.0\.weight"):
-        SimpleBaseline("test_resnet", weights=path)
+        SimpleBaseline(16, "test_resnet", weights=path)
     with pytest.raises(UserError, match="is not of resnet10t: it has 6 weights that the network has not"):
-        SimpleBaseline("resnet10t", weights=path)
+        SimpleBaseline(16, "resnet10t", weights=path)
 
 
 def test_a_backbone_that_timm_does_not_have_is_refused() -> None:
     with pytest.raises(UserError, match=r"model\.backbone=resnet10: .*near it: resnet10t"):
-        SimpleBaseline("resnet10")
+        SimpleBaseline(16, "resnet10")
 
 
 def test_a_run_of_the_same_network_is_a_start_too(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    trained = HeatmapEstimation(network="simple_baseline", backbone="test_resnet")
+    trained = HeatmapEstimation(network=partial(SimpleBaseline, backbone="test_resnet"))
     torch.save({"state_dict": trained.state_dict(), "global_step": 3}, path := tmp_path / "best.ckpt")
-    again = HeatmapEstimation(network="simple_baseline", backbone="test_resnet", weights=path)
+    again = HeatmapEstimation(network=partial(SimpleBaseline, backbone="test_resnet"), weights=path)
     for key, value in trained.model.state_dict().items():
         assert torch.equal(again.model.state_dict()[key], value)
 
@@ -134,7 +135,11 @@ def test_a_run_of_the_same_network_is_a_start_too(tmp_path: Path) -> None:
 def test_a_run_that_goes_on_needs_no_start(tmp_path: Path) -> None:
     from pose_lightning import cli  # noqa: PLC0415 - above the heatmap's layer, so asked for here alone
 
-    settings = ["--model.network=simple_baseline", "--model.backbone=test_resnet", f"--model.weights={tmp_path / 'no'}"]
+    settings = [
+        "--model.network=simple_baseline",
+        "--model.network.backbone=test_resnet",
+        f"--model.weights={tmp_path / 'no'}",
+    ]
     arguments = [
         "--model=HeatmapEstimation",
         *settings,
@@ -150,7 +155,7 @@ def test_a_run_that_goes_on_needs_no_start(tmp_path: Path) -> None:
 @pytest.mark.real_data
 def test_the_weights_that_need_no_network_are_taken_up(shared_data: Path) -> None:
     path = shared_data / "weights" / "tf_efficientnet_lite0.safetensors"
-    network = SimpleBaseline("tf_efficientnet_lite0", weights=path)
+    network = SimpleBaseline(16, "tf_efficientnet_lite0", weights=path)
     state = load_file(path)
     held = network.backbone.state_dict()
     assert all(torch.equal(value, state[key]) for key, value in held.items())

@@ -1,5 +1,6 @@
 """The task: what its loss divides by, and that ranks change nothing."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,10 @@ from torch.testing import assert_close
 
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.data import PoseData
+from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
+
+SMALL = partial(StackedHourglass, stacks=1, features=8, depth=2)
 
 
 class NormFree(nn.Module):
@@ -28,7 +32,7 @@ class NormFree(nn.Module):
 
 
 def task(**arguments: Any) -> HeatmapEstimation:
-    module = HeatmapEstimation(stacks=1, features=8, depth=2, sigma=2.0, optimizer="sgd", lr=0.1, **arguments)
+    module = HeatmapEstimation(network=SMALL, sigma=2.0, optimizer="sgd", lr=0.1, **arguments)
     module.model = NormFree()  # type: ignore[assignment]
     return module
 
@@ -78,13 +82,13 @@ def test_a_sample_of_weight_zero_has_no_loss() -> None:
 
 def test_cross_entropy_refuses_empty_targets() -> None:
     with pytest.raises(UserError, match="missing=zero needs loss=mse"):
-        HeatmapEstimation(loss="cross_entropy", missing="zero", stacks=1, features=8)
+        HeatmapEstimation(loss="cross_entropy", missing="zero", network=SMALL)
 
 
 @pytest.mark.parametrize("sigma", [0.0, -2.0, float("nan"), float("inf")])
 def test_maps_without_a_width_are_refused(sigma: float) -> None:
     with pytest.raises(UserError, match=r"model\.sigma=.* is out of range; it is above 0"):
-        HeatmapEstimation(stacks=1, features=8, depth=2, sigma=sigma, optimizer="sgd", lr=0.1)
+        HeatmapEstimation(network=SMALL, sigma=sigma, optimizer="sgd", lr=0.1)
 
 
 def test_predictions_are_in_image_px_and_flipping_back_agrees(demo_stores: Path) -> None:

@@ -1,5 +1,6 @@
 """Tests of averaging: with a network that answers exact gaussians, neither the flip nor a scale moves a joint."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pose_lightning import geometry
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.codec import DecodeMethod, Grid, decode, encode, input_to_heatmap
 from pose_lightning.heatmap.data import PoseData
+from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.testing import average_scales
 from pose_lightning.joints import MPII
@@ -153,7 +155,9 @@ def ramps(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def errors_of(folder: Path, *, flip_test: bool, scales: Scales, warp: Any, grid: Grid = "cells") -> np.ndarray:
     """Predicted minus true joints in heatmap px, through the loader, the task and the decoding."""
-    task = HeatmapEstimation(stacks=1, features=4, depth=1, decoding="dark", grid=grid)
+    task = HeatmapEstimation(
+        network=partial(StackedHourglass, stacks=1, features=4, depth=1), decoding="dark", grid=grid
+    )
     task.model = SeeingNetwork()
     task.model.grid = grid
     data = PoseData(folder, 4, input_size=INPUT, num_threads=1, warp=warp)

@@ -83,7 +83,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "--data.batch_size=2",
             "--data.num_threads=0",
             f"--data.input_size={INPUT}",
-            *(f"--model.{key}={value}" for key, value in NETWORK.items()),
+            *(f"--model.network.{key}={value}" for key, value in NETWORK.items()),
             "--trainer.accelerator=cpu",
             "--experiment=tiny",
         ]

@@ -12,7 +12,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {
-    "hourglass_mpii": ["--model.stacks=2", "--model.features=8", "--model.depth=2", "--data.input_size=64"],
+    "hourglass_mpii": [
+        "--model.network.stacks=2",
+        "--model.network.features=8",
+        "--model.network.depth=2",
+        "--data.input_size=64",
+    ],
     "regression_conv_lstm": ["--data.input_size=32", "--model.input_size=32"],
     "activity_images": ["--model.num_classes=20", "--data.input_size=32", "--model.input_size=32"],
 }

@@ -12,7 +12,7 @@ from pose_lightning.sweep.tables import broken
 @pytest.fixture
 def sweep(tmp_path: Path) -> Path:
     folder = study(tmp_path / "hourglass_optim_demo", demo=True)
-    settings = {"experiment": "hourglass_mpii", "model": {"init_args": {"stacks": 8}}}
+    settings = {"experiment": "hourglass_mpii", "model": {"init_args": {"network": {"init_args": {"stacks": 8}}}}}
     for recipe, effect in (("sgd", 0.0), ("adam", 20.0)):
         for batch in (8, 16):
             for seed in (1, 2, 3):

@@ -19,9 +19,9 @@ command:
   - -m
   - pose_lightning.fit
   - --config=experiments/hourglass_mpii.yaml
-  - --model.stacks=1
-  - --model.features=8
-  - --model.depth=2
+  - --model.network.stacks=1
+  - --model.network.features=8
+  - --model.network.depth=2
   - --data.input_size=64
   - --data.num_threads=1
   - --trainer.log_every_n_steps=1

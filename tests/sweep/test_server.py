@@ -29,9 +29,9 @@ from pose_lightning.sweep.slots import Slot
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ["--config=experiments/hourglass_mpii.yaml", "--config=experiments/demo/hourglass_mpii.yaml"]
 SMALL = [
-    "--model.stacks=1",
-    "--model.features=8",
-    "--model.depth=2",
+    "--model.network.stacks=1",
+    "--model.network.features=8",
+    "--model.network.depth=2",
     "--model.schedule=constant",
     "--model.warmup=0",
     "--data.input_size=64",

@@ -1,6 +1,7 @@
 """Validation that says nothing any more: one warning, and none for a healthy run."""
 
 import warnings
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 
 from pose_lightning.heatmap.data import PoseData
+from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.training import collapse
 from pose_lightning.training.collapse import CollapseWarning, CollapseWatch
@@ -34,12 +36,15 @@ class Spoil(Callback):
                 nn.init.constant_(head.heatmaps.bias, self.constant)
 
 
+SMALL = partial(StackedHourglass, stacks=1, features=8, depth=2)
+
+
 def fitted(
     root: Path, *callbacks: Callback, steps: int = 8, momentum: float = 0.5, **settings: Any
 ) -> HeatmapEstimation:
     """Two validations, after four steps each; the norms' statistics settle within seven steps."""
     pl.seed_everything(1)
-    module = HeatmapEstimation(**{"stacks": 1, "features": 8, "depth": 2, "optimizer": "adam", "lr": 1e-3, **settings})
+    module = HeatmapEstimation(network=SMALL, **{"optimizer": "adam", "lr": 1e-3, **settings})
     for each in module.modules():
         if isinstance(each, nn.BatchNorm2d):
             each.momentum = momentum

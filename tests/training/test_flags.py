@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from torch.testing import assert_close
 from pose_lightning import cli, fit
 from pose_lightning.activity.model import ActivityClassifier
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap.model import StackedHourglass
+from pose_lightning.heatmap.simple_baseline import SimpleBaseline
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.heatmap.vit import VitPose
 from pose_lightning.history import read_metrics
 from pose_lightning.recomputation import blocks, recompute_blocks
 from pose_lightning.regression.model import ClipRegressor
@@ -27,7 +31,13 @@ from pose_lightning.training.ema import AveragedWeights, Averaging
 from pose_lightning.training.pictures import Pictures
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL = ("--model.stacks=1", "--model.features=8", "--model.depth=2", "--data.input_size=64", "--data.batch_size=6")
+SMALL = (
+    "--model.network.stacks=1",
+    "--model.network.features=8",
+    "--model.network.depth=2",
+    "--data.input_size=64",
+    "--data.batch_size=6",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -181,16 +191,19 @@ def test_a_run_that_compiles_is_scored_without(demo_stores: Path, tmp_path: Path
 # recomputed activations and memory formats
 
 
-def hourglass(**settings: Any) -> nn.Module:
-    return HeatmapEstimation(stacks=2, features=16, depth=2, **settings).model
+def hourglass(*, channels_last: bool = True, **settings: Any) -> nn.Module:
+    network = partial(StackedHourglass, stacks=2, features=16, depth=2, channels_last=channels_last)
+    return HeatmapEstimation(network=network, **settings).model
 
 
-def simple_baseline(**settings: Any) -> nn.Module:
-    return HeatmapEstimation(network="simple_baseline", backbone="test_efficientnet", **settings).model
+def simple_baseline(*, channels_last: bool = True, **settings: Any) -> nn.Module:
+    network = partial(SimpleBaseline, backbone="test_efficientnet", channels_last=channels_last)
+    return HeatmapEstimation(network=network, **settings).model
 
 
-def vit(**settings: Any) -> nn.Module:
-    return HeatmapEstimation(network="vit", backbone="test_vit", **settings).model
+def vit(*, channels_last: bool = True, **settings: Any) -> nn.Module:
+    network = partial(VitPose, backbone="test_vit", channels_last=channels_last)
+    return HeatmapEstimation(network=network, **settings).model
 
 
 def classifier(**settings: Any) -> nn.Module:

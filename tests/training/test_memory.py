@@ -26,9 +26,9 @@ def arguments(root: Path, runs: Path, *more: str) -> list[str]:
     return [
         f"--config={ROOT}/experiments/hourglass_mpii.yaml",
         f"--config={ROOT}/experiments/demo/hourglass_mpii.yaml",
-        "--model.stacks=1",
-        "--model.features=8",
-        "--model.depth=2",
+        "--model.network.stacks=1",
+        "--model.network.features=8",
+        "--model.network.depth=2",
         "--model.warmup=6",
         "--data.input_size=64",
         "--data.batch_size=12",

@@ -24,9 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 WHITE, PINK, RED = (255, 255, 255), (255, 105, 205), (225, 0, 0)
 TINY = {
     "hourglass_mpii": (
-        "--model.stacks=1",
-        "--model.features=8",
-        "--model.depth=2",
+        "--model.network.stacks=1",
+        "--model.network.features=8",
+        "--model.network.depth=2",
         "--model.warmup=2",
         "--data.input_size=64",
     ),
