@@ -187,6 +187,7 @@ class PoseCLI(LightningCLI):
         """Check numbers; name the experiment after its first YAML where it has no name; set limits by the budget."""
         check_ranges(self.flat())
         self._check_nulls()
+        self._take_from_data()
         for key in ("max_epochs", "max_steps"):
             if self.config.trainer[key] == 0:
                 raise UserError(f"trainer.{key}=0 trains nothing; it is 1 or more, or -1 for no such limit")
@@ -212,6 +213,16 @@ class PoseCLI(LightningCLI):
                 required = hint not in (None, Any, inspect.Parameter.empty) and type(None) not in get_args(hint)
                 if required and name in spec.init_args and spec.init_args[name] is None:
                     raise UserError(f"{group}.{name}=null: this setting needs a value; leave it out for its default")
+
+    def _take_from_data(self) -> None:
+        """Set what the task's configuration leaves out and its data say, such as the joint set."""
+        task = import_object(self.config.model.class_path)
+        if not (isinstance(task, type) and issubclass(task, Task)):
+            return
+        settings = self.config.model.init_args
+        for name, value in task.settings_from(self.config.data.init_args.as_dict()).items():
+            if settings.get(name) is None:
+                settings[name] = value
 
     def _apply_budget(self) -> None:
         """An epoch of the trainer is a part of the budget."""

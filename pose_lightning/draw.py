@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from pose_lightning.files import write_bytes
-from pose_lightning.joints import LSP, LSP_TO_MPII, MPII
+from pose_lightning.joints import Bone, JointSet
 
 Picture = UInt8[np.ndarray, "_ _ 3"]
 Colour = tuple[int, int, int]
@@ -34,11 +34,10 @@ _REACH: Final = 1 << 14
 """Px outside the picture at which a line is cut: cv2's fixed-point coordinates overflow far away."""
 
 
-def bones(labelled: Bool[np.ndarray, "16"]) -> tuple[tuple[int, int], ...]:
-    """The limbs of an MPII skeleton; LSP's where pelvis and thorax are unlabelled, which would leave it in pieces."""
-    if labelled[MPII.names.index("pelvis")] or labelled[MPII.names.index("thorax")]:
-        return MPII.bones
-    return tuple((LSP_TO_MPII[start], LSP_TO_MPII[end]) for start, end in LSP.bones)
+def side_colours(joint_set: JointSet) -> list[Colour]:
+    """Of every joint: a person's own right in pink, left in blue, the middle in white."""
+    sides = {right: PINK for right, _ in joint_set.pairs} | {left: BLUE for _, left in joint_set.pairs}
+    return [sides.get(joint, WHITE) for joint in range(len(joint_set))]
 
 
 def skeleton(
@@ -76,9 +75,10 @@ def skeleton(
 
 def overlay(
     picture: Picture,
-    truth: Float[np.ndarray, "16 2"],
-    preds: Float[np.ndarray, "16 2"],
-    right: Bool[np.ndarray, "16"],
+    truth: Float[np.ndarray, "j 2"],
+    preds: Float[np.ndarray, "j 2"],
+    limbs: Sequence[Bone],
+    right: Bool[np.ndarray, " j"],
     caption: Sequence[str] = (),
     *,
     side: int = 512,
@@ -90,13 +90,13 @@ def overlay(
         truth: Px of the picture, NaN where unlabelled; a prediction of such a joint is not drawn either, because
             nothing says whether it is right.
         preds: Px of the picture; NaN where there is none.
+        limbs: Pairs of joint numbers.
         right: Whether each prediction counts as right.
         caption: Lines of the strip.
         side: Px.
     """
     factor = side / max(picture.shape[:2])
     enlarged = _resize(picture, factor)
-    limbs = bones(np.isfinite(truth).all(axis=1))
     width = side / 256
     canvas = skeleton(enlarged, _scale(truth, factor), limbs, [WHITE] * len(truth), width=width)
     shown = np.where(np.isnan(truth), np.nan, preds)
@@ -107,7 +107,8 @@ def overlay(
 
 def people(
     picture: Picture,
-    joints: Float[np.ndarray, "n 16 2"],
+    joints: Float[np.ndarray, "n j 2"],
+    joint_set: JointSet,
     boxes: Float[np.ndarray, "n 3"],
     caption: Sequence[str] = (),
     *,
@@ -117,17 +118,15 @@ def people(
 
     Args:
         picture: Scaled so that its longer side is `side` px, with the points.
-        joints: Px of the picture, in MPII's order; NaN where there is none.
+        joints: Px of the picture; NaN where there is none.
+        joint_set: Theirs.
         boxes: Square boxes as left edge, top edge and side, px of the picture.
         caption: Lines of a strip below.
         side: Px.
     """
     factor = side / max(picture.shape[:2])
     canvas = _resize(picture, factor)
-    sides = dict.fromkeys((right for right, _ in MPII.pairs), PINK) | dict.fromkeys(
-        (left for _, left in MPII.pairs), BLUE
-    )
-    colours = [sides.get(joint, WHITE) for joint in range(len(MPII))]
+    colours = side_colours(joint_set)
     for left, top, length in boxes:
         corners = _scale(np.array([[left, top], [left + length, top + length]]), factor)
         (x0, y0), (x1, y1) = corners
@@ -135,7 +134,7 @@ def people(
         for start, end in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             _line(canvas, start, end, GREY, 1)
     for pose, (_, _, length) in zip(joints, boxes, strict=True):
-        limbs = bones(np.isfinite(pose).all(axis=1))
+        limbs = joint_set.limbs(np.isfinite(pose).all(axis=1))
         width = float(np.clip(length * factor / 160, 1, 4))
         canvas = skeleton(canvas, _scale(pose, factor), limbs, colours, width=width)
     return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas

@@ -3,6 +3,7 @@
 A store carries its joint set in full, so that a skeleton that this file does not have is read like those that it has.
 """
 
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -79,12 +80,17 @@ class JointSet:
         partners = dict(self.pairs)
         taken = set(partners.values())
         return {
-            _unsided(self.names[joint]) if joint in partners else self.names[joint]: (
+            self._heading(joint) if joint in partners else self.names[joint]: (
                 (joint, partners[joint]) if joint in partners else (joint,)
             )
             for joint in self.scored
             if joint not in taken
         }
+
+    def _heading(self, joint: int) -> str:
+        """Of the column of a joint and its partner."""
+        heading = unsided(self.names[joint])
+        return f"{heading} (both)" if heading in self.names else heading
 
     def limbs(self, labelled: Bool[np.ndarray, " j"]) -> tuple[Bone, ...]:
         """The bones of a person of whom these joints are labelled."""
@@ -122,7 +128,7 @@ class JointSet:
             return value
         if isinstance(value, str) and value in JOINT_SETS:
             return JOINT_SETS[value]  # type: ignore[return-value]
-        if reason := misfit(value, _SHAPE) or _contradiction(value):
+        if reason := fault(value):
             raise UserError(f"{shortened(place)}: of its joint set, {reason}; make it again")
         return cls(
             name=value["name"],
@@ -136,6 +142,11 @@ class JointSet:
             torso=None if value["torso"] is None else (value["torso"][0], value["torso"][1]),
             sigmas=None if value["sigmas"] is None else tuple(value["sigmas"]),
         )
+
+
+def fault(value: Any) -> str | None:
+    """Why a value is not what `JointSet.plain` gives; None where it is."""
+    return misfit(value, _SHAPE) or _contradiction(value)
 
 
 def _is_joint(value: object) -> bool:
@@ -190,6 +201,9 @@ def _contradiction(value: Mapping[str, Any]) -> str | None:
         f"two joints are called {', '.join(twice)}": twice,
         "a joint is in two pairs": len(set(paired)) < len(paired),
         "two groups have one heading": len({heading for heading, _ in groups}) < len(groups),
+        "a group is called as another joint": any(
+            heading in names and joints != [names.index(heading)] for heading, joints in groups
+        ),
         "no joint is scored": len(set(value["unscored"])) >= count or not all(part for _, part in groups),
         f"there are {len(sigmas or [])} sigmas for {count} joints": sigmas is not None and len(sigmas) != count,
         "distances are measured by the torso, and torso is null": value["reference"] == "torso" and not value["torso"],
@@ -205,9 +219,13 @@ def _listed_plain(value: Any) -> Any:
     return [*map(_listed_plain, value)] if isinstance(value, tuple) else value
 
 
-def _unsided(name: str) -> str:
+def unsided(name: str) -> str:
     """A joint's name without its side: `right ankle`, `ankle_right` and `RAnkle` are the ankle."""
-    words = [word for word in name.replace("_", " ").split() if word.lower() not in ("right", "left", "r", "l")]
+    words = [
+        word
+        for word in re.sub(r"^[RL](?=[A-Z])", "", name).replace("_", " ").split()
+        if word.lower() not in ("right", "left", "r", "l")
+    ]
     return " ".join(words) or name
 
 
@@ -545,3 +563,6 @@ JOINT_SETS: Final[Mapping[str, JointSet]] = MappingProxyType(
     {joints.name: joints for joints in (MPII, LSP, H36M, H36M_32, COCO)}
 )
 """The joint sets of official data, by name."""
+
+DEFAULT: Final = MPII
+"""The joint set of what does not say another: published weights, and a network that is made without data."""

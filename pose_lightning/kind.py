@@ -25,10 +25,10 @@ class Kind:
         onnx        predict: `of_file(network, flip_test=..., decoding=...)`, the same of an exported network
         answers     predict: `predict(network, request)` writes the answers
         exporting   export: `describe(task, data)`, a `export.networks.Description`
-        page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
-                    `add(page, run, with_network=..., trusted=...)`
+        page        report: `input_shape(settings)`, `measures(run)`, `scores(page, runs, best)`,
+                    `compare(page, subject)`, `add(page, run, with_network=..., trusted=...)`
         sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `version`, `FACETS`, `SIZE`, `NOUN`
-        pictures    fit: `show(batch, outputs, names, classes)`, `MEASURE`, `comparable(batch, preds)`
+        pictures    fit: `show(batch, outputs, names, task, data)`, `MEASURE`, `comparable(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
 
     Attributes:

@@ -146,6 +146,15 @@ class Task(pl.LightningModule, ABC):
                 + "a larger input_size"
             ) from None
 
+    @classmethod
+    def settings_from(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings that follow from the data, where a configuration leaves them out, by name.
+
+        Args:
+            data: The data module's arguments.
+        """
+        return {}
+
     def example(self, data: Any, samples: int) -> Tensor | None:
         """The network's input for so many samples of `data`: zeros, on the meta device; None leaves it unchecked."""
         return None

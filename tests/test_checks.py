@@ -89,6 +89,8 @@ def test_a_metric_that_would_be_nan_throughout_is_refused_with_the_flag_that_fol
     model: Any = data.model
 
     class Unscored:
+        path = demo_stores / "val.h5"
+
         def __init__(self, head_size: float) -> None:
             self.labels = {**labels, "head_size": np.full(len(labels["head_size"]), head_size)}
 

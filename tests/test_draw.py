@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pose_lightning import draw
-from pose_lightning.joints import LSP_TO_MPII, MPII
+from pose_lightning.joints import MPII
 
 GREY = np.full((80, 100, 3), 90, dtype=np.uint8)
 
@@ -57,16 +57,16 @@ def test_joints_far_outside_do_not_break_the_picture() -> None:
 def test_the_overlay_shows_truth_right_and_wrong_in_their_colours() -> None:
     truth, right = pose(1), np.arange(16) < 8
     preds = truth + 6
-    picture = draw.overlay(GREY, truth, preds, right, side=400)
+    picture = draw.overlay(GREY, truth, preds, MPII.bones, right, side=400)
     assert all(has_colour(picture, colour) for colour in (draw.WHITE, draw.PINK, draw.RED))
-    assert not has_colour(draw.overlay(GREY, truth, preds, np.ones(16, dtype=bool), side=400), draw.RED)
+    assert not has_colour(draw.overlay(GREY, truth, preds, MPII.bones, np.ones(16, dtype=bool), side=400), draw.RED)
 
 
 def test_a_prediction_of_an_unlabelled_joint_is_not_drawn() -> None:
     truth = np.full((16, 2), np.nan)
     assert np.array_equal(
-        draw.overlay(GREY, truth, pose(), np.zeros(16, dtype=bool), side=100),
-        draw.overlay(GREY, truth, truth, np.zeros(16, dtype=bool), side=100),
+        draw.overlay(GREY, truth, pose(), MPII.bones, np.zeros(16, dtype=bool), side=100),
+        draw.overlay(GREY, truth, truth, MPII.bones, np.zeros(16, dtype=bool), side=100),
     )
 
 
@@ -78,19 +78,10 @@ def test_scaling_keeps_joints_on_their_pixels() -> None:
     truth[0] = (5, 12)
     where = []
     for joints in (nothing, truth):
-        large = draw.overlay(picture, joints, nothing, np.zeros(16, dtype=bool), side=200)
+        large = draw.overlay(picture, joints, nothing, MPII.bones, np.zeros(16, dtype=bool), side=200)
         plane = large[..., 1 if joints is nothing else 0].astype(float)
         where.append([(plane.sum(axis=axis) * np.arange(200)).sum() / plane.sum() for axis in (0, 1)])
     assert where[1] == pytest.approx(where[0], abs=0.3)
-
-
-def test_limbs_bridge_pelvis_and_thorax_where_a_set_lacks_them() -> None:
-    labelled = np.ones(16, dtype=bool)
-    assert draw.bones(labelled) == MPII.bones
-    labelled[[6, 7]] = False
-    limbs = draw.bones(labelled)
-    assert {joint for limb in limbs for joint in limb} == set(LSP_TO_MPII)
-    assert (12, 2) in limbs  # right shoulder to right hip
 
 
 def test_the_caption_stays_inside_its_strip_however_long() -> None:
@@ -101,7 +92,7 @@ def test_the_caption_stays_inside_its_strip_however_long() -> None:
 
 
 def test_a_caption_is_below_the_picture() -> None:
-    picture = draw.overlay(GREY, pose(), pose(), np.ones(16, dtype=bool), ["name", "score"], side=100)
+    picture = draw.overlay(GREY, pose(), pose(), MPII.bones, np.ones(16, dtype=bool), ["name", "score"], side=100)
     assert picture.shape == (80 + len(draw.strip(["a", "b"], 100)), 100, 3)
 
 
@@ -151,18 +142,18 @@ def test_people_have_their_right_in_pink_and_their_left_in_blue() -> None:
     joints = np.full((1, 16, 2), np.nan)
     for name, place in (("right wrist", (20.0, 30.0)), ("left wrist", (70.0, 30.0)), ("head top", (45.0, 60.0))):
         joints[0, MPII.names.index(name)] = place
-    drawn = draw.people(GREY, joints, np.array([[10.0, 20.0, 70.0]]), side=100)
+    drawn = draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0]]), side=100)
     found = [tuple(drawn[y, x]) for x, y in ((20, 30), (70, 30), (45, 60))]
     assert found == [draw.PINK, draw.BLUE, draw.WHITE]
     assert (drawn[30:60, 10] < 80).all()  # the box's left edge, on 90
     assert drawn.shape == GREY.shape
-    assert len(draw.people(GREY, joints, np.array([[10.0, 20.0, 70.0]]), ["a.jpg"], side=100)) > len(drawn)
+    assert len(draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0]]), ["a.jpg"], side=100)) > len(drawn)
 
 
 def test_joints_scale_with_the_picture_of_people() -> None:
     joints = np.full((1, 16, 2), np.nan)
     joints[0, 9] = 45.0, 60.0
-    drawn = draw.people(GREY, joints, np.array([[-900.0, -900.0, 2000.0]]), side=300)
+    drawn = draw.people(GREY, joints, MPII, np.array([[-900.0, -900.0, 2000.0]]), side=300)
     assert tuple(drawn[181, 136]) == draw.WHITE  # 3 (x + 0.5) - 0.5
 
 

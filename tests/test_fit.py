@@ -18,6 +18,7 @@ from pose_lightning import cli, evaluate, fit, history, trained
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.predictions import read_predictions
 from pose_lightning.history import RunWandbLogger
+from pose_lightning.joints import MPII
 from pose_lightning.runs import RUN_ID, RunDirectory
 from pose_lightning.store import Store
 from tests.exact import differences
@@ -76,7 +77,7 @@ def test_the_metrics_are_labelled_synthetic_and_count_every_person(finished: Run
     metrics = json.loads((finished.path / "metrics.json").read_text())
     with Store(demo_stores / "val.h5") as store:
         assert metrics["counts"]["persons"] == len(store)
-        preds = read_predictions(finished.path / "predictions.h5", list(store.labels["name"])).preds
+        preds = read_predictions(finished.path / "predictions.h5", list(store.labels["name"]), MPII).preds
         assert len(preds) == len(store)
     assert metrics["notes"]["synthetic"] is True
     assert len(metrics["baselines"]) == 2

@@ -19,6 +19,7 @@ from pose_lightning import cli, evaluate, fit, trained
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.joints import COCO
 from pose_lightning.regression.task import ClipRegression
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store, StoreWriter
@@ -319,7 +320,8 @@ def test_a_checkpoint_that_says_nonsense_of_its_data_is_refused(
 
 WRONG_FACTS: dict[str, Any] = {
     "synthetic": "yes",
-    "taught": [True] * 15,
+    "joint_set": {"name": "mpii"},
+    "taught": [1] * 16,
     "crop": 10**9,
     "box_in_crop": -1,
     "frames": 2**40,
@@ -348,6 +350,21 @@ def test_facts_of_another_shape_are_refused_by_name(
             message = refused(export, [str(copy.run.path), "--format", "safetensors"], capsys)
             assert "the checkpoint is damaged: of its data, /facts" in message
             assert name in message
+
+
+def test_as_many_joints_as_the_network_has(
+    heatmap: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = heatmap.copy(tmp_path)
+    state = torch.load(copy.run.best, weights_only=True)
+    facts = state["PoseData"]["facts"]
+    for changed, reason in (
+        ({"taught": [True] * 15}, "best.ckpt is damaged: it tells of 15 joints"),
+        ({"joint_set": COCO.plain()}, "the network is of mpii: it lacks pelvis"),
+    ):
+        state["PoseData"]["facts"] = facts | changed
+        torch.save(state, copy.run.best)
+        assert reason in refused(evaluate.main, [str(copy.run.path)], capsys)
 
 
 def test_as_many_classes_as_the_network_has(

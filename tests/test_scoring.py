@@ -12,7 +12,7 @@ from pose_lightning.activity.truth import Truth as Labels
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.truth import Truth
 from pose_lightning.metrics.classes import ClassErrors, RankedTags, TagErrors, average_precision_influences
-from pose_lightning.metrics.points import PCKh
+from pose_lightning.metrics.points import PCK
 from pose_lightning.metrics.poses import PoseErrors
 from pose_lightning.regression.evaluation import Truth as Clips
 from pose_lightning.scoring import SampleScores, write_arrays
@@ -29,14 +29,14 @@ def test_persons_add_up_to_the_logged_scores(demo_stores: Path) -> None:
     rng = np.random.default_rng(0)
     with Store(demo_stores / "val.h5") as store:
         truth = Truth.from_store(store)
-        spread = 0.4 * truth.head_size[:, None, None]
+        spread = 0.4 * truth.unit[:, None, None]
         preds = np.nan_to_num(truth.joints + spread * rng.normal(size=truth.joints.shape))
         preds[0, 3] = np.nan
         losses, counted = rng.random((len(truth), 2)), truth.labelled.sum(axis=1, dtype=np.float64)
         told = {"preds": preds, "loss": losses.sum(axis=1), "counted": counted}
         found = values(pose_lightning.heatmap.scoring.sample_scores(told, store))
-    metric = PCKh()
-    joints, labelled, visible, size = map(torch.tensor, (truth.joints, truth.labelled, truth.visible, truth.head_size))
+    metric = PCK(truth.joint_set)
+    joints, labelled, visible, size = map(torch.tensor, (truth.joints, truth.labelled, truth.visible, truth.unit))
     metric.update(torch.tensor(preds), joints, labelled, visible, size, torch.ones(len(truth)))
     expected = {name: value.item() for name, value in metric.compute().items()}
     assert found == pytest.approx(expected | {"loss": losses.sum() / counted.sum()})

@@ -1,6 +1,7 @@
 """Probabilities of classes, from an exported activity network."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, get_args
 
 import numpy as np
@@ -40,7 +41,7 @@ class OnnxActivities(OnnxEstimator):
         self._shorter_side: int | None = self.details["shorter_side"]
 
     @staticmethod
-    def wanted(facts: Facts) -> Mapping[str, Rule]:
+    def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """As `exporting` writes them.
 
         `target`, `classes`; `fit` and `crop_share` of `framing.whole`; `shorter_side`, px, that pictures are first made

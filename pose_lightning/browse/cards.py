@@ -90,7 +90,8 @@ def _numbers(points: np.ndarray, digits: int) -> list[list[Any]]:
 
 def skeleton_of(joint_set: JointSet, bones: Sequence[tuple[int, int]], labelled: Sequence[bool]) -> dict[str, Any]:
     """Names, bones and sides of the joints, and which of them the data set labels at all, as the page reads them."""
-    sides = [1 if name.startswith("right") else 2 if name.startswith("left") else 0 for name in joint_set.names]
+    rights, lefts = ({pair[side] for pair in joint_set.pairs} for side in (0, 1))
+    sides = [1 if joint in rights else 2 if joint in lefts else 0 for joint in range(len(joint_set))]
     return {"joints": joint_set.names, "bones": bones, "sides": sides, "labelled": labelled}
 
 

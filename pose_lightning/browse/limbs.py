@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float64
 
+from pose_lightning.joints import unsided
+
 Bones = Sequence[tuple[int, int]]
 
 SHORTEST: Final = 1e-3
@@ -100,8 +102,14 @@ def swapped(joints: Float64[np.ndarray, "n j d"], pairs: Sequence[tuple[int, int
 
 def parts_of(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, list[tuple[int, int]]]:
     """The pairs of each of `PARTS`, of a joint set."""
-    kinds = {names[first].removeprefix("right ").removeprefix("left "): (first, second) for first, second in pairs}
-    return {part: [kinds[kind] for kind in wanted if kind in kinds] for part, wanted in PARTS.items()}
+    kinds = kinds_of(names, pairs)
+    parts = {part: [kinds[kind] for kind in wanted if kind in kinds] for part, wanted in PARTS.items()}
+    return {part: present for part, present in parts.items() if present}
+
+
+def kinds_of(names: Sequence[str], pairs: Sequence[tuple[int, int]]) -> dict[str, tuple[int, int]]:
+    """Every pair by the name of its joints without `left` and `right`."""
+    return {unsided(names[first]).lower(): (first, second) for first, second in pairs}
 
 
 def swap_gains(

@@ -44,6 +44,8 @@ def _swapped(
 ) -> Iterable[Doubt]:
     lengths = limbs.Lengths.of(joints, bones)
     parts = limbs.parts_of(joint_set.names, joint_set.pairs)
+    if not parts:
+        return
     gains, costs = limbs.swap_gains(joints, lengths, parts), lengths.cost(joints).sum(axis=1)
     for index in np.flatnonzero(gains.max(axis=0) >= least).tolist():
         part, gain = list(parts)[int(gains[:, index].argmax())], float(gains[:, index].max())
@@ -54,11 +56,10 @@ def _swapped(
 
 
 def _twisted(joints: Float64[np.ndarray, "n j d"], joint_set: JointSet) -> Iterable[Doubt]:
-    hips, shoulders = ((joint_set.names.index(f"right {kind}"), joint_set.names.index(f"left {kind}")) for kind in (
-        "hip",
-        "shoulder",
-    ))  # fmt: skip
-    angle, width = limbs.twist(joints, hips, shoulders)
+    kinds = limbs.kinds_of(joint_set.names, joint_set.pairs)
+    if not {"hip", "shoulder"} <= kinds.keys():
+        return
+    angle, width = limbs.twist(joints, kinds["hip"], kinds["shoulder"])
     with np.errstate(invalid="ignore"):
         found = (angle >= TWIST) & (width >= WIDE)
     for index in np.flatnonzero(found).tolist():

@@ -10,7 +10,7 @@ import numpy as np
 
 from pose_lightning import kinds
 from pose_lightning.errors import UserError
-from pose_lightning.joints import JOINT_SETS, JointSet
+from pose_lightning.joints import JointSet
 from pose_lightning.store import Store
 
 ORDER: Final = ("train", "val", "test")
@@ -43,6 +43,9 @@ class Splits:
         labels: Fields that all have, of all samples.
         split: Number of each sample's store.
         joint_set: Of poses; None for activities.
+
+    Raises:
+        UserError: If the first store's joint set makes no sense.
     """
 
     def __init__(self, stores: Sequence[Store]) -> None:
@@ -54,7 +57,8 @@ class Splits:
         self.labels = {key: np.concatenate([store.labels[key] for store in stores]) for key in sorted(shared)}
         self.split = np.repeat(np.arange(len(stores)), [len(store) for store in stores])
         self._first = np.cumsum([0, *(len(store) for store in stores)])
-        self.joint_set: JointSet | None = JOINT_SETS.get(first.attrs.get("joint_set", ""))
+        said = first.attrs.get("joint_set")
+        self.joint_set: JointSet | None = None if said is None else JointSet.read(said, first.path)
 
     @classmethod
     def open(cls, paths: Sequence[Path]) -> Self:

@@ -1,4 +1,4 @@
-"""Official files -> stores: `python -m pose_lightning.convert mpii | lsp | human36m | clips | images | demo`.
+"""Official files -> stores: `python -m pose_lightning.convert mpii | lsp | coco | human36m | clips | images | demo`.
 
 A converter module has `add_arguments(parser)` and `run(args)`. Parsers turn files into `People` (people.py), and
 crops.py cuts the persons out of their photographs and writes the store; or into `Pictures` (activities.py), which are

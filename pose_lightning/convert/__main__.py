@@ -1,4 +1,4 @@
-"""The door of the converters: `python -m pose_lightning.convert mpii | lsp | human36m | clips | images | demo`."""
+"""The door of the converters: `python -m pose_lightning.convert CONVERTER`, such as `mpii`, `coco` or `demo`."""
 
 import argparse
 import inspect
@@ -10,7 +10,7 @@ from typing import Final
 
 import cv2
 
-from pose_lightning.convert import clips, demo, human36m, images, lsp, mpii
+from pose_lightning.convert import clips, coco, demo, human36m, images, lsp, mpii
 from pose_lightning.errors import door
 from pose_lightning.options import OptionParser
 
@@ -28,6 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, text in (
         ("mpii", mpii, "MPII Human Pose: the official .mat, Newell's h5, JSON, or activities"),
         ("lsp", lsp, "Leeds Sports Pose and its extension"),
+        ("coco", coco, "keypoints in COCO's form, of any skeleton"),
         ("human36m", human36m, "Human3.6M: official positions, videos and cameras"),
         ("clips", clips, "Human3.6M as the course gave it: a pair of .npy files"),
         ("images", images, "any folder of pictures with one folder per class"),

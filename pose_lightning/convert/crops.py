@@ -27,7 +27,6 @@ from pose_lightning import files
 from pose_lightning.convert import ConvertError
 from pose_lightning.convert.people import People
 from pose_lightning.errors import UserError
-from pose_lightning.joints import MPII
 from pose_lightning.reading.raw import is_file, read_bytes, read_start, shortened
 from pose_lightning.store import Codec, StoreWriter
 from pose_lightning.terminal import Terminal
@@ -82,6 +81,7 @@ class Pixels:
         quality: Of the JPEG files, 1 to 100.
         skip_missing: Leave out persons whose photograph is missing or undecodable, or whose annotation cannot be meant,
             instead of failing.
+        read: Gives a picture file's pixels, RGB, or raises ValueError; None is `decode`.
     """
 
     images: Path | None
@@ -90,6 +90,7 @@ class Pixels:
     box_in_crop: int = 256
     quality: int = QUALITY
     skip_missing: bool = False
+    read: Callable[[Path], Image] | None = None
 
     def __post_init__(self) -> None:
         if not 16 <= self.crop <= LARGEST_CROP:
@@ -411,10 +412,10 @@ def _reason(people: People, row: int, pixels: Pixels) -> str | None:
     if box < SMALLEST_BOX or box * pixels.crop / pixels.box_in_crop > LARGEST_WINDOW:
         return f"a box of {box:.{0 if box >= 1 else 3}{'f' if box >= 1 else 'g'}} px"
     if not np.isfinite(far).all():
-        return f"its {MPII.names[int(np.argmin(np.isfinite(far)))]} is at no finite place"
+        return f"its {people.joint_set.names[int(np.argmin(np.isfinite(far)))]} is at no finite place"
     if far.max() > FARTHEST_JOINT * box:
         x, y = people.joints[row, far.argmax()]
-        return f"its {MPII.names[far.argmax()]} is at ({x:g}, {y:g}), far from its box of {box:.0f} px"
+        return f"its {people.joint_set.names[far.argmax()]} is at ({x:g}, {y:g}), far from its box of {box:.0f} px"
     if (center + box / 2 <= -0.5).any():
         return _outside(center, box)
     return None
@@ -462,7 +463,7 @@ def _crops(people: People, windows: list[tuple[int, int, int]], pixels: Pixels) 
     if pixels.images is None:
         return _Crops([None] * len(windows), {})
     try:
-        photograph = decode(pixels.images / str(people.image[0]))
+        photograph = (pixels.read or decode)(pixels.images / str(people.image[0]))
     except (ValueError, OSError) as error:
         return f"undecodable: {error}"
     height, width = photograph.shape[:2]
@@ -485,8 +486,13 @@ def turned_note(count: int) -> str:
     )
 
 
-def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str]) -> None:
-    """Print what was written, one row per store."""
+def print_summary(
+    results: Mapping[Path, dict[str, int] | None],
+    notes: list[str],
+    *,
+    turned: Callable[[int], str] | None = turned_note,
+) -> None:
+    """Print what was written, one row per store; `turned` says of how many turned photographs what became of them."""
     console = Terminal()
     table = Table("store", box=None)
     keys = list(dict.fromkeys(key for counts in results.values() for key in counts or {}))
@@ -495,8 +501,8 @@ def print_summary(results: Mapping[Path, dict[str, int] | None], notes: list[str
     for path, counts in results.items():
         table.add_row(path.stem, *(f"{(counts or {}).get(key, 0):,}" for key in keys))
     console.print(table)
-    if turned := sum((counts or {}).get(TURNED, 0) for counts in results.values()):
-        notes = [*notes, turned_note(turned)]
+    if turned and (count := sum((counts or {}).get(TURNED, 0) for counts in results.values())):
+        notes = [*notes, turned(count)]
     for note in notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     for path, counts in results.items():

@@ -12,7 +12,7 @@ head size is the distance from the neck to the top of the head.
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -38,7 +38,7 @@ from pose_lightning.convert.crops import (
 )
 from pose_lightning.convert.people import People, check_people, empty_joints, hash_files, read_mat
 from pose_lightning.convert.staging import owning, staged
-from pose_lightning.joints import LSP, LSP_TO_MPII
+from pose_lightning.joints import LSP, LSP_TO_MPII, MPII
 
 REPORT: Final = "missing.txt"
 BOX_MARGIN: Final = 1.25
@@ -146,23 +146,36 @@ def to_people(joints: _Set) -> tuple[People, int]:
 
 
 @dataclass(frozen=True)
-class _Photograph:
+class Photograph:
+    """What a look at a photograph tells.
+
+    Attributes:
+        trouble: Why it cannot be used.
+        dhash: 64 bits that similar photographs share.
+        size: Width and height, px.
+    """
+
     trouble: str | None = None
     dhash: int = 0
     size: tuple[int, int] = (0, 0)
 
 
-def _look(path: Path) -> _Photograph:
+def look_all(folder: Path, names: Sequence[str]) -> list[Photograph]:
+    """Every one of these photographs, looked at."""
+    return list(in_threads(lambda name: _look(folder / name), list(names), title="photographs"))
+
+
+def _look(path: Path) -> Photograph:
     """Whether a photograph decodes, its size, and its dHash: the signs of 64 horizontal differences at 9 x 8 px."""
     if trouble := no_photograph(path):
-        return _Photograph(trouble)
+        return Photograph(trouble)
     try:
         pixels = decode(path)
     except (ValueError, OSError) as error:
-        return _Photograph(f"undecodable: {error}")
+        return Photograph(f"undecodable: {error}")
     small = cv2.resize(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), (9, 8), interpolation=cv2.INTER_AREA)
     bits = np.packbits(small[:, 1:] > small[:, :-1])
-    return _Photograph(None, int.from_bytes(bits.tobytes(), "big"), (pixels.shape[1], pixels.shape[0]))
+    return Photograph(None, int.from_bytes(bits.tobytes(), "big"), (pixels.shape[1], pixels.shape[0]))
 
 
 def _bits_set(words: UInt64[np.ndarray, " n"]) -> np.ndarray:
@@ -248,7 +261,7 @@ def _convert(
     check_people(people, source / "joints.mat")
     images = source / "images"
     pixels = replace(pixels, images=images)
-    photographs = list(in_threads(lambda name: _look(images / name), people.image.tolist(), title="photographs"))
+    photographs = look_all(images, people.image.tolist())
     found = np.array([photograph.trouble is None for photograph in photographs])
     troubles = _troubles(people, photographs)
     _check(target, source, people, troubles, skip=pixels.skip_missing)
@@ -279,7 +292,7 @@ def _convert(
     return results
 
 
-def _troubles(people: People, photographs: list[_Photograph]) -> dict[str, str]:
+def _troubles(people: People, photographs: list[Photograph]) -> dict[str, str]:
     """Photograph -> reason, of those that cannot be used."""
     return {str(name): photo.trouble for name, photo in zip(people.image, photographs, strict=True) if photo.trouble}
 
@@ -316,7 +329,7 @@ def _attrs(joints: _Set, source: Path, pixels: Pixels, shares: Mapping[str, floa
     return {
         "kind": "pose",
         "dataset": joints.dataset,
-        "joint_set": "mpii",
+        "joint_set": MPII.plain(),
         "origin": 0,
         "units": "px",
         "source_origin": "{} ({})".format(*SOURCE_ORIGIN[joints.dataset]),

@@ -48,6 +48,7 @@ from pose_lightning.convert.mpii_sources import (
 )
 from pose_lightning.convert.people import People, by_first_appearance, check_names, hash_files
 from pose_lightning.convert.staging import owning, staged
+from pose_lightning.joints import MPII
 from pose_lightning.reading.raw import LARGEST_ANNOTATIONS, MIB
 from pose_lightning.reading.records import read_csv
 
@@ -282,7 +283,7 @@ def _attrs(
     return {
         "kind": "pose",
         "dataset": "mpii",
-        "joint_set": "mpii",
+        "joint_set": MPII.plain(),
         "origin": 0,
         "units": "px",
         "source_origin": "1",

@@ -10,7 +10,7 @@ import xxhash
 from jaxtyping import Bool, Float64, Int64
 
 from pose_lightning.convert import ConvertError
-from pose_lightning.joints import MPII
+from pose_lightning.joints import DEFAULT, JointSet
 from pose_lightning.reading.matlab import load_mat
 from pose_lightning.reading.raw import open_regular, shortened
 
@@ -21,7 +21,7 @@ LONGEST_NAME: Final = 255
 
 @dataclass(frozen=True)
 class People:
-    """Persons, one row each; joints are those of `joints.MPII`.
+    """Persons, one row each.
 
     Attributes:
         image: File names of the photographs.
@@ -34,18 +34,22 @@ class People:
         box: Side of the square person box, px.
         head_size: What PCKh divides by, px; NaN where unknown.
         tags: Further labels of the store, text.
+        joint_set: Of the joints.
+        numbers: Further labels of the store; `extent` is what PCK divides by where boxes are labelled, px.
     """
 
     image: np.ndarray
     number: Int64[np.ndarray, " n"]
     group: Int64[np.ndarray, " n"]
-    joints: Float64[np.ndarray, "n 16 2"]
-    labelled: Bool[np.ndarray, "n 16"]
-    visible: Bool[np.ndarray, "n 16"]
+    joints: Float64[np.ndarray, "n j 2"]
+    labelled: Bool[np.ndarray, "n j"]
+    visible: Bool[np.ndarray, "n j"]
     center: Float64[np.ndarray, "n 2"]
     box: Float64[np.ndarray, " n"]
     head_size: Float64[np.ndarray, " n"]
     tags: Mapping[str, np.ndarray] = field(default_factory=dict)
+    joint_set: JointSet = DEFAULT
+    numbers: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image)
@@ -53,8 +57,13 @@ class People:
     def take(self, rows: np.ndarray | list[int]) -> "People":
         """The named rows (indices or truth values), in that order."""
         rows = np.asarray(rows, dtype=None if len(rows) else np.int64)
-        columns = {part.name: getattr(self, part.name)[rows] for part in fields(self) if part.name != "tags"}
-        return People(**columns, tags={key: values[rows] for key, values in self.tags.items()})
+        columns: dict[str, Any] = {
+            part.name: getattr(self, part.name)[rows]
+            for part in fields(self)
+            if part.name not in ("tags", "joint_set", "numbers")
+        }
+        tags, numbers = ({key: values[rows] for key, values in labels.items()} for labels in (self.tags, self.numbers))
+        return People(**columns, tags=tags, joint_set=self.joint_set, numbers=numbers)
 
     def name(self, row: int) -> str:
         """The sample's name: image and person."""
@@ -66,24 +75,27 @@ class People:
             "name": self.name(row),
             "image": str(self.image[row]),
             **{key: str(values[row]) for key, values in self.tags.items()},
+            **{key: values[row] for key, values in self.numbers.items()},
             "group": self.group[row],
             "joints": self.joints[row],
             "labelled": self.labelled[row],
             "visible": self.visible[row],
             "center": self.center[row],
             "box": self.box[row],
-            "head_size": self.head_size[row],
+            **({"head_size": self.head_size[row]} if self.joint_set.reference == "head" else {}),
         }
 
     def counts(self) -> dict[str, int]:
         """What a store says of itself."""
-        return {
+        counts = {
             "persons": len(self),
             "images": len(np.unique(self.image)),
             "labelled_joints": int(self.labelled.sum()),
             "visible_joints": int(self.visible.sum()),
-            "without_head_size": int(np.isnan(self.head_size).sum()),
         }
+        if self.joint_set.reference == "head":
+            counts["without_head_size"] = int(np.isnan(self.head_size).sum())
+        return counts
 
 
 def check_names(people: People, source: object) -> None:
@@ -144,8 +156,8 @@ def by_first_appearance(values: np.ndarray) -> Int64[np.ndarray, " n"]:
 
 
 def empty_joints(count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (n, 16, 2), all NaN, and a mask (n, 16), all false."""
-    return np.full((count, len(MPII), 2), np.nan), np.zeros((count, len(MPII)), dtype=bool)
+    """Joints (n, 16, 2) of MPII, all NaN, and a mask (n, 16), all false."""
+    return np.full((count, len(DEFAULT), 2), np.nan), np.zeros((count, len(DEFAULT)), dtype=bool)
 
 
 def hash_files(paths: Iterable[Path]) -> dict[str, str]:

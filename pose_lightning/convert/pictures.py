@@ -42,6 +42,19 @@ def read_picture(path: Path) -> Image:
     return checked(_read_jpeg(data) if data.startswith(b"\xff\xd8") else _read_other(data))
 
 
+def read_either_way(path: Path) -> tuple[Image, UInt8[np.ndarray, "h2 w2 3"]]:
+    """The pixels of a picture file of any common format, as they are stored and upright; one where both are the same.
+
+    Raises:
+        ValueError: As `read_picture`.
+        OSError: If it cannot be read.
+    """
+    data = crops.picture_bytes(path)
+    upright = checked(_read_jpeg(data) if data.startswith(b"\xff\xd8") else _read_other(data))
+    is_turned = data.startswith(b"\xff\xd8") and crops.orientation(data[: crops.EXIF_READ]) != _UPRIGHT
+    return (crops.decode_bytes(data) if is_turned else upright), upright
+
+
 def read_as_stored(path: Path) -> Image:
     """The pixels of a JPEG file as they are stored (`crops.decode`), of a usable size: as MPII's annotations mean it.
 

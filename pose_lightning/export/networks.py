@@ -98,7 +98,7 @@ def picture(side: int) -> facts.Tensor:
 
 def joints(joint_set: JointSet) -> dict[str, Any]:
     """Details of a joint set."""
-    return {"joint_set": joint_set.name, "joint_order": list(joint_set.names), "bones": [*map(list, joint_set.bones)]}
+    return {"joint_set": joint_set.plain()}
 
 
 def _plain(value: Any) -> Any:

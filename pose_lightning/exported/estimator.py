@@ -1,6 +1,7 @@
 """What all exported networks have in common that answer as their run does, without PyTorch."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,11 +31,11 @@ class OnnxEstimator:
 
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False) -> None:
         self.network, self.flip_test = network, flip_test
-        self.details: Mapping[str, Any] = network.details(self.task, self.wanted(network.facts))
+        self.details: Mapping[str, Any] = network.details(self.task, self.wanted)
         self.input_size = network.facts.input.shape[-1]
 
     @staticmethod
-    def wanted(facts: Facts) -> Mapping[str, Rule]:
+    def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """What the details may be; `input shape` and `output shape` stand among them."""
         raise NotImplementedError
 

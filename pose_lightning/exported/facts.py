@@ -11,8 +11,8 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.rules import AGAIN, Rule
 
-LAYOUT: Final = 1
-"""Of what is said; a reader refuses a newer one."""
+LAYOUT: Final = 2
+"""Of what is said; a reader refuses another one."""
 
 MARK: Final = "pose_lightning"
 """The key of the layout."""
@@ -110,7 +110,7 @@ class Facts:
         """What `to_metadata` wrote.
 
         Raises:
-            UserError: If it is not there, is damaged, of a newer layout, or no such facts.
+            UserError: If it is not there, is damaged, of another layout, or no such facts.
         """
         if MARK not in metadata:
             raise UserError(f"{path} does not say what it is, as an exported run does; {AGAIN}")
@@ -122,6 +122,8 @@ class Facts:
         rules.check(path, {MARK: layout}, {MARK: rules.whole(1, LARGEST_AXIS)})
         if layout > LAYOUT:
             raise UserError(f"{path} has layout {layout}, which is newer than this package's {LAYOUT}; update it")
+        if layout < LAYOUT:
+            raise UserError(f"{path} was written by an earlier version of this package; {AGAIN}")
         rules.check(path, found, {"task": rules.one_of([kind.name for kind in kinds.KINDS]), **RULES})
         for key in ("input", "output"):
             found[key] = Tensor.from_json(found[key], key, path)

@@ -1,7 +1,7 @@
 """An exported network in an ONNX file, run by onnxruntime on the CPU."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,19 +63,19 @@ class OnnxNetwork:
                 f"changed since the export; {AGAIN} --format onnx"
             )
 
-    def details(self, task: str, wanted: Mapping[str, Rule]) -> Mapping[str, Any]:
+    def details(self, task: str, wanted: Callable[[Facts, Path], Mapping[str, Rule]]) -> Mapping[str, Any]:
         """The details of a task, as the file says them.
 
         Args:
             task: That must be the file's.
-            wanted: What each of them may be, `input shape` and `output shape` among them.
+            wanted: Of the facts and the file, what each detail may be, `input shape` and `output shape` among them.
 
         Raises:
             UserError: If the file is of another task, lacks a detail, or has one that it may not have.
         """
         if self.facts.task != task:
             raise UserError(f"{self.path} is a network of {self.facts.task}; wanted one of {task}")
-        rules.check(self.path, self.facts.stated, wanted)
+        rules.check(self.path, self.facts.stated, wanted(self.facts, self.path))
         return self.facts.details
 
     def __call__(self, batch: Float32[np.ndarray, "b ..."]) -> Float32[np.ndarray, "b ..."]:

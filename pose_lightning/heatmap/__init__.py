@@ -7,5 +7,5 @@ KIND = Kind(
     task="pose_lightning.heatmap.task.HeatmapEstimation",
     data="pose_lightning.heatmap.data.PoseData",
     store="pose",
-    measures=("val/pckh",),
+    measures=("val/pck", "val/pckh"),
 )

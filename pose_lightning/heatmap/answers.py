@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from pose_lightning import draw
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
 from pose_lightning.predict.containers import STILLS
@@ -33,6 +33,7 @@ class Estimator(Protocol):
     facts: dict[str, Any]
     manner: dict[str, Any]
     synthetic: bool | None
+    joint_set: JointSet
     taught: np.ndarray
 
     def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
@@ -76,10 +77,10 @@ def predict_poses(
             drawn = photographs.write(path, _drawn(estimator, path, picture, poses))
             _say(path, poses, estimator)
             height, width = picture.shape[:2]
-            people = [_pose_json(pose) for pose in poses]
+            people = [_pose_json(pose, estimator.joint_set) for pose in poses]
             facts = {"file": str(path), "width": width, "height": height, "overlay": str(drawn), "people": people}
             numbers.item(facts)
-            rows.rows(_rows(path, "", poses))
+            rows.rows(_rows(path, "", poses, estimator.joint_set))
         numbers.end()
         numbers.begin("[", "videos")
         for film in inputs.films:
@@ -189,10 +190,10 @@ def _predict_film(
                 troubles.add(film, frame)
                 video.skip(frame)
                 continue
-            video.show(frame, _drawn_in_frame(frame.picture, poses, title))
-            people = [_pose_json(pose) for pose in poses]
+            video.show(frame, _drawn_in_frame(frame.picture, poses, estimator.joint_set, title))
+            people = [_pose_json(pose, estimator.joint_set) for pose in poses]
             numbers.item({"frame": frame.number, "time": frame.time, "people": people})
-            rows.rows(_rows(film.path, frame.number, poses))
+            rows.rows(_rows(film.path, frame.number, poses, estimator.joint_set))
             confidences += [_sure([pose], estimator) for pose in poses]
     numbers.end()
     numbers.item(str(target) if video.readable else None, "overlay")
@@ -223,45 +224,48 @@ def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Seque
         marked(f"{path.name}   {estimator.name}", estimator.synthetic),
         "pink: the person's right, blue: left; the box is what the network was shown",
     ]
-    return draw.people(picture, *_places(poses), lines)
+    joints, boxes = _places(poses, estimator.joint_set)
+    return draw.people(picture, joints, estimator.joint_set, boxes, lines)
 
 
-def _drawn_in_frame(picture: draw.Picture, poses: Sequence[Pose], title: str) -> draw.Picture:
+def _drawn_in_frame(picture: draw.Picture, poses: Sequence[Pose], joint_set: JointSet, title: str) -> draw.Picture:
     """As large as the frame."""
-    drawn = draw.people(picture, *_places(poses), side=max(picture.shape[:2]))
+    joints, boxes = _places(poses, joint_set)
+    drawn = draw.people(picture, joints, joint_set, boxes, side=max(picture.shape[:2]))
     return draw.label(drawn, [title])
 
 
-def _places(poses: Sequence[Pose]) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (n, 16, 2), and boxes (n, 3) as left edge, top edge and side."""
-    joints = np.stack([pose.joints for pose in poses]) if poses else np.empty((0, len(MPII), 2))
+def _places(poses: Sequence[Pose], joint_set: JointSet) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (n, j, 2), and boxes (n, 3) as left edge, top edge and side."""
+    joints = np.stack([pose.joints for pose in poses]) if poses else np.empty((0, len(joint_set), 2))
     boxes = [(pose.box.x - pose.box.side / 2, pose.box.y - pose.box.side / 2, pose.box.side) for pose in poses]
     return joints, np.array(boxes, dtype=np.float64).reshape(-1, 3)
 
 
-def _pose_json(pose: Pose) -> dict[str, Any]:
+def _pose_json(pose: Pose, joint_set: JointSet) -> dict[str, Any]:
     return {
         "box": {"center": [pose.box.x, pose.box.y], "side": pose.box.side, "from": pose.box.source},
-        "joints": [{"name": name, "x": x, "y": y, "confidence": sure} for name, x, y, sure in _joints(pose)],
+        "joints": [{"name": name, "x": x, "y": y, "confidence": sure} for name, x, y, sure in _joints(pose, joint_set)],
     }
 
 
-def _joints(pose: Pose) -> list[tuple[str, float, float, float]]:
+def _joints(pose: Pose, joint_set: JointSet) -> list[tuple[str, float, float, float]]:
     """Name, x, y and confidence of those that the network was taught."""
-    rows = zip(MPII.names, pose.joints.tolist(), pose.confidence.tolist(), strict=True)
+    rows = zip(joint_set.names, pose.joints.tolist(), pose.confidence.tolist(), strict=True)
     return [(name, x, y, sure) for name, (x, y), sure in rows if np.isfinite([x, y]).all()]
 
 
-def _rows(path: Path, frame: int | str, poses: Sequence[Pose]) -> list[list[Any]]:
+def _rows(path: Path, frame: int | str, poses: Sequence[Pose], joint_set: JointSet) -> list[list[Any]]:
     return [
         [path, frame, person, name, f"{x:.3f}", f"{y:.3f}", f"{sure:.5g}"]
         for person, pose in enumerate(poses, start=1)
-        for name, x, y, sure in _joints(pose)
+        for name, x, y, sure in _joints(pose, joint_set)
     ]
 
 
 def _facts(estimator: Estimator) -> dict[str, Any]:
-    untaught = [name for name, taught in zip(MPII.names, estimator.taught, strict=True) if not taught]
+    joint_set = estimator.joint_set
+    untaught = [name for name, taught in zip(joint_set.names, estimator.taught, strict=True) if not taught]
     return {
         "network": estimator.name,
         **estimator.facts,
@@ -269,5 +273,6 @@ def _facts(estimator: Estimator) -> dict[str, Any]:
         "synthetic": estimator.synthetic,
         "px": "of the upright image; (0, 0) is the centre of its first px",
         "confidence": "height of the joint's peak in the heatmap",
+        "joint_set": joint_set.name,
         "joints_never_taught": untaught,
     }

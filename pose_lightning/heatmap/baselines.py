@@ -12,17 +12,17 @@ from pose_lightning.heatmap.truth import Truth
 MEAN_POSE, NEAREST_POSE = "mean train pose", "nearest box shape"
 
 
-def baselines(train: Truth, truth: Truth) -> dict[str, Float64[np.ndarray, "n 16 2"]]:
+def baselines(train: Truth, truth: Truth) -> dict[str, Float64[np.ndarray, "n j 2"]]:
     """Predictions of both baselines for `truth`, by title, in image px; NaN for joints that no training pose has."""
     return {MEAN_POSE: mean_pose(train, truth), NEAREST_POSE: nearest_pose(train, truth)}
 
 
-def mean_pose(train: Truth, truth: Truth) -> Float64[np.ndarray, "n 16 2"]:
+def mean_pose(train: Truth, truth: Truth) -> Float64[np.ndarray, "n j 2"]:
     """The mean of each joint over the training persons that have it, placed into every box."""
     return _into_image(np.broadcast_to(_mean(train), (len(truth), *train.joints.shape[1:])), truth)
 
 
-def nearest_pose(train: Truth, truth: Truth) -> Float64[np.ndarray, "n 16 2"]:
+def nearest_pose(train: Truth, truth: Truth) -> Float64[np.ndarray, "n j 2"]:
     """The training pose whose labelled joints fill their box in the width and height most alike, placed into the box.
 
     Privileged: the width and height of the person's labelled joints are taken from the truth. Joints that the neighbour
@@ -45,17 +45,17 @@ def nearest_pose(train: Truth, truth: Truth) -> Float64[np.ndarray, "n 16 2"]:
     return _into_image(placed, truth)
 
 
-def _in_box(truth: Truth) -> Float64[np.ndarray, "n 16 2"]:
+def _in_box(truth: Truth) -> Float64[np.ndarray, "n j 2"]:
     """Joints in box coordinates, NaN where unlabelled."""
     poses = (truth.joints - truth.center[:, None]) / truth.box[:, None, None]
     return np.where(truth.labelled[..., None], poses, np.nan)
 
 
-def _into_image(poses: Float64[np.ndarray, "n 16 2"], truth: Truth) -> Float64[np.ndarray, "n 16 2"]:
+def _into_image(poses: Float64[np.ndarray, "n j 2"], truth: Truth) -> Float64[np.ndarray, "n j 2"]:
     return poses * truth.box[:, None, None] + truth.center[:, None]
 
 
-def _mean(train: Truth) -> Float64[np.ndarray, "16 2"]:
+def _mean(train: Truth) -> Float64[np.ndarray, "j 2"]:
     count = train.labelled.sum(axis=0)[:, None]
     total = np.where(train.labelled[..., None], _in_box(train), 0.0).sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

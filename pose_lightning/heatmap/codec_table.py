@@ -22,8 +22,9 @@ from rich.text import Text
 from pose_lightning.errors import UserError, complain
 from pose_lightning.files import local_path
 from pose_lightning.heatmap.codec import decode, encode
+from pose_lightning.heatmap.published_truth import as_published
 from pose_lightning.heatmap.table import SYNTHETIC
-from pose_lightning.heatmap.truth import Truth, as_published
+from pose_lightning.heatmap.truth import Truth
 from pose_lightning.manner import DecodeMethod
 from pose_lightning.metrics import points as metrics
 from pose_lightning.options import OptionParser
@@ -47,7 +48,7 @@ class Ceiling:
 
     Attributes:
         convention: What it is called.
-        within: Joints within each of `THRESHOLDS` head sizes, per cent of the labels, 14 joints; NaN without a label.
+        within: Joints within each of `THRESHOLDS` units, per cent of the scored joints' labels; NaN without a label.
         bias: Mean of decoded minus true place, x and y, in px of a 64 px map of the box, over all those labels.
     """
 
@@ -135,12 +136,12 @@ def decoders(truth: Truth, sigma: float) -> Iterator[Ceiling]:
 
 
 def _ceiling(convention: str, points: Places, truth: Truth) -> Ceiling:
-    scored = list(metrics.SCORED_14)
+    scored = list(truth.joint_set.scored)
     labelled = truth.labelled[:, scored]
     errors = metrics.joint_errors(
-        torch.from_numpy(points[:, scored]), torch.from_numpy(truth.joints[:, scored]), torch.tensor(truth.head_size)
+        torch.from_numpy(points[:, scored]), torch.from_numpy(truth.joints[:, scored]), torch.tensor(truth.unit)
     ).numpy()
-    counted = errors[labelled & (truth.head_size > 0)[:, None]]
+    counted = errors[labelled & (truth.unit > 0)[:, None]]
     shift = ((points - truth.joints) * (SIZE / truth.box)[:, None, None])[:, scored][labelled]
     x, y = (_mean(shift[:, axis]) for axis in (0, 1))
     return Ceiling(convention, within=tuple(100 * _mean(counted <= each) for each in THRESHOLDS), bias=(x, y))
@@ -155,14 +156,14 @@ def without_zeroed(truth: Truth) -> tuple[Truth, int]:
 
     No network, however good, is meant to find them.
     """
-    zeroed: Bool[np.ndarray, "n 16"] = truth.labelled & (truth.joints == -1).any(axis=-1)
+    zeroed: Bool[np.ndarray, "n j"] = truth.labelled & (truth.joints == -1).any(axis=-1)
     return replace(truth, labelled=truth.labelled & ~zeroed), int(zeroed.sum())
 
 
 def table(rows: Mapping[str, Sequence[Ceiling]], truth: Truth, footnotes: Sequence[str]) -> RenderableType:
     """Groups of rows, by their heading, as a table of at most 80 columns with its footnotes."""
     shown = Table(box=None, padding=(0, 0, 0, 1))
-    shown.add_column("a perfect network, 14 joints", no_wrap=True)
+    shown.add_column(f"a perfect network, {len(truth.joint_set.scored)} joints", no_wrap=True)
     for name in (*(f"@{threshold:g}" for threshold in THRESHOLDS), "x", "y"):
         shown.add_column(name, justify="right", no_wrap=True)
     for heading, group in rows.items():
@@ -181,18 +182,19 @@ def _signed(value: float) -> str:
 
 
 def _footnotes(truth: Truth, sigma: float, zeroed: int | None) -> list[str]:
-    scored = truth.labelled[:, list(metrics.SCORED_14)]
-    headless = ~(truth.head_size > 0)
+    scored = truth.labelled[:, list(truth.joint_set.scored)]
+    headless, unit = ~(truth.unit > 0), metrics.UNIT_NAMES[truth.joint_set.reference][0]
+    title = metrics.title(truth.joint_set)
     center = np.abs(truth.joints - truth.center[:, None]).max(axis=-1)
-    outside = (center > truth.box[:, None] / 2)[:, list(metrics.SCORED_14)] & scored
+    outside = (center > truth.box[:, None] / 2)[:, list(truth.joint_set.scored)] & scored
     notes = [
-        f"PCKh in per cent of {int(scored[~headless].sum()):,} labels, each the same; bias of {int(scored.sum()):,} in "
-        f"px of a {SIZE} px map of the box. Ceilings, not expected scores.",
+        f"{title} in per cent of {int(scored[~headless].sum()):,} labels, each the same; bias of "
+        f"{int(scored.sum()):,} in px of a {SIZE} px map of the box. Ceilings, not expected scores.",
         f"{100 * outside.sum() / scored.sum():.2f} % of the joints are outside the box and decode to its edge.",
         f"Ours: gaussians of sigma {sigma:g} at the exact place, drawn and decoded.",
     ]
     if headless.any():
-        notes.insert(1, f"{int(headless.sum())} of {len(truth)} persons have no head size and no PCKh.")
+        notes.insert(1, f"{int(headless.sum())} of {len(truth)} persons have no {unit} and no {title}.")
     if zeroed is not None:
         notes.append(f"Truth: {truth.notes['published_truth']}, which are left out here.")
     return notes
@@ -229,7 +231,7 @@ def _print(path: Path, published: Path | None, sigma: float) -> None:
     zeroed = None
     if published is not None:
         truth, zeroed = without_zeroed(as_published(truth, published))
-    if not truth.labelled[:, list(metrics.SCORED_14)].any():
+    if not truth.labelled[:, list(truth.joint_set.scored)].any():
         raise UserError(f"{path} has no labelled joint; there is nothing to score")
     rows = {"published conventions": list(ceilings(truth)), "our codec": list(decoders(truth, sigma))}
     console = Terminal(width=min(80, Terminal().width), highlight=False)

@@ -14,23 +14,30 @@ from pose_lightning.data import LARGEST_SIDE, StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.augmentation import UNCHANGED, Augmentation
 from pose_lightning.heatmap.framing import image_to_crop, reduction
-from pose_lightning.joints import MPII
+from pose_lightning.heatmap.truth import units
+from pose_lightning.joints import JointSet, fault
 from pose_lightning.loader import Buffers
 from pose_lightning.manner import UNSCALED, Scales
-from pose_lightning.reading.records import between, misfit, optional
+from pose_lightning.reading.records import between, optional
 from pose_lightning.store import Store
 from pose_lightning.warping import warp
 
-_NEEDED_ATTRS: Final = {"kind": "pose", "joint_set": MPII.name, "origin": 0, "units": "px"}
+_NEEDED_ATTRS: Final = {"kind": "pose", "origin": 0, "units": "px"}
 
 
-def _check(store: Store) -> None:
+def joint_set_of(store: Store) -> JointSet:
+    """The joint set of a pose store.
+
+    Raises:
+        UserError: If the store holds something else.
+    """
     for key, wanted in _NEEDED_ATTRS.items():
         if (found := store.attrs.get(key)) != wanted:
             raise UserError(
                 f"{store.path}: {key} is {found!r}, but heatmap estimation reads pose stores with {key} {wanted!r}; "
-                "make one with `python -m pose_lightning.convert mpii`, `lsp` or `demo`"
+                "make one with `python -m pose_lightning.convert mpii`, `lsp`, `coco` or `demo`"
             )
+    return JointSet.read(store.attrs.get("joint_set"), store.path)
 
 
 class PoseSource:
@@ -64,7 +71,7 @@ class PoseSource:
         warp_on_device: bool,
         scales: Scales = UNSCALED,
     ) -> None:
-        _check(store)
+        self.joint_set = joint_set_of(store)
         if store.shape is None:
             raise UserError(
                 f"{store.path} holds labels only, no pixels to train or predict from; convert again with "
@@ -80,6 +87,8 @@ class PoseSource:
         labels = store.labels
         self._image_to_input = geometry.box_to_input(labels["center"], labels["box"], input_size)
         self._image_to_crop = image_to_crop(labels["crop"], self._reduction)
+        self._units = units(labels, self.joint_set, store.path)
+        self._mirrored = list(self.joint_set.mirrored)
         self._scratch = threading.local()
 
     def __len__(self) -> int:
@@ -95,12 +104,12 @@ class PoseSource:
 
     def allocate(self, size: int) -> Buffers:
         """Buffers for `size` samples."""
-        joints = len(MPII)
+        joints = len(self.joint_set)
         buffers: Buffers = {
             "joints": np.empty((size, joints, 2), np.float32),
             "labelled": np.empty((size, joints), np.bool_),
             "visible": np.empty((size, joints), np.bool_),
-            "head_size": np.empty(size, np.float64),
+            "unit": np.empty(size, np.float64),
             "matrix": np.empty((size, 2, 3), np.float64),
             "gain": np.empty((size, 3), np.float32),
             "offset": np.empty(size, np.float32),
@@ -123,11 +132,11 @@ class PoseSource:
         input_to_image = geometry.invert(image_to_input)
         input_to_crop = geometry.compose(self._image_to_crop[index], input_to_image)
         labels = self.store.labels
-        order = list(MPII.mirrored) if change.mirrored else slice(None)
+        order = self._mirrored if change.mirrored else slice(None)
         buffers["joints"][position] = geometry.apply_to_points(image_to_input, labels["joints"][index])[order]
         buffers["labelled"][position] = labels["labelled"][index][order]
         buffers["visible"][position] = labels["visible"][index][order]
-        buffers["head_size"][position] = labels["head_size"][index]
+        buffers["unit"][position] = self._units[index]
         buffers["matrix"][position] = input_to_image
         buffers["gain"][position], buffers["offset"][position] = change.gain, change.offset
         if self.warp_on_device:
@@ -189,8 +198,9 @@ class PoseData(StoreDataModule):
     """Batches of persons from `ROOT/train.h5`, `val.h5` and `test.h5`.
 
     Each batch holds `image` (b, 3, h, w) float32 RGB in [0, 1]; `joints` (b, j, 2) float32 in input px, NaN where
-    unlabelled, in MPII's order; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64 from input
-    px to image px; `head_size` (b,) float64 in image px, NaN where unknown; and what every loader adds (`index`,
+    unlabelled, in the order of the stores' joint set; `labelled` and `visible` (b, j) bool; `matrix` (b, 2, 3) float64
+    from input px to image px; `unit` (b,) float64, what the person's distances are measured by, such as the size of
+    the head, in image px, NaN where unknown (`heatmap.truth.units`); and what every loader adds (`index`,
     `weight`, `total_labelled`, `total_samples`). The joints of a mirrored person have changed names: `matrix` takes
     them back to their places in the image, under the mirrored names. Only training samples are augmented. Where
     `scales` is set, the others' batches also hold `views` (b, v, 3, h, w), the person larger by each of the factors.
@@ -256,6 +266,29 @@ class PoseData(StoreDataModule):
             color=color,
         )
 
+    @property
+    def joint_set(self) -> JointSet:
+        """That of the training store."""
+        return JointSet.read(self.facts["joint_set"], self.store_path("train"))
+
+    def store(self, split: str) -> Store:
+        """The split's store.
+
+        Raises:
+            UserError: As `StoreDataModule.store`, and if it is of another joint set than the training store.
+        """
+        store = super().store(split)
+        if self._facts is None:
+            return store
+        known, current = JointSet.read(self._facts["joint_set"], "the run's checkpoint"), joint_set_of(store)
+        if (difference := known.differences(current)) is not None:
+            store.close()
+            raise UserError(
+                f"{store.path} has the joint set {current.name}, and training had {known.name}: {difference}; give a "
+                "store of the same joints, or convert it to them"
+            )
+        return store
+
     def source(self, split: str, augment: bool) -> PoseSource:
         """The persons of a split, augmented or not."""
         return PoseSource(
@@ -273,17 +306,18 @@ class PoseData(StoreDataModule):
 
     facts_shape: ClassVar[Mapping[str, Any]] = {
         **StoreDataModule.facts_shape,
-        "taught": lambda value: misfit(value, [bool]) is None and len(value) == len(MPII),
+        "joint_set": lambda value: fault(value) is None,
+        "taught": [bool],
         "crop": optional(between(1, LARGEST_SIDE)),
         "box_in_crop": optional(between(1, LARGEST_SIDE)),
     }
 
     def describe(self, store: Store) -> dict[str, Any]:
-        """Which joints are labelled at all (of 16), how people were cut out, and whether they are drawn."""
-        _check(store)
+        """The joint set, which joints are labelled at all, how people were cut out, and whether they are synthetic."""
         pixels = store.shape is not None
         return {
             **super().describe(store),
+            "joint_set": joint_set_of(store).plain(),
             "taught": np.any(store.labels["labelled"], axis=0).tolist(),
             "crop": int(store.shape[0]) if store.shape is not None else None,
             "box_in_crop": int(store.attrs["box_in_crop"]) if pixels else None,

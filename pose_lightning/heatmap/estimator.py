@@ -12,8 +12,9 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
 from pose_lightning.heatmap.data import PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.heatmap.truth import UNIT_LABELS
 from pose_lightning.heatmap.weight_file import WeightFile
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.manner import LARGEST_BATCH, UNSCALED
 from pose_lightning.predict.answers import Asked, Pose
 from pose_lightning.predict.boxes import Box
@@ -26,21 +27,23 @@ CROP: Final = crops.Pixels(images=None)
 class _People:
     """People in pictures, served as a pose store serves its samples: cut out and resized in the same way."""
 
-    def __init__(self, pictures: Sequence[np.ndarray], boxes: Sequence[Box], crop: int, box_in_crop: int) -> None:
+    def __init__(
+        self, pictures: Sequence[np.ndarray], boxes: Sequence[Box], joint_set: JointSet, crop: int, box_in_crop: int
+    ) -> None:
         self.path = Path("photograph")
         self.pictures, self.shape = pictures, (crop, crop, 3)
-        self.attrs = {"kind": "pose", "joint_set": MPII.name, "origin": 0, "units": "px", "box_in_crop": box_in_crop}
+        self.attrs = {"kind": "pose", "joint_set": joint_set, "origin": 0, "units": "px", "box_in_crop": box_in_crop}
         center, side = np.array([[box.x, box.y] for box in boxes]), np.array([box.side for box in boxes])
         self._windows = [crops.window(*each, crop, box_in_crop) for each in zip(center, side.tolist(), strict=True)]
-        nobody = np.zeros((len(boxes), len(MPII)), dtype=bool)
+        nobody = np.zeros((len(boxes), len(joint_set)), dtype=bool)
         self.labels = {
             "center": center,
             "box": side,
             "crop": np.array([[x0, y0, crop / length] for x0, y0, length in self._windows]),
-            "joints": np.full((len(boxes), len(MPII), 2), np.nan),
+            "joints": np.full((len(boxes), len(joint_set), 2), np.nan),
             "labelled": nobody,
             "visible": nobody,
-            "head_size": np.full(len(boxes), np.nan),
+            **{label: np.full(len(boxes), np.nan) for label in UNIT_LABELS.values()},
         }
 
     def __len__(self) -> int:
@@ -62,6 +65,7 @@ class PoseEstimator:
         facts: Where its weights are from.
 
     Attributes:
+        joint_set: Of the poses.
         taught: Which joints its training store has; all where there is no store.
         synthetic: Whether that is of drawn people; None where nobody knows.
         manner: How it is asked.
@@ -71,9 +75,10 @@ class PoseEstimator:
 
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
+        self.joint_set = model.joint_set
         self._input_size, self._scales = data.input_size, data.scales
         self.manner = {"flip_test": model.flip_test, "scales": list(model.scales), "decoding": model.decoding}
-        self.taught: np.ndarray = np.ones(len(MPII), dtype=bool)
+        self.taught: np.ndarray = np.ones(len(model.joint_set), dtype=bool)
         self.synthetic: bool | None = None
         self._crop, self._box_in_crop = CROP.crop, CROP.box_in_crop
 
@@ -118,7 +123,7 @@ class PoseEstimator:
         if not boxes:
             return [[] for _ in asked]
         pictures = [picture for picture, listed in asked for _ in listed]
-        people: Any = _People(pictures, boxes, self._crop, self._box_in_crop)
+        people: Any = _People(pictures, boxes, self.joint_set, self._crop, self._box_in_crop)
         source = PoseSource(people, self._input_size, None, 0, warp_on_device=False, scales=self._scales)
         largest = batch_size if self._scales == UNSCALED else max(1, batch_size // len(self._scales))
         poses: list[Pose] = []

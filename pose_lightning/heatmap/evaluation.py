@@ -1,6 +1,6 @@
 """Scores of predicted poses against a split's labels, with intervals; `table` shows them.
 
-Shapes: n persons, j joints (16, MPII's), r resamples, s statistics (`metrics.SUMMARY`).
+Shapes: n persons, j joints, r resamples, s statistics (`metrics.statistic_names`).
 """
 
 import math
@@ -17,21 +17,19 @@ from torch import Tensor
 from pose_lightning import statistics
 from pose_lightning.errors import UserError
 from pose_lightning.heatmap.truth import Truth
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.scoring import Estimate, Part
 
-UNITS: Final[Mapping[str, str]] = {
-    "pckh@0.5": "%",
-    "pckh@0.1": "%",
-    "pckh_auc": "%",
-    "pckh@0.5_visible": "%",
-    "pckh@0.5_occluded": "%",
-    "pck@0.2_torso": "%",
-    "error": "head sizes",
-    "bias_x": "px of a 64 px heatmap of the box",
-    "bias_y": "px of a 64 px heatmap of the box",
-}
+TORSO: Final = f"pck@{metrics.TORSO_THRESHOLD:g}_torso"
+"""PCK of the torso, beside the main measure: Yang and Ramanan, TPAMI 2013, in the LSP evaluation of MPI."""
+
+
+def measure_unit(measure: str, joint_set: JointSet) -> str:
+    """Of a measure's numbers."""
+    if measure == "error":
+        return metrics.UNIT_NAMES[joint_set.reference][1]
+    return "px of a 64 px heatmap of the box" if measure.startswith("bias") else "%"
 
 
 @dataclass(frozen=True)
@@ -40,49 +38,52 @@ class Score:
 
     Attributes:
         title: Who predicted.
-        measures: Measure (`UNITS`) -> statistic (`metrics.SUMMARY`) -> estimate.
+        joint_set: Of the poses.
+        measures: Measure -> statistic (`metrics.statistic_names`) -> estimate.
         counts: Persons and joints: all, scored, not scored and why, not predicted.
         labelled: Scored labels per joint, by its name.
         notes: The truth's.
     """
 
     title: str
+    joint_set: JointSet
     measures: Mapping[str, Mapping[str, Estimate]]
     counts: Mapping[str, int]
     labelled: Mapping[str, int]
     notes: Mapping[str, Any]
 
-    def value(self, measure: str = "pckh@0.5", statistic: str = "mean_unweighted_14") -> float:
-        """One number of the table."""
-        return self.measures[measure][statistic].value
+    def value(self, measure: str | None = None, statistic: str | None = None) -> float:
+        """One number of the table: unless told otherwise, the main measure's unweighted mean."""
+        main, mean = metrics.measure(self.joint_set), metrics.means(self.joint_set)[0]
+        return self.measures[measure or main][statistic or mean].value
 
 
 @dataclass(frozen=True)
 class _Sums:
     """Per person and joint: what a measure adds up and divides by."""
 
-    numerators: Float64[Tensor, "n 16"]
-    counts: Float64[Tensor, "n 16"]
-    strict: Float64[Tensor, "n 16"] | None = None
+    numerators: Float64[Tensor, "n j"]
+    counts: Float64[Tensor, "n j"]
+    strict: Float64[Tensor, "n j"] | None = None
 
     @property
     def columns(self) -> list[Tensor]:
         return [self.numerators, self.counts] + ([] if self.strict is None else [self.strict])
 
 
-def person_errors(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> Float64[np.ndarray, " n"]:
-    """Mean error of every person over the labelled joints, in head sizes.
+def person_errors(preds: Float64[np.ndarray, "n j 2"], truth: Truth) -> Float64[np.ndarray, " n"]:
+    """Mean error of every person over the labelled joints, in units of `Truth.unit`.
 
-    Infinite where a labelled joint was not predicted, NaN where there is no head size or no labelled joint.
+    Infinite where a labelled joint was not predicted, NaN where the unit is unknown or no joint is labelled.
     """
-    errors = metrics.joint_errors(*_tensors(preds, truth.joints, truth.head_size)).numpy()
+    errors = metrics.joint_errors(*_tensors(preds, truth.joints, truth.unit)).numpy()
     count = truth.labelled.sum(axis=1)
     total = np.where(truth.labelled, errors, 0.0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def score(
-    preds: Float64[np.ndarray, "n 16 2"],
+    preds: Float64[np.ndarray, "n j 2"],
     truth: Truth,
     *,
     title: str = "model",
@@ -96,22 +97,25 @@ def score(
     """
     if len(preds) != len(truth):
         raise UserError(f"{title}: predictions for {len(preds)} persons, the store has {len(truth)}")
-    sums = _measure(preds, truth)
+    joint_set, sums = truth.joint_set, _measure(preds, truth)
     columns = torch.cat([column for each in sums.values() for column in each.columns], dim=1).numpy()
-    statistic = _statistic(sums)
+    statistic = _statistic(joint_set, sums)
     values = statistic(columns.sum(axis=0, keepdims=True))[0]
     low, high = statistics.cluster_bootstrap(columns, truth.group, statistic, resamples=resamples, seed=seed)
     estimates = [Estimate(*each) for each in zip(values.tolist(), low.tolist(), high.tolist(), strict=True)]
-    size = len(metrics.SUMMARY)
+    names = metrics.statistic_names(joint_set)
     measures = {
-        name: dict(zip(metrics.SUMMARY, estimates[place * size : (place + 1) * size], strict=True))
-        for place, name in enumerate(sums)
+        measure: dict(zip(names, estimates[start : start + len(names)], strict=True))
+        for measure, start in zip(sums, range(0, len(estimates), len(names)), strict=True)
     }
     unpredicted = ~np.isfinite(preds).all(axis=-1) & truth.labelled
-    _withhold_error(measures, unpredicted & (truth.head_size > 0)[:, None])
+    _withhold_error(joint_set, measures, unpredicted & (truth.unit > 0)[:, None])
     counts = _counts(truth) | {"joints_not_predicted": int(unpredicted.sum())}
-    labelled = dict(zip(MPII.names, sums["pckh@0.5"].counts.sum(dim=0).int().tolist(), strict=True))
-    return Score(title=title, measures=measures, counts=counts, labelled=labelled, notes=truth.notes)
+    scored = sums[metrics.measure(joint_set)].counts.sum(dim=0).int().tolist()
+    labelled = dict(zip(joint_set.names, scored, strict=True))
+    return Score(
+        title=title, joint_set=joint_set, measures=measures, counts=counts, labelled=labelled, notes=truth.notes
+    )
 
 
 def to_json(scores: Sequence[Score]) -> dict[str, Any]:
@@ -123,6 +127,7 @@ def to_json(scores: Sequence[Score]) -> dict[str, Any]:
         "labelled": dict(model.labelled),
         "notes": dict(model.notes),
         "definitions": footnotes(scores),
+        "joint_set": model.joint_set.plain(),
         "interval": {"level": statistics.LEVEL, "method": "percentile bootstrap of images"},
         "baselines": [_score_json(baseline) for baseline in baselines],
     }
@@ -131,19 +136,23 @@ def to_json(scores: Sequence[Score]) -> dict[str, Any]:
 def footnotes(scores: Sequence[Score]) -> list[str]:
     """What a reader has to know to trust or compare the numbers, a sentence or two each."""
     model, *baselines = scores
-    notes, counts = model.notes, model.counts
+    notes, counts, joint_set = model.notes, model.counts, model.joint_set
+    title, (unit, units) = metrics.title(joint_set), metrics.UNIT_NAMES[joint_set.reference]
+    unscored = ", ".join(f"no {joint_set.names[joint]}" for joint in joint_set.unscored)
+    scored = f"{len(joint_set.scored)} joints{f' ({unscored})' if unscored else ''}"
+    within = f"{metrics.FOUND[joint_set.reference]:g} {units}"
+    torso = f", {counts['persons_without_torso']} without torso not in PCK@0.2" if joint_set.torso else ""
     lines = [
         f"{counts['persons']} persons in {counts['images']} images of {notes.get('dataset', 'an unnamed data set')} "
         f"{notes.get('split', '')}".rstrip()
-        + f"; {counts['persons_without_head_size']} without head size are not in PCKh and error, "
-        f"{counts['persons_without_torso']} without torso not in PCK@0.2.",
+        + f"; {counts['persons_without_unit']} without {unit} are not in {title} and error{torso}.",
         "95 % intervals: percentile bootstrap, images resampled.",
-        "Mean: of 14 joints (no pelvis, no thorax), each joint the same (bearpaw's); weighted: each label the same "
-        "(HRNet's); all 16, strict: every label, error < threshold (psh's). Elsewhere error <= threshold. A joint that "
+        f"Mean: of {scored}, each joint the same (bearpaw's); weighted: each label the same (HRNet's); all "
+        f"{len(joint_set)}, strict: every label, error < threshold (psh's). Elsewhere error <= threshold. A joint that "
         "is not predicted is a miss.",
-        "Visible, occluded, error: 14 joints, weighted. Bias: over joints found within half a head, in px of a 64 px "
-        "heatmap of the box. AUC: trapezoids, thresholds 0 to 0.5 by 0.01.",
-        f"Head size: {notes.get('head_size_source', 'not recorded')}.",
+        f"Visible, occluded, error: {len(joint_set.scored)} joints, weighted. Bias: over joints found within {within}, "
+        "in px of a 64 px heatmap of the box. AUC: trapezoids, thresholds 0 to 0.5 by 0.01.",
+        _unit_note(joint_set, notes),
         f"Person box given to the model: {notes.get('box_source', 'not recorded')}; scale is privileged knowledge.",
     ]
     if model.counts["joints_not_predicted"]:
@@ -160,111 +169,145 @@ def footnotes(scores: Sequence[Score]) -> list[str]:
     return lines
 
 
-def sample_parts(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> dict[str, Part]:
-    """What every person adds to what `metrics.PCKh` computes, by its names."""
-    sums, scored, everything = _measure(preds, truth), list(metrics.SCORED_14), list(metrics.ALL_16)
-    half = sums["pckh@0.5"]
-    strict = half.numerators if half.strict is None else half.strict
-    unweighted = {"pckh": half, "pckh_0.1": sums["pckh@0.1"], "auc": sums["pckh_auc"]}
-    weighted = {
-        "pckh_weighted": (half.numerators, half.counts, scored),
-        "pckh_16": (strict, half.counts, everything),
-        "pckh_visible": (sums["pckh@0.5_visible"].numerators, sums["pckh@0.5_visible"].counts, scored),
-        "pckh_occluded": (sums["pckh@0.5_occluded"].numerators, sums["pckh@0.5_occluded"].counts, scored),
-    }
-    return {
-        **{
-            name: (part.numerators[:, scored].numpy(), part.counts[:, scored].numpy())
-            for name, part in unweighted.items()
-        },
-        **{
-            name: (above[:, joints].sum(dim=1, keepdim=True).numpy(), below[:, joints].sum(dim=1, keepdim=True).numpy())
-            for name, (above, below, joints) in weighted.items()
-        },
-    }
+def _unit_note(joint_set: JointSet, notes: Mapping[str, Any]) -> str:
+    """What distances are measured by."""
+    match joint_set.reference:
+        case "head":
+            return f"Head size: {notes.get('head_size_source', 'not recorded')}."
+        case "box":
+            return "Box side: the longer side of the labelled box."
+        case "torso":
+            first, second = (joint_set.names[joint] for joint in joint_set.torso or ())
+            return f"Torso length: {first} to {second}."
+
+
+def sample_parts(preds: Float64[np.ndarray, "n j 2"], truth: Truth) -> dict[str, Part]:
+    """What every person adds to what `metrics.PCK` computes, by its names."""
+    joint_set, sums = truth.joint_set, _measure(preds, truth)
+    scored, everything = list(joint_set.scored), list(range(len(joint_set)))
+    close = metrics.measure(joint_set, metrics.CLOSE[joint_set.reference])
+    main, name = metrics.measure(joint_set), metrics.NAME[joint_set.reference]
+    visible, occluded = sums[f"{main}_visible"], sums[f"{main}_occluded"]
+    strict = _strict(sums[main])
+
+    def joint_by_joint(part: _Sums) -> Part:
+        return part.numerators[:, scored].numpy(), part.counts[:, scored].numpy()
+
+    def together(above: Tensor, below: Tensor, joints: list[int]) -> Part:
+        return above[:, joints].sum(dim=1, keepdim=True).numpy(), below[:, joints].sum(dim=1, keepdim=True).numpy()
+
+    parts = [
+        joint_by_joint(sums[main]),
+        together(sums[main].numerators, sums[main].counts, scored),
+        together(strict, sums[main].counts, everything),
+        joint_by_joint(sums[close]),
+        joint_by_joint(sums[f"{name}_auc"]),
+        together(visible.numerators, visible.counts, scored),
+        together(occluded.numerators, occluded.counts, scored),
+    ]
+    return dict(zip(metrics.logged_names(joint_set), parts, strict=True))
+
+
+def _strict(sums: _Sums) -> Tensor:
+    return sums.numerators if sums.strict is None else sums.strict
 
 
 def _tensors(*arrays: np.ndarray) -> list[Tensor]:
     return [torch.tensor(array) for array in arrays]  # a copy: a store's arrays are read-only
 
 
-def _measure(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> dict[str, _Sums]:
+def _measure(preds: Float64[np.ndarray, "n j 2"], truth: Truth) -> dict[str, _Sums]:
+    joint_set, reference = truth.joint_set, truth.joint_set.reference
     points, joints, labelled, visible = _tensors(preds, truth.joints, truth.labelled, truth.visible)
-    head_size, box = _tensors(truth.head_size, truth.box)
-    counted = labelled & (head_size > 0)[:, None]
-    errors = metrics.joint_errors(points, joints, head_size)
-    torso = metrics.torso_lengths(joints, labelled)
-    on_torso = labelled & (torso > 0)[:, None]
-    torso_errors = metrics.joint_errors(points, joints, torso)
+    unit, box = _tensors(truth.unit, truth.box)
+    counted = labelled & (unit > 0)[:, None]
+    errors = metrics.joint_errors(points, joints, unit)
     thresholds = torch.tensor(metrics.THRESHOLDS, dtype=torch.float64)
-    shift, found = metrics.joint_shifts(points, joints, labelled, head_size, box)
+    found, close, main = metrics.FOUND[reference], metrics.CLOSE[reference], metrics.measure(joint_set)
+    shift, is_found = metrics.joint_shifts(points, joints, labelled, unit, box, found)
     predicted = counted & errors.isfinite()
     area = metrics.area_under_curve((errors[..., None] <= thresholds).double())
     strict_area = metrics.area_under_curve((errors[..., None] < thresholds).double())
+    sums = {
+        main: _within(errors, found, counted),
+        metrics.measure(joint_set, close): _within(errors, close, counted),
+        f"{metrics.NAME[reference]}_auc": _Sums(100 * area * counted, counted.double(), 100 * strict_area * counted),
+        f"{main}_visible": _within(errors, found, counted & visible),
+        f"{main}_occluded": _within(errors, found, counted & ~visible),
+    }
+    if joint_set.torso is not None and reference != "torso":
+        torso = metrics.torso_lengths(joints, labelled, joint_set.torso)
+        torso_errors = metrics.joint_errors(points, joints, torso)
+        sums[TORSO] = _within(torso_errors, metrics.TORSO_THRESHOLD, labelled & (torso > 0)[:, None])
     return {
-        "pckh@0.5": _within(errors, metrics.FOUND, counted),
-        "pckh@0.1": _within(errors, 0.1, counted),
-        "pckh_auc": _Sums(100 * area * counted, counted.double(), 100 * strict_area * counted),
-        "pckh@0.5_visible": _within(errors, metrics.FOUND, counted & visible),
-        "pckh@0.5_occluded": _within(errors, metrics.FOUND, counted & ~visible),
-        "pck@0.2_torso": _within(torso_errors, metrics.TORSO_THRESHOLD, on_torso),
+        **sums,
         "error": _Sums(torch.where(predicted, errors, 0.0), predicted.double()),
-        "bias_x": _Sums(shift[..., 0], found.double()),
-        "bias_y": _Sums(shift[..., 1], found.double()),
+        "bias_x": _Sums(shift[..., 0], is_found.double()),
+        "bias_y": _Sums(shift[..., 1], is_found.double()),
     }
 
 
-def _within(errors: Float64[Tensor, "n 16"], threshold: float, counted: Bool[Tensor, "n 16"]) -> _Sums:
+def _within(errors: Float64[Tensor, "n j"], threshold: float, counted: Bool[Tensor, "n j"]) -> _Sums:
     hits, strict = ((right & counted).double() for right in (errors <= threshold, errors < threshold))
     return _Sums(100 * hits, counted.double(), 100 * strict)
 
 
-def _statistic(sums: Mapping[str, _Sums]) -> Callable[[Float64[np.ndarray, "r c"]], Float64[np.ndarray, "r s"]]:
+def _statistic(
+    joint_set: JointSet, sums: Mapping[str, _Sums]
+) -> Callable[[Float64[np.ndarray, "r c"]], Float64[np.ndarray, "r s"]]:
     """The function from sums of the columns to all statistics of all measures, in order."""
     widths = [len(each.columns) for each in sums.values()]
     starts = [0, *np.cumsum(widths).tolist()]
 
     def statistic(totals: Float64[np.ndarray, "r c"]) -> Float64[np.ndarray, "r s"]:
         blocks = torch.chunk(torch.from_numpy(totals), starts[-1], dim=1)
-        summaries = [metrics.summary(*blocks[start:end]) for start, end in pairwise(starts)]
+        summaries = [metrics.summary(joint_set, *blocks[start:end]) for start, end in pairwise(starts)]
         return torch.cat(summaries, dim=1).numpy()
 
     return statistic
 
 
-def _withhold_error(measures: dict[str, dict[str, Estimate]], unpredicted: Bool[np.ndarray, "n 16"]) -> None:
+def _withhold_error(
+    joint_set: JointSet, measures: dict[str, dict[str, Estimate]], unpredicted: Bool[np.ndarray, "n j"]
+) -> None:
     """Make the mean error infinite wherever a joint that was not predicted belongs to it.
 
     The mean over what was predicted would reward leaving out the hard joints.
     """
     joints = torch.tensor(unpredicted.sum(axis=0), dtype=torch.float64)
-    touched = metrics.summary(joints, torch.ones_like(joints)) > 0
-    for name, is_touched in zip(metrics.SUMMARY, touched.tolist(), strict=True):
+    touched = metrics.summary(joint_set, joints, torch.ones_like(joints)) > 0
+    for name, is_touched in zip(metrics.statistic_names(joint_set), touched.tolist(), strict=True):
         if is_touched:
             measures["error"][name] = Estimate(math.inf, math.nan, math.nan)
 
 
 def _counts(truth: Truth) -> dict[str, int]:
-    known = truth.head_size > 0
-    torso = metrics.torso_lengths(*_tensors(truth.joints, truth.labelled)).numpy()
+    known = truth.unit > 0
     counted = truth.labelled & known[:, None]
-    return {
+    counts = {
         "persons": len(truth),
         "images": len(np.unique(truth.group)),
         "persons_scored": int(known.sum()),
-        "persons_without_head_size": int((~known).sum()),
-        "persons_without_torso": int(np.isnan(torso).sum()),
+        "persons_without_unit": int((~known).sum()),
         "joints_scored": int(counted.sum()),
         "joints_visible": int((counted & truth.visible).sum()),
         "joints_occluded": int((counted & ~truth.visible).sum()),
     }
+    if (pair := truth.joint_set.torso) is not None:
+        joints, labelled = _tensors(truth.joints, truth.labelled)
+        torso = metrics.torso_lengths(joints, labelled, pair)
+        counts["persons_without_torso"] = int(torso.isnan().sum())
+    return counts
 
 
 def _score_json(each: Score) -> dict[str, Any]:
     return {
         "title": each.title,
         "measures": {
-            measure: {"unit": UNITS[measure], **{name: value.to_json() for name, value in estimates.items()}}
+            measure: {
+                "unit": measure_unit(measure, each.joint_set),
+                **{name: value.to_json() for name, value in estimates.items()},
+            }
             for measure, estimates in each.measures.items()
         },
     }

@@ -1,6 +1,7 @@
 """Joints of people, from an exported heatmap network."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import ClassVar, get_args
 
 import cv2
@@ -17,8 +18,17 @@ from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap import peaks
 from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.heatmap.framing import image_to_crop, reduction
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.manner import DecodeMethod
+
+
+def joint_set_of(facts: Facts, path: Path) -> JointSet:
+    """The joint set of an exported network of poses.
+
+    Raises:
+        UserError: If it is none.
+    """
+    return JointSet.read(facts.details.get("joint_set"), path)
 
 
 class OnnxJoints(OnnxEstimator):
@@ -30,7 +40,8 @@ class OnnxJoints(OnnxEstimator):
         decoding: How a peak becomes a position; None is as the run says.
 
     Attributes:
-        taught: Which of MPII's joints the network was ever taught.
+        joint_set: Of the poses.
+        taught: Which joints the network was ever taught.
 
     Raises:
         UserError: As `OnnxEstimator`.
@@ -41,22 +52,23 @@ class OnnxJoints(OnnxEstimator):
     def __init__(self, network: OnnxNetwork, *, flip_test: bool = False, decoding: DecodeMethod | None = None) -> None:
         super().__init__(network, flip_test=flip_test)
         self.decoding: DecodeMethod = decoding or self.details["decoding"]
-        self.taught: np.ndarray = ~np.isin(MPII.names, self.details["joints_never_taught"])
+        self.joint_set = joint_set_of(network.facts, network.path)
+        self.taught: np.ndarray = ~np.isin(self.joint_set.names, self.details["joints_never_taught"])
 
     @staticmethod
-    def wanted(facts: Facts) -> Mapping[str, Rule]:
+    def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """As `exporting` writes them.
 
-        `joint_set`, `joint_order`, `bones`, `joints_never_taught`; `decoding`, `sigma`, `grid` and `stride` of `codec`;
+        `joint_set` in full (`JointSet.plain`), `joints_never_taught`; `decoding`, `sigma`, `grid`, `stride` of `codec`;
         `crop` and `box_in_crop`, px, of the crop that the input is cut from.
         """
+        joint_set = joint_set_of(facts, path)
         side, crop = facts.input.shape[-1], facts.details.get("crop")
         return {
             "input shape": rules.exactly((3, side, side)),
-            "output shape": rules.exactly((len(MPII), side // STRIDE, side // STRIDE)),
+            "output shape": rules.exactly((len(joint_set), side // STRIDE, side // STRIDE)),
             "stride": rules.exactly(STRIDE),
-            "joint_order": rules.exactly(list(MPII.names)),
-            "joints_never_taught": rules.some_of(MPII.names),
+            "joints_never_taught": rules.some_of(joint_set.names),
             "decoding": rules.one_of(get_args(DecodeMethod)),
             "sigma": rules.above(0.0, side / STRIDE),
             "grid": rules.one_of(get_args(Grid)),
@@ -66,11 +78,11 @@ class OnnxJoints(OnnxEstimator):
 
     def mirror_back(self, mirrored: Float32[np.ndarray, "..."]) -> Float32[np.ndarray, "..."]:
         """Left and right change places, and so do columns."""
-        return peaks.mirror_back(mirrored, MPII.mirrored)
+        return peaks.mirror_back(mirrored, self.joint_set.mirrored)
 
     def joints(
         self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Float64[np.ndarray, "n 3"]
-    ) -> tuple[Float64[np.ndarray, "n 16 2"], Float64[np.ndarray, "n 16"]]:
+    ) -> tuple[Float64[np.ndarray, "n j 2"], Float64[np.ndarray, "n j"]]:
         """The joints of people, image px, and their confidences.
 
         Args:

@@ -1,6 +1,7 @@
 """What an exported network of heatmaps gives, and says of itself."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -13,7 +14,6 @@ from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.model import NETWORK, StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.joints import MPII
 
 VALUES = "heights of one map per joint: its peak is where the joint is, and how high it is the confidence"
 
@@ -35,23 +35,23 @@ def describe(task: HeatmapEstimation, data: Any) -> Description:
     """What there is to say of a run's network."""
     output = facts.Tensor("heatmaps", (), VALUES)
     details = _heatmap_details(task, data)
-    return Description(HeatmapAnswer(task), picture(data.input_size), output, details, _metadata(task.model))
+    return Description(HeatmapAnswer(task), picture(data.input_size), output, details, _metadata(task.model, details))
 
 
-def _metadata(network: nn.Module) -> dict[str, str]:
+def _metadata(network: nn.Module, details: Mapping[str, Any]) -> dict[str, str]:
     """What `StackedHourglass.from_weights` wants to know."""
     if not isinstance(network, StackedHourglass):
         return {}
-    about = {"network": NETWORK, "settings": network.settings, "joint_order": list(MPII.names)}
+    about = {"network": NETWORK, "settings": network.settings, "joint_set": details["joint_set"]}
     return {key: json.dumps(value) for key, value in about.items()}
 
 
 def _heatmap_details(task: HeatmapEstimation, data: Any) -> dict[str, Any]:
     pixels = crops.Pixels(images=None)
-    taught = data.facts["taught"]
+    taught = zip(task.joint_set.names, data.facts["taught"], strict=True)
     return {
-        **joints(MPII),
-        "joints_never_taught": [name for name, is_taught in zip(MPII.names, taught, strict=True) if not is_taught],
+        **joints(task.joint_set),
+        "joints_never_taught": [name for name, is_taught in taught if not is_taught],
         "decoding": task.decoding,
         "sigma": task.sigma,
         "grid": task.grid,

@@ -15,7 +15,7 @@ from pose_lightning import weights
 from pose_lightning.errors import UserError
 from pose_lightning.files import write_bytes
 from pose_lightning.heatmap.decoding import STRIDE
-from pose_lightning.joints import MPII
+from pose_lightning.joints import DEFAULT, JointSet
 from pose_lightning.reading.raw import check_regular
 
 NETWORK: Final = "hourglass"
@@ -218,13 +218,13 @@ class StackedHourglass(nn.Module):
         network.load_state_dict({**own, **state})
         return network.eval()
 
-    def save_weights(self, path: Path, **facts: Any) -> None:
+    def save_weights(self, path: Path, joint_set: JointSet = DEFAULT, **facts: Any) -> None:
         """Write a .safetensors file, whole or not at all, that `from_weights` reads; with facts about its origin.
 
         Raises:
             UserError: If the file cannot be written.
         """
-        about = {"network": NETWORK, "settings": self.settings, "joint_order": list(MPII.names), **facts}
+        about = {"network": NETWORK, "settings": self.settings, "joint_set": joint_set.plain(), **facts}
         state = {key: value.contiguous() for key, value in self.state_dict().items()}
         write_bytes(path, save(state, metadata={key: json.dumps(value) for key, value in about.items()}))
 
@@ -258,22 +258,38 @@ def read_settings(path: Path) -> dict[str, Any] | None:
     """The arguments of the hourglass that a file's weights are of; None where the file does not say.
 
     Raises:
-        UserError: If it is of another network or another order of joints, or what it says makes no sense.
+        UserError: If it is of another network, or what it says makes no sense.
     """
     about = weights.read_metadata(path)
-    if not {"network", "settings", "joint_order"} <= about.keys():
+    if not {"network", "settings", "joint_set"} <= about.keys():
         return None
     try:
-        found = {key: json.loads(about[key]) for key in ("network", "settings", "joint_order")}
+        found = {key: json.loads(about[key]) for key in ("network", "settings", "joint_set")}
         given = found["settings"]
         settings: dict[str, Any] = {key: int(given[key]) for key in ("stacks", "features", "joints", "depth")}
         red, green, blue = (float(value) for value in given["image_mean"])
         settings |= {"wide_stem": bool(given["wide_stem"]), "image_mean": (red, green, blue)}
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"{path}: its metadata are damaged ({error!r}); make the file again") from error
-    if found["network"] != NETWORK or found["joint_order"] != list(MPII.names):
-        raise UserError(f"{path} is of {found['network']} with joints {found['joint_order']}; wanted {NETWORK}, MPII's")
+    if found["network"] != NETWORK:
+        raise UserError(f"{path} is of {found['network']}; wanted {NETWORK}")
+    joint_set = JointSet.read(found["joint_set"], path)
+    if len(joint_set) != settings["joints"]:
+        raise UserError(f"{path} is of {len(joint_set)} joints and {settings['joints']} heatmaps; make the file again")
     return settings
+
+
+def read_joint_set(path: Path) -> JointSet:
+    """The joint set of a file's weights; the usual one where the file does not say.
+
+    Raises:
+        UserError: If what it says makes no sense.
+    """
+    about = weights.read_metadata(path)
+    try:
+        return JointSet.read(json.loads(about["joint_set"]), path) if "joint_set" in about else DEFAULT
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: its metadata are damaged ({error!r}); make the file again") from error
 
 
 def settings_of(path: Path) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from pose_lightning.errors import UserError
 from pose_lightning.heatmap.model import StackedHourglass, read_settings
 from pose_lightning.heatmap.simple_baseline import SimpleBaseline
 from pose_lightning.heatmap.vit import VitPose
-from pose_lightning.joints import MPII
 
 NetworkName = Literal["hourglass", "simple_baseline", "vit"]
 
@@ -28,11 +27,12 @@ OWN: Final[Mapping[str, tuple[str, ...]]] = {
 CONVERTER: Final = "python -m pose_lightning.heatmap.published"
 
 
-def make(network: NetworkName, *, path: Path | None, channels_last: bool, **settings: Any) -> nn.Module:
-    """The network, from images (b, 3, h, w) to heatmaps (b, s, 16, h/4, w/4).
+def make(network: NetworkName, *, joints: int, path: Path | None, channels_last: bool, **settings: Any) -> nn.Module:
+    """The network, from images (b, 3, h, w) to heatmaps (b, s, j, h/4, w/4).
 
     Args:
         network: Its name.
+        joints: Heatmaps of an image.
         path: Weights to start from: of a backbone, under timm's names; of a whole network, from a run's checkpoint or
             from `save_weights`.
         channels_last: Memory format.
@@ -47,7 +47,7 @@ def make(network: NetworkName, *, path: Path | None, channels_last: bool, **sett
             f"model.network={network} has no {', '.join(foreign)}; leave out "
             f"{', '.join(f'model.{key}={given[key]}' for key in foreign)}, or take another network than {network}"
         )
-    common: dict[str, Any] = {"joints": len(MPII), "channels_last": channels_last, **given}
+    common: dict[str, Any] = {"joints": joints, "channels_last": channels_last, **given}
     if network == "hourglass":
         hourglass = StackedHourglass(**common)
         if path is not None and not torch.empty(0).is_meta:

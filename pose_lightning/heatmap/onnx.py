@@ -22,6 +22,7 @@ class OnnxPoseEstimator:
         about = joints.network.facts
         self._joints = joints
         self.name, self.synthetic, self.taught = about.experiment, about.synthetic, joints.taught
+        self.joint_set = joints.joint_set
         self.facts: dict[str, Any] = {
             "onnx": str(joints.network.path),
             "checkpoint": about.checkpoint,

@@ -32,7 +32,7 @@ def store_pictures(store: Store) -> Pictures:
     return picture
 
 
-def ranked(preds: Float64[np.ndarray, "n 16 2"], truth: Truth) -> Int64[np.ndarray, " m"]:
+def ranked(preds: Float64[np.ndarray, "n j 2"], truth: Truth) -> Int64[np.ndarray, " m"]:
     """Persons that can be scored, from the smallest mean error to the largest; equal ones in the store's order."""
     errors = person_errors(preds, truth)
     order = np.argsort(errors, kind="stable")
@@ -53,12 +53,12 @@ def choose(order: Int64[np.ndarray, " m"], count: int) -> dict[str, Int64[np.nda
 
 
 def write_overlays(
-    directory: Path, preds: Float64[np.ndarray, "n 16 2"], truth: Truth, pictures: Pictures, count: int
+    directory: Path, preds: Float64[np.ndarray, "n j 2"], truth: Truth, pictures: Pictures, count: int
 ) -> list[Path]:
     """Draw `count` best, median and worst persons by mean error: one PNG each, and one sheet for each of the three.
 
-    White is the truth, pink a prediction within half a head size, red a wrong one. Overlays of an earlier call are
-    removed. Persons without a head size are not ranked.
+    White is the truth, pink a prediction within the distance at which a joint counts as found, red a wrong one.
+    Overlays of an earlier call are removed. Persons whose unit is unknown are not ranked.
 
     Args:
         directory: Made if it is not there.
@@ -95,18 +95,21 @@ def write_overlays(
 
 
 def _person(
-    preds: Float64[np.ndarray, "16 2"], truth: Truth, picture: draw.Picture, matrix: Float64[np.ndarray, "2 3"]
+    preds: Float64[np.ndarray, "j 2"], truth: Truth, picture: draw.Picture, matrix: Float64[np.ndarray, "2 3"]
 ) -> draw.Picture:
     """One person's overlay; `truth` holds only him."""
     labelled = truth.labelled[0]
     distance = np.linalg.norm(preds - truth.joints[0], axis=1)
-    right = labelled & (distance <= metrics.FOUND * truth.head_size[0])
+    reference = truth.joint_set.reference
+    right = labelled & (distance <= metrics.FOUND[reference] * truth.unit[0])
     error = person_errors(preds[None], truth)[0]
-    caption = [truth.names[0], f"{right.sum()} of {labelled.sum()} joints right, mean error {error:.3f} head sizes"]
+    error_text = f"mean error {error:.3f} {metrics.UNIT_NAMES[reference][1]}"
+    caption = [truth.names[0], f"{right.sum()} of {labelled.sum()} joints right, {error_text}"]
     if truth.notes.get("synthetic", False):
         caption[0] += "  SYNTHETIC (demo)"
     joints = np.where(labelled[:, None], truth.joints[0], np.nan)
-    return draw.overlay(picture, apply_to_points(matrix, joints), apply_to_points(matrix, preds), right, caption)
+    shown, limbs = apply_to_points(matrix, joints), truth.joint_set.limbs(labelled)
+    return draw.overlay(picture, shown, apply_to_points(matrix, preds), limbs, right, caption)
 
 
 def _file_name(name: str) -> str:

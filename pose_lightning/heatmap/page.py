@@ -15,11 +15,13 @@ from pose_lightning.heatmap import KIND, stacks
 from pose_lightning.heatmap.evaluation import person_errors
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
 from pose_lightning.heatmap.predictions import Predictions, read_predictions
+from pose_lightning.heatmap.table import rows
 from pose_lightning.heatmap.truth import Truth
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import joints
 from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
+from pose_lightning.report.scores import Measured
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 from pose_lightning.trust import NOBODY, Trust
@@ -46,13 +48,28 @@ class Split:
     store: Store
     truth: Truth
     found: Predictions
-    errors: Float64[np.ndarray, "n 16"]
-    """In head sizes; NaN where unlabelled or without head size, infinite where not predicted."""
+    errors: Float64[np.ndarray, "n j"]
+    """In units of `Truth.unit`; NaN where unlabelled or the unit is unknown, infinite where not predicted."""
 
     @property
-    def right(self) -> Bool[np.ndarray, "n 16"]:
-        """Whether a joint is within half a head size."""
-        return self.errors <= metrics.FOUND
+    def joint_set(self) -> JointSet:
+        """Of the poses."""
+        return self.truth.joint_set
+
+    @property
+    def found_within(self) -> float:
+        """Units within which a joint counts as found."""
+        return metrics.FOUND[self.joint_set.reference]
+
+    @property
+    def units(self) -> str:
+        """What the errors are in, such as head sizes."""
+        return metrics.UNIT_NAMES[self.joint_set.reference][1]
+
+    @property
+    def right(self) -> Bool[np.ndarray, "n j"]:
+        """Whether a joint counts as found."""
+        return self.errors <= self.found_within
 
 
 def read(run: Run) -> Split:
@@ -64,8 +81,8 @@ def read(run: Run) -> Split:
     path, predicted = run.scored()
     store = Store(path)
     truth = Truth.from_store(store)
-    found = read_predictions(predicted, truth.names)
-    tensors = (torch.tensor(each) for each in (found.preds, truth.joints, truth.head_size))
+    found = read_predictions(predicted, truth.names, truth.joint_set)
+    tensors = (torch.tensor(each) for each in (found.preds, truth.joints, truth.unit))
     errors = metrics.joint_errors(*tensors).numpy()
     return Split(store, truth, found, np.where(truth.labelled, errors, np.nan))
 
@@ -76,16 +93,28 @@ def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     return 3, side, side
 
 
+def measures(run: Run) -> Measured:
+    """The measures of its joint set: scores of others stand in tables of their own."""
+    columns = [(heading, [measure, statistic]) for measure, statistic, heading, _ in rows(run.joint_set)]
+    return run.joint_set.name, columns
+
+
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
     """PCKh by group and joint, beside published numbers."""
     return [joints.groups(page, runs), joints.published_table(runs)]
 
 
 def compare(page: Page, subject: Subject) -> None:
-    """PCKh over its threshold: the mean of every cell, and the best run's groups."""
+    """PCKh or PCK over its threshold: the mean of every cell, and the best run's groups.
+
+    Runs of another joint set than the first one's are left out.
+    """
     runs = [run for run in subject.runs if run.kind is KIND and run.scores]
     if not runs:
         return
+    joint_set = runs[0].joint_set
+    runs = [run for run in runs if joint_set.differences(run.joint_set) is None]
+    title, units = metrics.title(joint_set), metrics.UNIT_NAMES[joint_set.reference][1]
     best = [run for run in subject.bests if run in runs]
     one = {run.label: run for run in [*reversed(runs), *best]}  # of each cell, the best where it is of the cell
     shown = [one[label] for label in subject.labels if label in one][:MOST_CURVES]
@@ -98,26 +127,23 @@ def compare(page: Page, subject: Subject) -> None:
         except UserError as error:
             remarks.append(f"{run.name} has no curve: {error}")
             continue
-        mean = _curve(split, _SCORED)
-        label = f"{run.label}, mean of 14 joints" if len(shown) > 1 else "mean of 14 joints"
+        mean, said = _curve(split, joint_set.scored), f"mean of {len(joint_set.scored)} joints"
+        label = f"{run.label}, {said}" if len(shown) > 1 else said
         series.append({"label": label, "y": mean, "wide": True})
         if run in best:
             groups = [
                 {"label": group, "y": _curve(split, joints), "off": len(shown) > 1}
-                for group, joints in MPII.columns.items()
+                for group, joints in joint_set.columns.items()
             ]
     series += groups
-    data = {"x": list(metrics.THRESHOLDS), "xLabel": "threshold, head sizes", "yLabel": "PCKh, %", "series": series}
+    data = {"x": list(metrics.THRESHOLDS), "xLabel": f"threshold, {units}", "yLabel": f"{title}, %", "series": series}
     several = ", one run of each cell; the groups of joints are the best run's" if len(shown) > 1 else ""
-    chart = page.chart("lines", f"PCKh over its threshold{several}", data) if series else None
-    page.section("thresholds", "PCKh by threshold", chart, *(note(remark) for remark in remarks[:3]))
-
-
-_SCORED: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII.unscored)
+    chart = page.chart("lines", f"{title} over its threshold{several}", data) if series else None
+    page.section("thresholds", f"{title} by threshold", chart, *(note(remark) for remark in remarks[:3]))
 
 
 def _curve(split: Split, joints: tuple[int, ...]) -> list[float]:
-    """PCKh in %, every joint the same, at every threshold."""
+    """PCKh or PCK in %, every joint the same, at every threshold."""
     errors = split.errors[:, list(joints)]
     known = ~np.isnan(errors)
     counts = known.sum(axis=0)
@@ -147,7 +173,7 @@ def add_people(page: Page, run: Run) -> None:
     chosen = choose(ranked(split.found.preds, split.truth), COUNT)
     parts: list[Content] = [
         note(f"{run.name}, {run.split} split. Ranked by the mean error of their joints."),
-        keys({"white": "truth", "pink": "right: within half a head size", "red": "wrong"}),
+        keys({"white": "truth", "pink": f"right: within {split.found_within:g} {split.units}", "red": "wrong"}),
     ]
     for kind, indices in chosen.items():
         parts += [element("h3", kind.capitalize()), _gallery([_person(split, int(index)) for index in indices])]
@@ -185,8 +211,8 @@ def _confident_mistakes(split: Split) -> list[tuple[int, int]]:
     """Person and joint of the wrong joints with the highest peaks, one for each person."""
     if split.found.confidence is None:
         return []
-    wrong = split.errors > metrics.FOUND
-    wrong[:, list(MPII.unscored)] = False
+    wrong = split.errors > split.found_within
+    wrong[:, list(split.joint_set.unscored)] = False
     sure = np.where(wrong & np.isfinite(split.errors), split.found.confidence, -np.inf)
     joint = sure.argmax(axis=1)
     order = np.argsort(-sure.max(axis=1), kind="stable")[:COUNT]
@@ -200,20 +226,21 @@ def _person(split: Split, index: int, *, mistake: int | None = None) -> Html:
     joints = np.where(labelled[:, None], truth.joints[index], np.nan)
     seen, preds = (apply_to_points(matrix, points) for points in (joints, split.found.preds[index]))
     close, shift = _close_up(pixels, seen)
-    drawn = draw.overlay(close, seen - shift, preds - shift, split.right[index], side=SIDE)
+    limbs = split.joint_set.limbs(labelled)
+    drawn = draw.overlay(close, seen - shift, preds - shift, limbs, split.right[index], side=SIDE)
     count, right = int(labelled.sum()), int((split.right[index] & labelled).sum())
     error = person_errors(split.found.preds[[index]], truth.select([index]))[0]
-    said = f"{right} of {count} joints right, mean error {error:.2f} head sizes"
+    said = f"{right} of {count} joints right, mean error {error:.2f} {split.units}"
     if mistake is not None and split.found.confidence is not None:
         peak, off = split.found.confidence[index, mistake], split.errors[index, mistake]
-        said = f"{MPII.names[mistake]}: peak {peak:.2g}, {off:.1f} head sizes off; {said}"
+        said = f"{split.joint_set.names[mistake]}: peak {peak:.2g}, {off:.1f} {split.units} off; {said}"
     name = truth.names[index]
     shown = picture(drawn, f"{name}: {said}")
     return element("figure", shown, element("figcaption", element("strong", name), f" {said}"))
 
 
 def _close_up(
-    pixels: draw.Picture, joints: Float64[np.ndarray, "16 2"]
+    pixels: draw.Picture, joints: Float64[np.ndarray, "j 2"]
 ) -> tuple[draw.Picture, Float64[np.ndarray, "2"]]:
     """The square around the labelled joints, as far as there are pixels, and where its corner is."""
     known = joints[np.isfinite(joints).all(axis=1)]

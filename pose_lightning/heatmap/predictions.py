@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float64
 
 from pose_lightning.errors import UserError
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.reading import arrays, hdf5, matlab, raw
 from pose_lightning.scoring import write_arrays
 
@@ -24,10 +24,10 @@ HDF5_MARK: Final = b"\x89HDF\r\n\x1a\n"
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predicted joints (n, 16, 2) in 0-based image px, NaN where there is no prediction."""
+    """Predicted joints (n, j, 2) in 0-based image px, NaN where there is no prediction."""
 
-    preds: Float64[np.ndarray, "n 16 2"]
-    confidence: Float64[np.ndarray, "n 16"] | None
+    preds: Float64[np.ndarray, "n j 2"]
+    confidence: Float64[np.ndarray, "n j"] | None
     path: Path
     origin: int
     """Of the file's coordinates; already taken off here."""
@@ -35,12 +35,13 @@ class Predictions:
 
 def write_predictions(
     path: Path,
-    preds: Float[np.ndarray, "n 16 2"],
+    preds: Float[np.ndarray, "n j 2"],
     names: Sequence[str],
     *,
+    joint_set: JointSet,
     store: Path,
     split: str,
-    confidence: Float[np.ndarray, "n 16"] | None = None,
+    confidence: Float[np.ndarray, "n j"] | None = None,
 ) -> None:
     """Write poses in 0-based image px with their samples' names, whole or not at all.
 
@@ -48,6 +49,7 @@ def write_predictions(
         path: File to write, replaced if it is there.
         preds: Joints of every sample, in the order of `names`.
         names: The store's sample names; whoever reads the file can check the order.
+        joint_set: Of the poses; its name is recorded.
         store: Where the samples are from; its name is recorded.
         split: Of the store.
         confidence: Height of each joint's peak.
@@ -57,17 +59,20 @@ def write_predictions(
     arrays: dict[str, np.ndarray | Sequence[str]] = {KEY: np.asarray(preds), "name": names}
     if confidence is not None:
         arrays["confidence"] = np.asarray(confidence)
-    write_arrays(path, arrays, store=store, split=split, origin=0, axes=AXES, units="px", joint_set=MPII.name)
+    write_arrays(path, arrays, store=store, split=split, origin=0, axes=AXES, units="px", joint_set=joint_set.name)
 
 
-def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = None) -> Predictions:
+def read_predictions(
+    path: Path, names: Sequence[str], joint_set: JointSet, *, origin: int | None = None
+) -> Predictions:
     """Read `preds` from an HDF5 or MATLAB file (v5 or v7.3), or the array of a `.npy` file.
 
     Any order of the three axes is understood, from the shape; nothing is unpickled.
 
     Args:
-        path: File with one pose of 16 joints per sample, in the store's order.
+        path: File with one pose per sample, in the store's order.
         names: Names of the store's samples. A file that has names of its own must have the same.
+        joint_set: Of the store.
         origin: 0 or 1, the coordinates of the centre of the top-left pixel. Our own files record it; most published
             predictions on MPII are 1-based.
 
@@ -81,7 +86,7 @@ def read_predictions(path: Path, names: Sequence[str], *, origin: int | None = N
     raw = fields[KEY]
     if raw.dtype.kind not in "fiu":
         raise UserError(f"{path}: `{KEY}` holds {raw.dtype}, wanted real numbers")
-    preds = _in_our_axes(path, raw, len(names), recorded=_axes(attrs.get("axes")) == AXES)
+    preds = _in_our_axes(path, raw, (len(names), len(joint_set), 2), recorded=_axes(attrs.get("axes")) == AXES)
     if "name" in fields:
         _check_names(path, fields["name"], names)
     confidence = fields.get("confidence")
@@ -140,9 +145,9 @@ def _axes(recorded: Any) -> str:
     return " ".join(map(str, recorded)) if isinstance(recorded, np.ndarray) else str(recorded)
 
 
-def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> np.ndarray:
-    """The array as (count, 16, 2)."""
-    wanted = (count, len(MPII), 2)
+def _in_our_axes(path: Path, raw: np.ndarray, wanted: tuple[int, int, int], *, recorded: bool) -> np.ndarray:
+    """The array in the wanted shape."""
+    count, joints, _ = wanted
     orders = [(0, 1, 2)] if recorded else list(permutations(range(3)))
     fitting = [order for order in orders if raw.ndim == 3 and tuple(raw.shape[axis] for axis in order) == wanted]
     if len(fitting) == 1:
@@ -153,8 +158,8 @@ def _in_our_axes(path: Path, raw: np.ndarray, count: int, *, recorded: bool) -> 
             f'HDF5 file {wanted} with the attributes axes="{AXES}" and origin'
         )
     rest = list(raw.shape)
-    if raw.ndim == 3 and len(MPII) in rest and 2 in rest:
-        rest.remove(len(MPII))
+    if raw.ndim == 3 and joints in rest and 2 in rest:
+        rest.remove(joints)
         rest.remove(2)
         raise UserError(f"{path} holds predictions for {rest[0]} samples, the store has {count}")
     raise UserError(f"{path}: `{KEY}` is {raw.shape}, wanted {wanted} in any order of axes")

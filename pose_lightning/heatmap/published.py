@@ -238,7 +238,7 @@ def write(path: Path, name: str, target: Path) -> str:
     network = convert(weights.read(path, said=""), name, source=str(path))
     repository = FORMATS[name].repository
     try:
-        network.save_weights(target, format=name, repository=repository, file=path.name)
+        network.save_weights(target, MPII, format=name, repository=repository, file=path.name)
     except UserError as error:
         reason = str(error).removeprefix(f"{target} cannot be written: ")
         raise UserError(f"--target {target} cannot be written: {reason}") from error

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
+from pose_lightning.errors import UserError
 from pose_lightning.heatmap import evaluation, overlays, predictions, table
 from pose_lightning.heatmap.baselines import baselines
-from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
+from pose_lightning.heatmap.published_truth import as_published, zeroed_joints
+from pose_lightning.heatmap.truth import Truth
+from pose_lightning.joints import JointSet
 from pose_lightning.scoring import Found, Outcome, SampleScores, Scoring
 from pose_lightning.store import Store
 from pose_lightning.terminal import say
@@ -24,7 +27,7 @@ def write_files(folder: Path, outcome: Outcome, *, suffix: str = "") -> list[Pat
 
 
 def judge(found: Found, store: Store, train: Store | None, *, title: str) -> Outcome:
-    """PCKh and its kin of `preds` (n, 16, 2) in image px, beside the baselines that never look at the image."""
+    """PCKh or PCK and its kin of `preds` (n, j, 2) in image px, beside the baselines that never look at the image."""
     return compare(found["preds"], Truth.from_store(store), train, title=title)
 
 
@@ -44,7 +47,7 @@ def judge_file(
         The outcome, and what `metrics.json` should say of the file.
     """
     truth = Truth.from_store(store)
-    read = predictions.read_predictions(path, truth.names, origin=origin)
+    read = predictions.read_predictions(path, truth.names, truth.joint_set, origin=origin)
     if published_truth is not None:
         published = as_published(truth, published_truth)
         say(zeroed_joints(read.preds, truth, published))
@@ -54,16 +57,36 @@ def judge_file(
 
 def compare(preds: np.ndarray, truth: Truth, train: Store | None, *, title: str) -> Outcome:
     """The scores of `preds`, and of the baselines where there is a training split."""
-    others = {} if train is None else baselines(Truth.from_store(train), truth)
+    others = {} if train is None else baselines(_training(train, truth), truth)
     scores = [evaluation.score(poses, truth, title=name) for name, poses in {title: preds, **others}.items()]
     return Outcome(scores=scores, table=table.render(scores), json=evaluation.to_json(scores))
+
+
+def _training(train: Store, truth: Truth) -> Truth:
+    """The labels that baselines are made from.
+
+    Raises:
+        UserError: If they are of another joint set than the truth.
+    """
+    labels = Truth.from_store(train)
+    if (difference := truth.joint_set.differences(labels.joint_set)) is not None:
+        raise UserError(
+            f"{train.path} is of another joint set than the store that is scored: {difference}; convert both alike"
+        )
+    return labels
 
 
 def write_predictions(path: Path, found: Found, store: Store, *, split: str) -> None:
     """Write `preds` and their `confidence`, whole or not at all."""
     names = tuple(str(name) for name in store.labels["name"])
     predictions.write_predictions(
-        path, found["preds"], names, store=store.path, split=split, confidence=found["confidence"]
+        path,
+        found["preds"],
+        names,
+        joint_set=JointSet.read(store.attrs["joint_set"], store.path),
+        store=store.path,
+        split=split,
+        confidence=found["confidence"],
     )
 
 

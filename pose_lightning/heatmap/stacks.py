@@ -11,8 +11,7 @@ from pose_lightning import draw, trained
 from pose_lightning.cli import PoseCLI
 from pose_lightning.heatmap.codec import decode, heatmap_to_input
 from pose_lightning.heatmap.loss import probabilities
-from pose_lightning.joints import MPII
-from pose_lightning.metrics.points import FOUND
+from pose_lightning.metrics import points as metrics
 from pose_lightning.report.network import at_base
 from pose_lightning.report.page import Content, Html, element, join, note, picture, scrolling, short
 from pose_lightning.report.subject import Run
@@ -37,14 +36,15 @@ def heatmaps(run: Run, split: str, samples: Sequence[tuple[str, int]], trusted: 
     with at_base(run) as directory, torch.no_grad():
         built, checkpoint, step = trained.load(directory, trusted=trusted)
         built.model.cpu().eval()
+        reference = built.model.joint_set.reference
         parts = [_sample(built, split, name, index) for name, index in samples]
     weights = f"{checkpoint.name}, step {step}"
     return join(
         [
             note(
                 f"From {weights}. Every map is as bright as its own highest cell; below it the height of that cell, "
-                "and a mark: a check where the joint is within half a head size of the truth, a cross where not, "
-                "nothing where it has no label."
+                f"and a mark: a check where the joint is within {metrics.FOUND[reference]:g} "
+                f"{metrics.UNIT_NAMES[reference][1]} of the truth, a cross where not, nothing where it has no label."
             ),
             *parts,
         ]
@@ -62,9 +62,9 @@ def _sample(built: PoseCLI, split: str, name: str, index: int) -> Html:
     image = (batch["image"][0].permute(1, 2, 0) * 255).byte().numpy()
     tile = np.asarray(cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA), dtype=np.uint8)
     points, peaks = decode(maps, model.decoding)
-    right, labelled = _right(heatmap_to_input(points), batch)
+    right, labelled = _right(heatmap_to_input(points), batch, metrics.FOUND[model.joint_set.reference])
     shown_joints = np.flatnonzero(source.store.labels["labelled"].any(axis=0)).tolist()  # LSP has no pelvis and thorax
-    names = [MPII.names[joint] for joint in shown_joints]
+    names = [model.joint_set.names[joint] for joint in shown_joints]
     heads: list[Content] = [element("th", "stack", scope="col"), *(element("th", each, scope="col") for each in names)]
     rows = []
     for stack in range(len(maps)):
@@ -80,12 +80,12 @@ def _sample(built: PoseCLI, split: str, name: str, index: int) -> Html:
     return scrolling(caption, element("thead", element("tr", *heads)), element("tbody", *rows), class_="heatmaps")
 
 
-def _right(points: torch.Tensor, batch: dict[str, torch.Tensor]) -> tuple[np.ndarray, np.ndarray]:
+def _right(points: torch.Tensor, batch: dict[str, torch.Tensor], found: float) -> tuple[np.ndarray, np.ndarray]:
     """Which joints of every stack count as right, and which are labelled; distances are taken in image px."""
     scale = batch["matrix"][0, :, :2].norm(dim=0).mean()
     distance = (points.double() - batch["joints"][0].double()).norm(dim=-1) * scale
-    labelled = batch["labelled"][0] & batch["head_size"][0].isfinite()
-    return (distance <= FOUND * batch["head_size"][0]).numpy(), labelled.numpy()
+    labelled = batch["labelled"][0] & batch["unit"][0].isfinite()
+    return (distance <= found * batch["unit"][0]).numpy(), labelled.numpy()
 
 
 def _verdict(right: np.ndarray, labelled: np.ndarray) -> str:

@@ -3,14 +3,13 @@
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import MeanMetric
 
-from pose_lightning import joints
 from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap import networks
@@ -25,29 +24,31 @@ from pose_lightning.heatmap.decoding import Grid
 from pose_lightning.heatmap.loss import LossName, cross_entropy, probabilities, squared_error
 from pose_lightning.heatmap.networks import NetworkName
 from pose_lightning.heatmap.testing import average_scales
+from pose_lightning.heatmap.truth import units
 from pose_lightning.heatmap.vit import DecoderName
+from pose_lightning.joints import DEFAULT, JOINT_SETS, JointSet
 from pose_lightning.manner import UNSCALED, DecodeMethod, Scales
-from pose_lightning.metrics.points import PCKh
+from pose_lightning.metrics import points
 from pose_lightning.optim import OptimizerName
 from pose_lightning.ranges import check_ranges
 from pose_lightning.recomputation import recompute_blocks
+from pose_lightning.store import Store
 from pose_lightning.task import Batch, Task
-
-JOINTS: Final = joints.MPII
-"""The joint set of every pose store (LSP is mapped to it)."""
 
 
 class HeatmapEstimation(Task):
-    """A network trained on gaussian heatmaps and measured by PCKh: a stacked hourglass, or one with a backbone.
+    """A network trained on gaussian heatmaps and measured by PCKh or PCK: a stacked hourglass, or one with a backbone.
 
     Batches come from `heatmap.data.PoseData`: `image` (B, 3, H, W) float32 RGB in [0, 1], `joints` (B, J, 2) in input
-    px, `labelled` and `visible` (B, J), `matrix` (B, 2, 3) from input px to image px, `head_size` (B,) in image px.
-    Logs `train/loss`, `val/loss` and what `metrics.PCKh` computes: `val/pckh` (PCKh@0.5 in per cent, mean of 14
-    joints), `val/pckh_0.1`, `val/auc` and others.
+    px, `labelled` and `visible` (B, J), `matrix` (B, 2, 3) from input px to image px, `unit` (B,) in image px.
+    Logs `train/loss`, `val/loss` and what `metrics.points.PCK` computes: of MPII `val/pckh` (PCKh@0.5 in per cent, mean
+    of 14 joints), `val/pckh_0.1`, `val/auc` and others.
 
     Settings of a network that are None are its own default; one that the chosen network does not have is refused.
 
     Args:
+        joint_set: Of the poses: the name of one that `joints` has, or one in full, as `JointSet.plain` gives it; left
+            out, `fit` takes that of the training store.
         network: `hourglass` (Newell et al., 2016), `simple_baseline` (Xiao et al., 2018) or `vit` (ViTPose, 2022).
         stacks: Hourglasses in a row, each supervised (8).
         features: Width of the hourglasses, or of the deconvolutions of `simple_baseline` (256).
@@ -74,12 +75,13 @@ class HeatmapEstimation(Task):
         settings: Optimizer and schedule, as `Task` takes them.
     """
 
-    monitor: tuple[str, Literal["min", "max"]] = ("val/pckh", "max")
-    curves: Mapping[str, str] = {"loss": "loss", "pckh": "PCKh@0.5, %"}
+    monitor: tuple[str, Literal["min", "max"]]
+    curves: Mapping[str, str]
 
     def __init__(
         self,
         *,
+        joint_set: str | dict[str, Any] | None = None,
         network: NetworkName = "hourglass",
         stacks: int | None = None,
         features: int | None = None,
@@ -106,8 +108,10 @@ class HeatmapEstimation(Task):
         check_ranges({"model.sigma": sigma})
         if loss == "cross_entropy" and missing == "zero":
             raise UserError("missing=zero needs loss=mse: a softmax cannot be empty; take missing=mask")
+        self.joint_set = DEFAULT if joint_set is None else JointSet.read(joint_set, "model.joint_set")
         self.model = networks.make(
             network,
+            joints=len(self.joint_set),
             path=weights,
             channels_last=channels_last,
             stacks=stacks,
@@ -128,7 +132,10 @@ class HeatmapEstimation(Task):
         self.flip_test = False
         self.scales: Scales = UNSCALED
         self.val_loss = MeanMetric(nan_strategy=math.nan)
-        self.val_pckh = PCKh()
+        self.val_points = points.PCK(self.joint_set)
+        name, found = points.NAME[self.joint_set.reference], points.FOUND[self.joint_set.reference]
+        self.monitor = (f"val/{name}", "max")
+        self.curves = {"loss": "loss", name: f"{points.title(self.joint_set)}@{found:g}, %"}
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b s j h4 w4"]:
         """Heatmaps of every stack, at a quarter of the image's size."""
@@ -138,13 +145,53 @@ class HeatmapEstimation(Task):
         """Pictures as a batch of `data` has them."""
         return torch.zeros(samples, 3, data.input_size, data.input_size, device="meta")
 
+    @classmethod
+    def settings_from(cls, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The joint set of the training store."""
+        path = Path(data["root"]) / "train.h5"
+        if not path.is_file():
+            return {}
+        with Store(path) as store:
+            if store.attrs.get("kind") != "pose":
+                return {}
+            joint_set = JointSet.read(store.attrs.get("joint_set"), path)
+        is_known = JOINT_SETS.get(joint_set.name) == joint_set
+        return {"joint_set": joint_set.name if is_known else joint_set.plain()}
+
+    def check_facts(self, facts: Mapping[str, Any], name: str) -> None:
+        """Refuse data of other joints than the network's.
+
+        Raises:
+            UserError: If they are.
+        """
+        joint_set = JointSet.read(facts["joint_set"], name)
+        if (difference := self.joint_set.differences(joint_set)) is not None:
+            raise UserError(
+                f"{name} has the joint set {joint_set.name}, and the network is of {self.joint_set.name}: "
+                f"{difference}; take data of the same joints, or leave model.joint_set out"
+            )
+        if len(facts["taught"]) != len(joint_set):
+            raise UserError(f"{name} is damaged: it tells of {len(facts['taught'])} joints; train the run again")
+
+    def setup(self, stage: str) -> None:
+        """Refuse data of other joints.
+
+        Raises:
+            UserError: As `check_facts`.
+        """
+        if stage == "fit":
+            data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+            self.check_facts(data.facts, str(data.store_path("train")))
+
     def unscorable(self, data: Any) -> str | None:
-        """Tell whether no validation person has a head size, the unit of PCKh, beside a labelled joint."""
+        """Tell whether no validation person has the unit of PCK beside a labelled joint."""
         with data.samples("val") as people:
-            known = (people.labels["head_size"] > 0) & people.labels["labelled"].any(axis=1)
+            known = units(people.labels, self.joint_set, people.path) > 0
+            known &= people.labels["labelled"].any(axis=1)
         if known.any():
             return None
-        return f"{data.store_path('val')}: none of {len(known)} persons has a head size and a labelled joint"
+        unit = points.UNIT_NAMES[self.joint_set.reference][0]
+        return f"{data.store_path('val')}: none of {len(known)} persons has a {unit} and a labelled joint"
 
     def training_loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """The losses of the share's joints, and how many joints of the global batch count."""
@@ -155,13 +202,13 @@ class HeatmapEstimation(Task):
         heatmaps = self(batch["image"])
         losses = self._losses(heatmaps, batch)
         self.val_loss.update(losses, self._counted(batch).to(losses.dtype))
-        points, _ = self._decode(self._peaked(heatmaps[:, -1]), batch)
-        self.val_pckh.update(
-            points,
+        preds, _ = self._decode(self._peaked(heatmaps[:, -1]), batch)
+        self.val_points.update(
+            preds,
             apply_to_points(batch["matrix"], batch["joints"].double()),
             batch["labelled"],
             batch["visible"],
-            batch["head_size"],
+            batch["unit"],
             batch["weight"],
         )
         return {"heatmaps": heatmaps[:, -1]}
@@ -169,10 +216,10 @@ class HeatmapEstimation(Task):
     def on_validation_epoch_end(self) -> None:
         """Log the metrics; each has counted every sample of every rank once."""
         self.log("val/loss", self.val_loss.compute())
-        for name, value in self.val_pckh.compute().items():
-            self.log(f"val/{name}", value, prog_bar=name == "pckh")
+        for name, value in self.val_points.compute().items():
+            self.log(f"val/{name}", value, prog_bar=f"val/{name}" == self.monitor[0])
         self.val_loss.reset()
-        self.val_pckh.reset()
+        self.val_points.reset()
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Joints in image px (B, J, 2) float64, their confidences (B, J), the samples' numbers and their weights.
@@ -183,8 +230,8 @@ class HeatmapEstimation(Task):
         images = [batch["image"]] if self.scales == UNSCALED else list(batch["views"].unbind(1))
         outputs = [self(image) for image in images]
         answers = [self._answer(image, output) for image, output in zip(images, outputs, strict=True)]
-        points, confidence = self._decode(average_scales(answers, self.scales), batch)
-        found = {"preds": points, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
+        preds, confidence = self._decode(average_scales(answers, self.scales), batch)
+        found = {"preds": preds, "confidence": confidence, "index": batch["index"], "weight": batch["weight"]}
         if "labelled" in batch and self.scales == UNSCALED:
             found["loss"] = self._losses(outputs[0], batch).double().sum(dim=1)
             found["counted"] = self._counted(batch).sum(dim=1)
@@ -198,7 +245,7 @@ class HeatmapEstimation(Task):
         if not self.flip_test:
             return maps
         mirrored = self._peaked(self(image.flip(-1))[:, -1])
-        return (maps + mirror_back(mirrored, JOINTS)) / 2
+        return (maps + mirror_back(mirrored, self.joint_set)) / 2
 
     def _losses(self, heatmaps: Float[Tensor, "b s j h w"], batch: Batch) -> Float[Tensor, "b j"]:
         """The loss of every joint, summed over stacks; 0 where it does not count."""
@@ -211,15 +258,15 @@ class HeatmapEstimation(Task):
     def _counted(self, batch: Batch) -> Bool[Tensor, "b j"]:
         """Which joints the loss counts; a sample of weight 0 only fills up a rank's share."""
         real = batch["weight"][:, None] > 0
-        return (batch["labelled"] & real) if self.missing == "mask" else real.expand(-1, len(JOINTS))
+        return (batch["labelled"] & real) if self.missing == "mask" else real.expand(-1, len(self.joint_set))
 
     def _global_count(self, batch: Batch) -> Tensor:
-        return batch["total_labelled"] if self.missing == "mask" else batch["total_samples"] * len(JOINTS)
+        return batch["total_labelled"] if self.missing == "mask" else batch["total_samples"] * len(self.joint_set)
 
     def _peaked(self, heatmaps: Float[Tensor, "b j h w"]) -> Float[Tensor, "b j h w"]:
         return probabilities(heatmaps) if self.loss == "cross_entropy" else heatmaps.float()
 
     def _decode(self, heatmaps: Float[Tensor, "b j h w"], batch: Batch) -> tuple[Tensor, Tensor]:
-        points, confidence = decode(heatmaps, self.decoding, sigma=self.sigma)
-        points = heatmap_to_input(points, grid=self.grid, size=heatmaps.shape[-1])
-        return apply_to_points(batch["matrix"], points.double()), confidence
+        peaks, confidence = decode(heatmaps, self.decoding, sigma=self.sigma)
+        peaks = heatmap_to_input(peaks, grid=self.grid, size=heatmaps.shape[-1])
+        return apply_to_points(batch["matrix"], peaks.double()), confidence

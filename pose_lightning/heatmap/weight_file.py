@@ -1,5 +1,6 @@
 """Heatmap networks of files of weights alone, without their run: what `heatmap.published` and `export` write."""
 
+import json
 import logging
 import re
 from collections.abc import Mapping
@@ -15,12 +16,12 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import MARK, Facts
 from pose_lightning.exported.rules import Rule
-from pose_lightning.heatmap.exported import OnnxJoints
+from pose_lightning.heatmap.exported import OnnxJoints, joint_set_of
 from pose_lightning.heatmap.loss import LossName
-from pose_lightning.heatmap.model import check_sizes, settings_of
+from pose_lightning.heatmap.model import check_sizes, read_joint_set, settings_of
 from pose_lightning.heatmap.networks import OWN, NetworkName, flags
 from pose_lightning.heatmap.vit import DecoderName
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet
 from pose_lightning.settings import STARTING_POINTS
 
 INPUT_SIZE: Final = 256
@@ -78,7 +79,7 @@ class WeightFile:
                 f"{path} is a network of {facts.task}; --weights takes those of heatmaps: name the run's directory, or "
                 "the file of `python -m pose_lightning.export RUN_DIR --format onnx`"
             )
-        rules.check(path, facts.stated, OnnxJoints.wanted(facts))
+        rules.check(path, facts.stated, OnnxJoints.wanted(facts, path))
         rules.check(path, facts.model, SETTINGS)
         settings = {key: facts.model[key] for key in SETTINGS} | {key: facts.details[key] for key in DETAILS}
         hourglass = settings["network"] == "hourglass"
@@ -91,8 +92,13 @@ class WeightFile:
 
     @property
     def taught(self) -> np.ndarray:
-        """Which of MPII's joints the network was taught; all where nobody knows."""
-        return ~np.isin(MPII.names, [] if self.facts is None else self.facts.details["joints_never_taught"])
+        """Which joints the network was taught; all where nobody knows."""
+        return ~np.isin(self.joint_set.names, [] if self.facts is None else self.facts.details["joints_never_taught"])
+
+    @property
+    def joint_set(self) -> JointSet:
+        """Of the network."""
+        return read_joint_set(self.path) if self.facts is None else joint_set_of(self.facts, self.path)
 
     def build(self, root: Path, input_size: int | None) -> PoseCLI:
         """The network with its weights, and a data module for inputs of this size; None is the file's own.
@@ -105,6 +111,7 @@ class WeightFile:
         built = cli.build(
             [
                 "--model=HeatmapEstimation",
+                f"--model.joint_set={json.dumps(self.joint_set.plain())}",
                 *flags(self.settings),
                 f"--model.weights={self.path}",
                 "--data=PoseData",

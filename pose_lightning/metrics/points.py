@@ -2,9 +2,13 @@
 
 All of them compare predictions and truth in image px, in float64. The pure functions give errors per sample; the
 torchmetrics classes hold the sums. Shapes: b batch, j joints, k thresholds, r any leading axes.
+
+What a distance is measured by follows from the joint set (`JointSet.reference`): the head's size, the torso's length or
+the longer side of the person's box, called `unit` here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final
 
 import torch
@@ -12,17 +16,26 @@ from jaxtyping import Bool, Float, Float64, Int64
 from torch import Tensor
 from torchmetrics import Metric
 
-from pose_lightning.joints import MPII
+from pose_lightning.joints import JointSet, Reference
 
 THRESHOLDS: Final = tuple(k / 100 for k in range(51))
-"""0, 0.01, ... 0.5 head sizes, as MPII's evaluatePCKh.m. Each is a division, not a running sum of 0.01: then an error
+"""0, 0.01, ... 0.5 units, as MPII's evaluatePCKh.m. Each is a division, not a running sum of 0.01: then an error
 exactly on a threshold compares as equal, and index 10 is 0.1 (it is .11 in the tables of HRNet, FACTS: HRNet #167)."""
 
-FOUND: Final = 0.5
-"""A joint is found within half a head size: PCKh@0.5 (Andriluka et al., CVPR 2014)."""
+FOUND: Final[Mapping[Reference, float]] = MappingProxyType({"head": 0.5, "torso": 0.2, "box": 0.1})
+"""Units within which a joint is found: PCKh@0.5 (Andriluka et al., CVPR 2014), PCK@0.2 of the torso (Sapp and Taskar,
+CVPR 2013), PCK@0.1 of the longer side of the box (Yang and Ramanan, TPAMI 2013)."""
 
-TORSO: Final = (MPII.names.index("left shoulder"), MPII.names.index("right hip"))
-"""The torso's length is the distance between these, as in the LSP evaluation of MPI (getDistPCK.m)."""
+CLOSE: Final[Mapping[Reference, float]] = MappingProxyType({"head": 0.1, "torso": 0.05, "box": 0.02})
+"""The same where joints are to be found exactly."""
+
+NAME: Final[Mapping[Reference, str]] = MappingProxyType({"head": "pckh", "torso": "pck", "box": "pck"})
+"""Of the measure, as logged and in files."""
+
+UNIT_NAMES: Final[Mapping[Reference, tuple[str, str]]] = MappingProxyType(
+    {"head": ("head size", "head sizes"), "torso": ("torso length", "torso lengths"), "box": ("box side", "box sides")}
+)
+"""One unit and several."""
 
 TORSO_THRESHOLD: Final = 0.2
 """Of the torso's length: PCK@0.2."""
@@ -30,36 +43,55 @@ TORSO_THRESHOLD: Final = 0.2
 HEATMAP_SIZE: Final = 64
 """Signed bias is told in px of a heatmap that shows exactly the person's box, 64 px a side."""
 
-SCORED_14: Final = tuple(joint for joint in range(len(MPII)) if joint not in MPII.unscored)
-ALL_16: Final = tuple(range(len(MPII)))
 
-MEANS: Final = ("mean_unweighted_14", "mean_weighted_14", "mean_16")
-"""`mean_unweighted_14`: mean of the joints' ratios, without pelvis and thorax (bearpaw, MPII's columns).
-`mean_weighted_14`: the same joints, each weighing as many as are labelled (HRNet, mmpose).
-`mean_16`: all 16, weighted by labels, error < threshold where a threshold is involved (Newell's own code, psh)."""
+def title(joint_set: JointSet) -> str:
+    """What tables call the measure: PCKh or PCK."""
+    return "PCKh" if joint_set.reference == "head" else "PCK"
 
-SUMMARY: Final = (*MPII.names, *MPII.columns, *MEANS)
-"""What `summary` returns, in its order."""
+
+def measure(joint_set: JointSet, threshold: float | None = None) -> str:
+    """Name of the measure in files: `pckh@0.5`; at the threshold where a joint is found unless told otherwise."""
+    threshold = FOUND[joint_set.reference] if threshold is None else threshold
+    return f"{NAME[joint_set.reference]}@{threshold:g}"
+
+
+def means(joint_set: JointSet) -> tuple[str, str, str]:
+    """Names of the three means over joints, such as `mean_unweighted_14`, `mean_weighted_14` and `mean_16`.
+
+    The first is the mean of the scored joints' ratios (bearpaw, MPII's columns). In the second the same joints weigh as
+    many as are labelled (HRNet, mmpose). The third is of all joints, weighted by labels, with error < threshold where a
+    threshold is involved (Newell's own code, psh).
+    """
+    scored = len(joint_set.scored)
+    return f"mean_unweighted_{scored}", f"mean_weighted_{scored}", f"mean_{len(joint_set)}"
+
+
+def statistic_names(joint_set: JointSet) -> tuple[str, ...]:
+    """What `summary` returns, in its order; a column that bears a joint's name is that joint."""
+    columns = [heading for heading in joint_set.columns if heading not in joint_set.names]
+    return (*joint_set.names, *columns, *means(joint_set))
 
 
 def joint_errors(
-    preds: Float[Tensor, "b j 2"], joints: Float[Tensor, "b j 2"], size: Float[Tensor, " b"]
+    preds: Float[Tensor, "b j 2"], joints: Float[Tensor, "b j 2"], unit: Float[Tensor, " b"]
 ) -> Float64[Tensor, "b j"]:
-    """Distances between predictions and truth in units of `size` (px).
+    """Distances between predictions and truth in units of `unit` (px).
 
     A prediction that is not finite is infinitely far away: a miss at every threshold, as in MPII's own evaluation.
-    The error is NaN where the truth or the size is.
+    The error is NaN where the truth or the unit is.
     """
     distance = torch.linalg.vector_norm(preds.double() - joints.double(), dim=-1)
     distance = torch.where(preds.isfinite().all(dim=-1) | joints.isnan().any(dim=-1), distance, torch.inf)
-    return distance / size.double()[:, None]
+    return distance / unit.double()[:, None]
 
 
-def torso_lengths(joints: Float[Tensor, "b j 2"], labelled: Bool[Tensor, "b j"]) -> Float64[Tensor, " b"]:
-    """Left shoulder to right hip, px; NaN where either is not labelled or both are in one place."""
-    shoulder, hip = TORSO
-    length = torch.linalg.vector_norm(joints[:, shoulder].double() - joints[:, hip].double(), dim=-1)
-    known = labelled[:, shoulder] & labelled[:, hip] & (length > 0)
+def torso_lengths(
+    joints: Float[Tensor, "b j 2"], labelled: Bool[Tensor, "b j"], torso: tuple[int, int]
+) -> Float64[Tensor, " b"]:
+    """Distance between the two joints of the torso, px; NaN where either is not labelled or both are in one place."""
+    first, second = torso
+    length = torch.linalg.vector_norm(joints[:, first].double() - joints[:, second].double(), dim=-1)
+    known = labelled[:, first] & labelled[:, second] & (length > 0)
     return torch.where(known, length, torch.nan)
 
 
@@ -85,25 +117,31 @@ def weighted_mean(
 
 
 def summary(
-    numerators: Float64[Tensor, "*r 16"],
-    denominators: Float64[Tensor, "*r 16"],
-    strict: Float64[Tensor, "*r 16"] | None = None,
+    joint_set: JointSet,
+    numerators: Float64[Tensor, "*r j"],
+    denominators: Float64[Tensor, "*r j"],
+    strict: Float64[Tensor, "*r j"] | None = None,
 ) -> Float64[Tensor, "*r s"]:
-    """The statistics named by `SUMMARY`: per joint, per group of published tables, and the three means.
+    """The statistics named by `statistic_names`: per joint, per column of a table, and the three means.
 
     Args:
+        joint_set: Of the joints.
         numerators: Per joint, summed over samples.
         denominators: How many were counted.
-        strict: The numerators with `error < threshold`, which `mean_16` uses; default, where there is no threshold, the
-            same numerators.
+        strict: The numerators with `error < threshold`, which the mean of all joints uses; default, where there is no
+            threshold, the same numerators.
     """
-    groups = [unweighted_mean(numerators, denominators, joints) for joints in MPII.columns.values()]
-    means = [
-        unweighted_mean(numerators, denominators, SCORED_14),
-        weighted_mean(numerators, denominators, SCORED_14),
-        weighted_mean(numerators if strict is None else strict, denominators, ALL_16),
+    columns = [
+        unweighted_mean(numerators, denominators, joints)
+        for heading, joints in joint_set.columns.items()
+        if heading not in joint_set.names
     ]
-    return torch.cat([ratios(numerators, denominators), torch.stack([*groups, *means], dim=-1)], dim=-1)
+    over_joints = [
+        unweighted_mean(numerators, denominators, joint_set.scored),
+        weighted_mean(numerators, denominators, joint_set.scored),
+        weighted_mean(numerators if strict is None else strict, denominators, range(len(joint_set))),
+    ]
+    return torch.cat([ratios(numerators, denominators), torch.stack([*columns, *over_joints], dim=-1)], dim=-1)
 
 
 def area_under_curve(curve: Float64[Tensor, "*r k"]) -> Float64[Tensor, "*r"]:
@@ -111,21 +149,39 @@ def area_under_curve(curve: Float64[Tensor, "*r k"]) -> Float64[Tensor, "*r"]:
     return torch.trapezoid(curve, dim=-1) / (len(THRESHOLDS) - 1)
 
 
-def _check_labels(joints: Tensor, labelled: Tensor) -> None:
-    if bool((labelled[..., None] & ~joints.isfinite()).any()):
-        raise ValueError("a joint marked as labelled has no finite coordinates")
+def joint_shifts(
+    preds: Float[Tensor, "b j 2"],
+    joints: Float[Tensor, "b j 2"],
+    labelled: Bool[Tensor, "b j"],
+    unit: Float[Tensor, " b"],
+    box: Float[Tensor, " b"],
+    within: float,
+) -> tuple[Float64[Tensor, "b j 2"], Bool[Tensor, "b j"]]:
+    """Prediction minus truth in px of a 64 px heatmap of the box, and which joints are within so many units.
+
+    Where a joint is not found, its shift is 0. A few swapped legs would drown what this is for: codec mistakes of a
+    quarter or half a heatmap px, which PCKh@0.5 does not show.
+    """
+    found = labelled & (joint_errors(preds, joints, unit) <= within)
+    shift = (preds.double() - joints.double()) * (HEATMAP_SIZE / box.double())[:, None, None]
+    return torch.where(found[..., None], shift, 0.0), found
 
 
-class PCKh(Metric):
-    """Share of joints within a fraction of the head size, in per cent: @0.5, @0.1 and the area under the curve.
+class PCK(Metric):
+    """Share of joints within a fraction of the person's unit, in per cent: PCKh or PCK, as the joint set says.
 
-    Persons without a head size are not scored but counted (`unscored`); samples of weight 0 (a loader's padding)
+    Persons whose unit is unknown are not scored but counted (`unscored`); samples of weight 0 (a loader's padding)
     count nowhere; unlabelled joints never count, occluded ones do. A prediction that is not finite is a miss.
-    A joint is right if error <= threshold, as in MPII's evaluation and HRNet; only `mean_16` is strict, as psh is.
+    A joint is right if error <= threshold, as in MPII's evaluation and HRNet; only the mean of all joints is strict, as
+    psh is.
 
-    `compute` returns `pckh` (mean_unweighted_14 at 0.5), `pckh_weighted` (mean_weighted_14), `pckh_16` (mean_16),
-    `pckh_0.1` and `auc` (mean_unweighted_14 at 0.1, and of the area), `pckh_visible` and `pckh_occluded`
-    (mean_weighted_14 at 0.5 of those joints only); NaN where nothing was counted.
+    `compute` returns, of a set that is measured by the head: `pckh` (the scored joints' unweighted mean at 0.5),
+    `pckh_weighted` (their weighted one), `pckh_16` (of all joints, strict), `pckh_0.1` and `auc` (unweighted at 0.1,
+    and of the area), `pckh_visible` and `pckh_occluded` (weighted at 0.5 of those joints only); NaN where nothing was
+    counted. Of other sets the names begin with `pck`, and the thresholds are those of `FOUND` and `CLOSE`.
+
+    Args:
+        joint_set: Of the poses.
 
     Source: Andriluka et al., 2D Human Pose Estimation: New Benchmark, CVPR 2014.
     """
@@ -138,34 +194,40 @@ class PCKh(Metric):
     scored: Int64[Tensor, ""]
     unscored: Int64[Tensor, ""]
 
-    NAMES: Final = ("pckh", "pckh_weighted", "pckh_16", "pckh_0.1", "auc", "pckh_visible", "pckh_occluded")
-
-    def __init__(self) -> None:
+    def __init__(self, joint_set: JointSet) -> None:
         super().__init__()
-        shape = (2, len(MPII), len(THRESHOLDS))  # visible and occluded joints apart
+        self.joint_set = joint_set
+        self.found, self.close = FOUND[joint_set.reference], CLOSE[joint_set.reference]
+        shape = (2, len(joint_set), len(THRESHOLDS))  # visible and occluded joints apart
         self.add_state("hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("strict_hits", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(shape[:2], dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("scored", torch.tensor(0), dist_reduce_fx="sum")
         self.add_state("unscored", torch.tensor(0), dist_reduce_fx="sum")
 
+    @property
+    def NAMES(self) -> tuple[str, ...]:  # noqa: N802 - as of every metric
+        """What `compute` returns."""
+        return logged_names(self.joint_set)
+
     def update(
         self,
-        preds: Float[Tensor, "b 16 2"],
-        joints: Float[Tensor, "b 16 2"],
-        labelled: Bool[Tensor, "b 16"],
-        visible: Bool[Tensor, "b 16"],
-        head_size: Float[Tensor, " b"],
+        preds: Float[Tensor, "b j 2"],
+        joints: Float[Tensor, "b j 2"],
+        labelled: Bool[Tensor, "b j"],
+        visible: Bool[Tensor, "b j"],
+        unit: Float[Tensor, " b"],
         weight: Float[Tensor, " b"],
     ) -> None:
-        """Add poses in image px.
+        """Add poses in image px; `unit` is NaN where it is unknown.
 
         Raises:
             ValueError: If a labelled joint's coordinates are not finite.
         """
-        _check_labels(joints, labelled)
-        real, known = weight > 0, head_size > 0  # NaN > 0 is False
-        errors = joint_errors(preds, joints, head_size)[..., None]
+        if bool((labelled[..., None] & ~joints.isfinite()).any()):
+            raise ValueError("a joint marked as labelled has no finite coordinates")
+        real, known = weight > 0, unit > 0  # NaN > 0 is False
+        errors = joint_errors(preds, joints, unit)[..., None]
         thresholds = torch.tensor(THRESHOLDS, dtype=torch.float64, device=errors.device)
         for row, seen in enumerate((visible, ~visible)):
             counted = labelled & seen & (real & known)[:, None]
@@ -175,175 +237,43 @@ class PCKh(Metric):
         self.scored += (real & known).sum()
         self.unscored += (real & ~known).sum()
 
-    def summary(self, threshold: float = FOUND) -> dict[str, float]:
-        """Per joint, per group and the means at one of `THRESHOLDS`, in per cent; of this process's sums."""
-        index = THRESHOLDS.index(threshold)
+    def summary(self, threshold: float | None = None) -> dict[str, float]:
+        """Per joint, per column and the means at one of `THRESHOLDS`, in per cent; of this process's sums."""
+        index = THRESHOLDS.index(self.found if threshold is None else threshold)
         hits, strict = self.hits.sum(dim=0)[:, index], self.strict_hits.sum(dim=0)[:, index]
-        values = 100 * summary(hits.double(), self.count.sum(dim=0).double(), strict.double())
-        return dict(zip(SUMMARY, values.tolist(), strict=True))
+        values = 100 * summary(self.joint_set, hits.double(), self.count.sum(dim=0).double(), strict.double())
+        return dict(zip(statistic_names(self.joint_set), values.tolist(), strict=True))
 
     def compute(self) -> dict[str, Float64[Tensor, ""]]:
         """The logged values, by name."""
-        half, tenth = THRESHOLDS.index(FOUND), THRESHOLDS.index(0.1)
+        found, close = THRESHOLDS.index(self.found), THRESHOLDS.index(self.close)
+        scored, everything = self.joint_set.scored, range(len(self.joint_set))
         hits, count = self.hits.double(), self.count.double()
-        everywhere, total = hits.sum(dim=0).T, count.sum(dim=0).expand(len(THRESHOLDS), -1)
-        curve = unweighted_mean(everywhere, total, SCORED_14)
+        total = count.sum(dim=0)
+        everywhere, totals = hits.sum(dim=0).T, total.expand(len(THRESHOLDS), -1)
+        curve = unweighted_mean(everywhere, totals, scored)
         strict = self.strict_hits.double().sum(dim=0)
-        values = {
-            "pckh": curve[half],
-            "pckh_weighted": weighted_mean(everywhere[half], total[half], SCORED_14),
-            "pckh_16": weighted_mean(strict[:, half], total[half], ALL_16),
-            "pckh_0.1": curve[tenth],
-            "auc": area_under_curve(curve),
-            "pckh_visible": weighted_mean(hits[0, :, half], count[0], SCORED_14),
-            "pckh_occluded": weighted_mean(hits[1, :, half], count[1], SCORED_14),
-        }
-        return {name: 100 * values[name] for name in self.NAMES}
+        values = [
+            curve[found],
+            weighted_mean(everywhere[found], total, scored),
+            weighted_mean(strict[:, found], total, everything),
+            curve[close],
+            area_under_curve(curve),
+            weighted_mean(hits[0, :, found], count[0], scored),
+            weighted_mean(hits[1, :, found], count[1], scored),
+        ]
+        return {name: 100 * value for name, value in zip(logged_names(self.joint_set), values, strict=True)}
 
 
-class TorsoPCK(Metric):
-    """PCK@0.2: share of joints within 0.2 of the torso's length (left shoulder to right hip), in per cent.
-
-    Persons without both torso joints are not scored but counted (`unscored`). Otherwise as `PCKh`. `compute` returns
-    mean_unweighted_14.
-
-    Source: Yang and Ramanan, TPAMI 2013, with the torso of the LSP evaluation of MPI (getDistPCK.m).
-    """
-
-    higher_is_better = True
-    full_state_update = False
-    hits: Int64[Tensor, " j"]
-    count: Int64[Tensor, " j"]
-    scored: Int64[Tensor, ""]
-    unscored: Int64[Tensor, ""]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("hits", torch.zeros(len(MPII), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(len(MPII), dtype=torch.int64), dist_reduce_fx="sum")
-        self.add_state("scored", torch.tensor(0), dist_reduce_fx="sum")
-        self.add_state("unscored", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(
-        self,
-        preds: Float[Tensor, "b 16 2"],
-        joints: Float[Tensor, "b 16 2"],
-        labelled: Bool[Tensor, "b 16"],
-        weight: Float[Tensor, " b"],
-    ) -> None:
-        """Add poses in image px.
-
-        Raises:
-            ValueError: If a labelled joint's coordinates are not finite.
-        """
-        _check_labels(joints, labelled)
-        torso = torso_lengths(joints, labelled)
-        real, known = weight > 0, torso > 0
-        counted = labelled & (real & known)[:, None]
-        self.hits += ((joint_errors(preds, joints, torso) <= TORSO_THRESHOLD) & counted).sum(dim=0)
-        self.count += counted.sum(dim=0)
-        self.scored += (real & known).sum()
-        self.unscored += (real & ~known).sum()
-
-    def compute(self) -> Float64[Tensor, ""]:
-        """Mean over 14 joints, unweighted."""
-        return 100 * unweighted_mean(self.hits.double(), self.count.double(), SCORED_14)
-
-
-class NormalisedError(Metric):
-    """Mean distance in head sizes over the labelled joints (mean_weighted_14).
-
-    Infinite as soon as one counted joint was not predicted: leaving joints out must not flatter. Persons without a
-    head size are left out; `PCKh` counts them.
-    """
-
-    higher_is_better = False
-    full_state_update = False
-    total: Float64[Tensor, " j"]
-    count: Int64[Tensor, " j"]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(len(MPII), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.zeros(len(MPII), dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(
-        self,
-        preds: Float[Tensor, "b 16 2"],
-        joints: Float[Tensor, "b 16 2"],
-        labelled: Bool[Tensor, "b 16"],
-        head_size: Float[Tensor, " b"],
-        weight: Float[Tensor, " b"],
-    ) -> None:
-        """Add poses in image px.
-
-        Raises:
-            ValueError: If a labelled joint's coordinates are not finite.
-        """
-        _check_labels(joints, labelled)
-        counted = labelled & ((weight > 0) & (head_size > 0))[:, None]
-        self.total += torch.where(counted, joint_errors(preds, joints, head_size), 0.0).sum(dim=0)
-        self.count += counted.sum(dim=0)
-
-    def compute(self) -> Float64[Tensor, ""]:
-        """In head sizes."""
-        return weighted_mean(self.total, self.count.double(), SCORED_14)
-
-
-class SignedBias(Metric):
-    """Mean of prediction minus truth along x and y, in px of a 64 px heatmap of the person's box.
-
-    Over the joints found within half a head size only, because a few swapped legs would drown what this is for: codec
-    mistakes of a quarter or half a heatmap px, which PCKh@0.5 does not show. `compute` returns `bias_x` and `bias_y`.
-    """
-
-    higher_is_better = None
-    full_state_update = False
-    total: Float64[Tensor, " 2"]
-    count: Int64[Tensor, ""]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("count", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(
-        self,
-        preds: Float[Tensor, "b 16 2"],
-        joints: Float[Tensor, "b 16 2"],
-        labelled: Bool[Tensor, "b 16"],
-        head_size: Float[Tensor, " b"],
-        box: Float[Tensor, " b"],
-        weight: Float[Tensor, " b"],
-    ) -> None:
-        """Add poses in image px; `box` is the side of the person's box, px.
-
-        Raises:
-            ValueError: If a labelled joint's coordinates are not finite.
-        """
-        _check_labels(joints, labelled)
-        shift, found = joint_shifts(preds, joints, labelled, head_size, box)
-        found &= (weight > 0)[:, None]
-        self.total += torch.where(found[..., None], shift, 0.0).sum(dim=(0, 1))
-        self.count += found.sum()
-
-    def compute(self) -> dict[str, Float64[Tensor, ""]]:
-        """In heatmap px; NaN while no joint was found."""
-        mean = torch.where(self.count > 0, self.total / self.count, torch.nan)
-        return {"bias_x": mean[0], "bias_y": mean[1]}
-
-
-def joint_shifts(
-    preds: Float[Tensor, "b j 2"],
-    joints: Float[Tensor, "b j 2"],
-    labelled: Bool[Tensor, "b j"],
-    head_size: Float[Tensor, " b"],
-    box: Float[Tensor, " b"],
-) -> tuple[Float64[Tensor, "b j 2"], Bool[Tensor, "b j"]]:
-    """Prediction minus truth in px of a 64 px heatmap of the box, and which joints are found within half a head size.
-
-    Where a joint is not found, its shift is 0.
-    """
-    found = labelled & (joint_errors(preds, joints, head_size) <= FOUND)
-    shift = (preds.double() - joints.double()) * (HEATMAP_SIZE / box.double())[:, None, None]
-    return torch.where(found[..., None], shift, 0.0), found
+def logged_names(joint_set: JointSet) -> tuple[str, ...]:
+    """What `PCK` computes, by the names that runs log: of MPII `pckh`, `pckh_weighted`, `pckh_16` and others."""
+    name = NAME[joint_set.reference]
+    return (
+        name,
+        f"{name}_weighted",
+        f"{name}_{len(joint_set)}",
+        f"{name}_{CLOSE[joint_set.reference]:g}",
+        "auc",
+        f"{name}_visible",
+        f"{name}_occluded",
+    )

@@ -46,7 +46,7 @@ def check_numbers(values: np.ndarray, network: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Pose:
-    """One person's joints, in MPII's order.
+    """One person's joints, in the order of the network's joint set.
 
     Attributes:
         box: What the network was shown.
@@ -55,8 +55,8 @@ class Pose:
     """
 
     box: Box
-    joints: Float64[np.ndarray, "16 2"]
-    confidence: Float64[np.ndarray, " 16"]
+    joints: Float64[np.ndarray, "j 2"]
+    confidence: Float64[np.ndarray, " j"]
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,7 @@ def beside(
     """
     left, top, side = square
     boxes = np.array([[left, top, side]] if side else []).reshape(-1, 3)
-    shown = draw.people(picture, np.full((len(boxes), 16, 2), np.nan), boxes, side=max(picture.shape[:2]))
+    shown = draw.people(picture, np.full((len(boxes), len(H36M), 2), np.nan), H36M, boxes, side=max(picture.shape[:2]))
     front = draw.label(_view(pose, 0.0, 0.0), ["as the camera sees it"])
     turned = draw.label(_view(pose, angle, TILT), ["turning"])
     row = np.concatenate([shown, front, turned], axis=1)
@@ -75,11 +75,7 @@ def _view(pose: Float[np.ndarray, "17 3"] | None, angle: float, tilt: float) -> 
         cv2.line(canvas, (x0, y0), (x1, y1), LINES, 1, cv2.LINE_AA)
     if pose is None:
         return canvas
-    sides = dict.fromkeys((right for right, _ in H36M.pairs), draw.PINK) | dict.fromkeys(
-        (left for _, left in H36M.pairs), draw.BLUE
-    )
-    colours = [sides.get(joint, draw.WHITE) for joint in range(len(H36M))]
-    return draw.skeleton(canvas, project(pose, angle, tilt), H36M.bones, colours, width=SIDE / 110)
+    return draw.skeleton(canvas, project(pose, angle, tilt), H36M.bones, draw.side_colours(H36M), width=SIDE / 110)
 
 
 def _tiles() -> list[tuple[np.ndarray, np.ndarray]]:

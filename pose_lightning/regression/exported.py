@@ -1,6 +1,7 @@
 """Poses in mm, from an exported regression network."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Final
 
 import cv2
@@ -55,17 +56,17 @@ class OnnxPoses(OnnxEstimator):
         self.margin: float | None = self.details["margin"]
 
     @staticmethod
-    def wanted(facts: Facts) -> Mapping[str, Rule]:
+    def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """As `exporting` writes them.
 
-        `joint_set`, `joint_order`, `bones`, `root`, `unit`, `frames`, `frame_rate`; `side` of the stored frames that
+        `joint_set` in full (`JointSet.plain`), `root`, `unit`, `frames`, `frame_rate`; `side` of the stored frames that
         the input is resized from, px; `margin` on each side of the people, as a share of the square around them.
         """
         frames, side = facts.input.shape[0], facts.input.shape[-1]
         return {
             "input shape": rules.exactly((frames, 3, side, side)),
             "output shape": rules.exactly((frames, len(H36M), 3)),
-            "joint_order": rules.exactly(list(H36M.names)),
+            "joint_set": rules.exactly(H36M.plain()),
             "unit": rules.exactly("mm"),
             "frames": rules.exactly(frames),
             "frame_rate": rules.optional(rules.above(SLOWEST, FASTEST)),

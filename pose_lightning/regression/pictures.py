@@ -22,7 +22,7 @@ FROM_THE_SIDE: Final = (2, 1)
 
 
 def show(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], classes: Sequence[str]
+    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
 ) -> list[Shown]:
     """The middle frame, and beside it the poses from the front and from the side, the truth in white."""
     truth, preds = batch["joints"].double().numpy(), outputs["preds"]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pose_lightning.joints import MPII
+from pose_lightning.metrics import points as metrics
 from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
 from pose_lightning.report.page import Content, Html, Page, details, interval, join, note, table
 from pose_lightning.report.published import POSES
@@ -15,30 +15,31 @@ SHOWN: Final = 6
 MOST_COLUMNS: Final = 12
 """Cells in a table of joints."""
 
-PCKH: Final = ("measures", "pckh@0.5")
-
 
 def groups(page: Page, runs: Sequence[Run]) -> Html:
-    """PCKh@0.5 by group: ours, baselines, published."""
-    groups = [*MPII.columns, "mean_unweighted_14"]
-    cells, baselines = _ours(runs, PCKH, groups), _baselines(runs, PCKH, groups)
+    """PCKh or PCK by group: ours, baselines, published."""
+    joint_set = runs[0].joint_set
+    measure, published = ("measures", metrics.measure(joint_set)), POSES.get(joint_set.name, ())
+    title = f"{metrics.title(joint_set)}@{metrics.FOUND[joint_set.reference]:g}"
+    groups = [*joint_set.columns, metrics.means(joint_set)[0]]
+    cells, baselines = _ours(runs, measure, groups), _baselines(runs, measure, groups)
     series = _all_series(cells, baselines)
-    comparable = _on_mpii(runs)
-    for theirs in POSES:
+    comparable = _on_own_data(runs)
+    for theirs in published:
         values = [{"value": value} for value in theirs.by_group.values()]
         label = f"published: {theirs.name}{'' if comparable else ' (OTHER DATA)'}"
         series.append(_series(label, values, off=not comparable, muted=True))
-    data = {"unit": "PCKh@0.5, %", "categories": [*MPII.columns, "Mean"], "series": series, "maximum": 100}
-    said = "Published numbers are of MPII's photographs"
+    data = {"unit": f"{title}, %", "categories": [*joint_set.columns, "Mean"], "series": series, "maximum": 100}
+    said = f"Published numbers are of the photographs of {joint_set.name}"
     remark = (
         f"{said} and of the same kind; who used which persons is in the table below."
         if comparable
         else f"{said}; these runs are of {_dataset(runs)}, so they are hidden at first and compare with nothing here."
     )
-    chart = page.chart("bars", f"Joints: PCKh@0.5 with {_ends(runs)}", data)
-    names = [name for name in MPII.names if any(at(shown(run), [*PCKH, name]) for run in runs)]
-    each = _table("PCKh@0.5 of every joint, %", names, _ours(runs, PCKH, names), _baselines(runs, PCKH, names))
-    return join([chart, note(remark), details(f"All {len(names)} joints as a table", each)])
+    chart = page.chart("bars", f"Joints: {title} with {_ends(runs)}", data)
+    names = [name for name in joint_set.names if any(at(shown(run), [*measure, name]) for run in runs)]
+    each = _table(f"{title} of every joint, %", names, _ours(runs, measure, names), _baselines(runs, measure, names))
+    return join([chart, note(remark) if published else None, details(f"All {len(names)} joints as a table", each)])
 
 
 def _ours(runs: Sequence[Run], path: Sequence[str], names: Sequence[str]) -> dict[str, list[dict[str, float | None]]]:
@@ -82,8 +83,9 @@ def _ends(runs: Sequence[Run]) -> str:
     return "95 % intervals" if several == {False} else "95 % intervals, or of several seeds the lowest and the highest"
 
 
-def _on_mpii(runs: Sequence[Run]) -> bool:
-    return all(run.notes.get("dataset") == "mpii" and not run.synthetic for run in runs)
+def _on_own_data(runs: Sequence[Run]) -> bool:
+    """Whether all are of the data set that their joint set is named after, and so are published numbers."""
+    return all(run.notes.get("dataset") == run.joint_set.name and not run.synthetic for run in runs)
 
 
 def _dataset(runs: Sequence[Run]) -> str:
@@ -102,14 +104,18 @@ def _series(
     return {"label": label, **columns, "off": off, "muted": muted}
 
 
-def published_table(runs: Sequence[Run]) -> Html:
-    """Published PCKh@0.5 by group, with who measured it on what."""
+def published_table(runs: Sequence[Run]) -> Html | None:
+    """Published PCKh@0.5 by group, with who measured it on what; None where there are no such numbers."""
+    joint_set = runs[0].joint_set
+    if not (published := POSES.get(joint_set.name)):
+        return None
     rows: list[list[Content]] = [
-        [each.name, *(f"{value:.1f}" for value in each.by_group.values()), each.split, each.source] for each in POSES
+        [each.name, *(f"{value:.1f}" for value in each.by_group.values()), each.split, each.source]
+        for each in published
     ]
-    heads = ["", *MPII.columns, "Mean", "measured on", "source"]
+    heads = ["", *joint_set.columns, "Mean", "measured on", "source"]
     made = table("Published PCKh@0.5, %", heads, rows)
-    return details("Published numbers and their sources", made, opened=_on_mpii(runs))
+    return details("Published numbers and their sources", made, opened=_on_own_data(runs))
 
 
 def errors(page: Page, runs: Sequence[Run]) -> Html:

@@ -11,7 +11,7 @@ PERSONS: Final = "MPII, 2,958 validation persons"
 
 @dataclass(frozen=True)
 class PublishedGroups:
-    """PCKh@0.5 in %, by the groups of `MPII.columns`, with the unweighted mean over 14 joints where it is known.
+    """PCKh@0.5 in %, by the columns of MPII's tables, with the unweighted mean over 14 joints where it is known.
 
     Attributes:
         name: Who predicted.
@@ -33,7 +33,7 @@ class PublishedGroups:
         return {**dict(zip(MPII.columns, self.values, strict=True)), "Mean": self.mean}
 
 
-POSES: Final = (
+_MPII: Final = (
     PublishedGroups(
         "Newell, 8 stacks (test)",
         "Newell et al., ECCV 2016",
@@ -60,3 +60,6 @@ POSES: Final = (
         90.3,
     ),
 )
+
+POSES: Final[Mapping[str, tuple[PublishedGroups, ...]]] = {MPII.name: _MPII}
+"""By the name of the joint set."""

@@ -15,6 +15,10 @@ NAMES: Final[Mapping[str, str]] = {
     "pckh_weighted": "PCKh@0.5, every label the same, %",
     "pckh_16": "PCKh@0.5, all 16 joints, strict, %",
     "pckh_0.1": "PCKh@0.1, %",
+    "pck": "PCK, %",
+    "pck_weighted": "PCK, every label the same, %",
+    "pck_visible": "PCK, visible joints, %",
+    "pck_occluded": "PCK, occluded joints, %",
     "auc": "area under the curve, %",
     "pckh_visible": "PCKh@0.5, visible joints, %",
     "pckh_occluded": "PCKh@0.5, occluded joints, %",
@@ -38,20 +42,8 @@ NAMES: Final[Mapping[str, str]] = {
 }
 """What the page calls a logged metric."""
 
-POSE_MEASURES: Final = (
-    ("pckh@0.5", "mean_unweighted_14", "PCKh@0.5 mean 14"),
-    ("pckh@0.5", "mean_weighted_14", "weighted 14"),
-    ("pckh@0.5", "mean_16", "all 16, strict"),
-    ("pckh@0.1", "mean_unweighted_14", "PCKh@0.1 mean 14"),
-    ("pckh_auc", "mean_unweighted_14", "AUC"),
-    ("pckh@0.5_visible", "mean_weighted_14", "visible"),
-    ("pckh@0.5_occluded", "mean_weighted_14", "occluded"),
-    ("pck@0.2_torso", "mean_unweighted_14", "PCK@0.2 torso"),
-    ("error", "mean_weighted_14", "error, head sizes"),
-    ("bias_x", "mean_16", "bias x, px"),
-    ("bias_y", "mean_16", "bias y, px"),
-)
-"""Measure, statistic and heading of the table of heatmap estimation."""
+Measured = tuple[str, list[tuple[str, list[str]]]]
+"""The name of the joint set, without which scores do not compare, and a table's columns: headings and keys."""
 
 UNMEASURED: Final = "No run here has been scored: `python -m pose_lightning.evaluate RUN` writes metrics.json."
 
@@ -62,12 +54,12 @@ def add(page: Page, subject: Subject) -> None:
     if not scored:
         page.section("scores", "Scores", note(UNMEASURED))
         return
-    for task in dict.fromkeys(run.task for run in scored):
-        runs = [run for run in scored if run.task == task]
-        name, title = (
-            f"scores-{task.lower()}",
-            "Scores" if len({run.task for run in scored}) == 1 else f"Scores: {task}",
-        )
+    tables = {run.name: (run.task, _measured(run)[0]) for run in scored}
+    for number, (task, joints_of) in enumerate(dict.fromkeys(tables.values())):
+        runs = [run for run in scored if tables[run.name] == (task, joints_of)]
+        alone = len(set(tables.values())) == 1
+        name = f"scores-{task.lower()}" if alone or not joints_of else f"scores-{task.lower()}-{number}"
+        title = "Scores" if alone else f"Scores: {task}{f', joints of {joints_of}' if joints_of else ''}"
         parts: list[Content] = [_measures(runs)]
         if (kind := runs[0].kind) is not None:
             best = next((run for run in subject.bests if run in runs), runs[0])
@@ -76,13 +68,20 @@ def add(page: Page, subject: Subject) -> None:
         page.section(name, title, *parts)
 
 
+def all_measures(run: Run) -> Measured:
+    """Every measure of its scores."""
+    return "", [(_heading(name, each), [name]) for name, each in shown(run)["measures"].items()]
+
+
+def _measured(run: Run) -> Measured:
+    measured: Measured = all_measures(run) if run.kind is None else run.kind.part("page").measures(run)
+    return measured
+
+
 def _measures(runs: Sequence[Run]) -> Html:
     """A row for each cell, then the baselines of the first run and published numbers."""
     scores = shown(runs[0])
-    if "pckh@0.5" in scores["measures"]:
-        columns = [(heading, [measure, statistic]) for measure, statistic, heading in POSE_MEASURES]
-    else:
-        columns = [(_heading(name, each), [name]) for name, each in scores["measures"].items()]
+    _, columns = _measured(runs[0])
     digits = 2 if len(columns) < 20 else 1
 
     def row(label: str, split: str, all_: Sequence[Mapping[str, Any]]) -> list[Content]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pose_lightning import kinds
 from pose_lightning.errors import UserError
+from pose_lightning.joints import JointSet
 from pose_lightning.kind import Kind
 from pose_lightning.reading.raw import is_file
 from pose_lightning.scoring import read_scores
@@ -81,6 +82,15 @@ class Run:
     def split(self) -> str | None:
         """The split that is shown: one that nothing was chosen on, where there are scores of it."""
         return "test" if "test" in self.scores else next(iter(self.scores), None)
+
+    @cached_property
+    def joint_set(self) -> JointSet:
+        """Of its poses.
+
+        Raises:
+            UserError: If its scores do not say it.
+        """
+        return JointSet.read(self.scores[self.split or "val"].get("joint_set"), self.folder / "metrics.json")
 
     @property
     def notes(self) -> Mapping[str, Any]:

@@ -170,8 +170,8 @@ def test_a_network_says_what_it_takes_and_gives(task: str, exportables: dict[str
     assert (about.task, about.experiment, about.checkpoint, about.step) == (task, "tiny", "best.ckpt", 7)
     assert about.synthetic is True
     assert Facts.from_metadata(about.to_metadata(), Path("file")) == about
-    names = {"heatmap": MPII.names, "regression": H36M.names}
-    assert tuple(about.details.get("joint_order", ())) == names.get(task, ())
+    joint_sets = {"heatmap": MPII.plain(), "regression": H36M.plain()}
+    assert about.details.get("joint_set") == joint_sets.get(task)
 
 
 def test_an_exported_program_is_asked_without_this_package(exportables: dict[str, Exportable], tmp_path: Path) -> None:

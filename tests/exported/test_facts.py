@@ -33,7 +33,8 @@ def test_facts_come_back_from_text() -> None:
     ("change", "message"),
     [
         ({MARK: None}, "does not say what it is"),
-        ({MARK: "2"}, "has layout 2, which is newer"),
+        ({MARK: "3"}, "has layout 3, which is newer"),
+        ({MARK: "1"}, "was written by an earlier version"),
         ({MARK: '"first"'}, "says that its pose_lightning is 'first'; wanted a whole number"),
         ({"step": "{"}, "is damaged"),
         ({"details": "[" * 200_000}, "is damaged"),

@@ -13,7 +13,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported.facts import Facts, Tensor
 from pose_lightning.exported.session import OnnxNetwork
 from pose_lightning.heatmap.exported import OnnxJoints
-from pose_lightning.joints import H36M, MPII
+from pose_lightning.joints import COCO, H36M, MPII
 from pose_lightning.regression.exported import OnnxPoses
 
 onnx = pytest.importorskip("onnx")
@@ -26,7 +26,7 @@ SHAPES: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 
 DETAILS: Mapping[str, Mapping[str, Any]] = {
     "heatmap": {
-        "joint_order": list(MPII.names),
+        "joint_set": MPII.plain(),
         "joints_never_taught": ["pelvis"],
         "decoding": "dark",
         "sigma": 1.0,
@@ -43,7 +43,7 @@ DETAILS: Mapping[str, Mapping[str, Any]] = {
         "shorter_side": None,
     },
     "regression": {
-        "joint_order": list(H36M.names),
+        "joint_set": H36M.plain(),
         "unit": "mm",
         "frames": 2,
         "frame_rate": 12.5,
@@ -178,7 +178,6 @@ def test_a_detail_that_is_missing_is_named(tmp_path: Path) -> None:
         ("heatmap", "sigma", 1e9, "a number above 0"),
         ("heatmap", "grid", "hexagons", "one of cells, udp"),
         ("heatmap", "stride", 8, "4"),
-        ("heatmap", "joint_order", list(MPII.names[::-1]), r"\['right ankle'"),
         ("heatmap", "joints_never_taught", ["tail"], "a list of some of right ankle"),
         ("heatmap", "crop", 10**9, "a whole number from 1 to 4096"),
         ("heatmap", "crop", "112", "a whole number from 1 to 4096"),
@@ -195,13 +194,26 @@ def test_a_detail_that_is_missing_is_named(tmp_path: Path) -> None:
         ("regression", "frame_rate", 1e-300, "a number above 0.001 .*, or null"),
         ("regression", "margin", -0.5, "a number from 0 to 2, or null"),
         ("regression", "side", -1, "a whole number from 1"),
-        ("regression", "joint_order", None, r"\['pelvis'"),
+        ("regression", "joint_set", None, r"\{'name': 'h36m'"),
     ],
 )
 def test_a_detail_that_cannot_be_is_refused(task: str, key: str, value: Any, wanted: str, tmp_path: Path) -> None:
     network = OnnxNetwork(write(tmp_path / "file.onnx", facts(task, **{key: value})))
     with pytest.raises(UserError, match=rf"file\.onnx says that its {key} is .+; wanted {wanted}.*; write it with"):
         KINDS[task](network)
+
+
+@pytest.mark.parametrize("value", [None, {"name": "mpii"}, {**MPII.plain(), "bones": [[0, 99]]}])
+def test_a_joint_set_that_is_none_is_refused(value: Any, tmp_path: Path) -> None:
+    network = OnnxNetwork(write(tmp_path / "file.onnx", facts("heatmap", joint_set=value)))
+    with pytest.raises(UserError, match=r"file\.onnx: of its joint set, "):
+        OnnxJoints(network)
+
+
+def test_a_network_of_another_number_of_maps_than_joints_is_refused(tmp_path: Path) -> None:
+    network = OnnxNetwork(write(tmp_path / "file.onnx", facts("heatmap", joint_set=COCO.plain())))
+    with pytest.raises(UserError, match=r"output shape is .+; wanted \(17, 4, 4\)"):
+        OnnxJoints(network)
 
 
 def test_a_number_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from pose_lightning.convert.__main__ import main as convert
 from pose_lightning.heatmap import codec_table
 from pose_lightning.heatmap.codec_table import Ceiling, ceilings, decoders, main, without_zeroed
-from pose_lightning.heatmap.truth import Truth, as_published
+from pose_lightning.heatmap.published_truth import as_published
+from pose_lightning.heatmap.truth import Truth
+from pose_lightning.joints import MPII
 from pose_lightning.store import Store, StoreWriter
 
 ATTRS: dict[str, Any] = {"kind": "pose", "joint_set": "mpii", "origin": 0, "split": "val", "synthetic": True}
@@ -21,10 +23,11 @@ def person(x: float, y: float, *, head_size: float = 4.0, joint: int = 0) -> Tru
     joints[0, joint] = x, y
     labelled = np.isfinite(joints).all(axis=-1)
     return Truth(
+        joint_set=MPII,
         joints=joints,
         labelled=labelled,
         visible=labelled,
-        head_size=np.array([head_size]),
+        unit=np.array([head_size]),
         center=np.array([[31.5, 31.5]]),
         box=np.array([64.0]),
         group=np.array([0]),
@@ -106,7 +109,7 @@ def write_store(path: Path, truth: Truth) -> Path:
             "visible": truth.visible[0],
             "center": truth.center[0],
             "box": truth.box[0],
-            "head_size": truth.head_size[0],
+            "head_size": truth.unit[0],
         }
         writer.append(None, row)
     return path

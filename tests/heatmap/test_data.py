@@ -186,7 +186,7 @@ def test_without_augmentation_a_box_of_the_inputs_size_is_copied(tmp_path: Path)
     expected = torch.from_numpy(crop[96:352, 96:352]).permute(2, 0, 1)[None] / 255
     assert_close(batch["image"], expected, atol=1e-6, rtol=0)
     assert_close(batch["matrix"][0], torch.tensor([[1.0, 0.0, 872.5], [0.0, 1.0, 372.5]], dtype=torch.float64))
-    assert batch["head_size"].isnan().all()
+    assert batch["unit"].isnan().all()
 
 
 @pytest.mark.parametrize("warp_on_device", [False, True], ids=["host", "device"])
@@ -291,7 +291,7 @@ def test_a_store_of_labels_only_is_refused_with_the_remedy(tmp_path: Path):
         PoseSource(store, 256, None, seed=0, warp_on_device=False)
 
 
-@pytest.mark.parametrize(("key", "value"), [("kind", "clips"), ("joint_set", "h36m"), ("origin", 1), ("units", "mm")])
+@pytest.mark.parametrize(("key", "value"), [("kind", "clips"), ("origin", 1), ("units", "mm")])
 def test_a_store_of_something_else_is_refused(tmp_path: Path, key: str, value: object):
     path = write_store(tmp_path / "val.h5", None, **{key: value})
     with Store(path) as store, pytest.raises(UserError, match=f"{key} is {value!r}"):
@@ -341,7 +341,7 @@ def test_a_task_gets_finished_batches_augmented_in_training_only(root: Path):
         assert [len(batch["image"]) for batch in batches] == [4, 2]
     train, val = module.batches["train"][0], module.batches["val"][0]
     assert set(train) == {
-        "image", "joints", "labelled", "visible", "matrix", "head_size",
+        "image", "joints", "labelled", "visible", "matrix", "unit",
         "index", "weight", "epoch", "total_samples", "total_labelled",
     }  # fmt: skip
     assert train["image"].shape == (4, 3, 64, 64)

@@ -2,6 +2,7 @@ import argparse
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from pose_lightning.heatmap.baselines import MEAN_POSE, NEAREST_POSE, baselines,
 from pose_lightning.heatmap.evaluation import Score, score
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures, write_overlays
 from pose_lightning.heatmap.predictions import read_predictions, write_predictions
-from pose_lightning.heatmap.truth import Truth, as_published, zeroed_joints
-from pose_lightning.joints import MPII
+from pose_lightning.heatmap.published_truth import as_published, zeroed_joints
+from pose_lightning.heatmap.truth import Truth
+from pose_lightning.joints import MPII, JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.scoring import Estimate
 from pose_lightning.store import Store, StoreWriter
@@ -49,10 +51,11 @@ def people(count: int = 12, seed: int = 0, **notes: Any) -> Truth:
     head_size = box / 10
     head_size[0] = np.nan
     return Truth(
+        joint_set=MPII,
         joints=joints,
         labelled=labelled,
         visible=labelled & (rng.random((count, 16)) < 0.7),
-        head_size=head_size,
+        unit=head_size,
         center=center,
         box=box,
         group=np.arange(count) // 2,
@@ -81,7 +84,7 @@ def write_store(path: Path, truth: Truth, attrs: dict[str, Any] | None = None) -
                 "visible": truth.visible[index],
                 "center": truth.center[index],
                 "box": truth.box[index],
-                "head_size": truth.head_size[index],
+                "head_size": truth.unit[index],
                 "crop": np.array([*corner, scale]),
             }
             writer.append(np.full((64, 64, 3), 90, dtype=np.uint8), row)
@@ -97,16 +100,29 @@ def text_of(scores: Sequence[Score]) -> str:
 def test_truth_from_a_store_is_what_was_written(tmp_path: Path) -> None:
     truth = people()
     read = Truth.from_store(Store(write_store(tmp_path / "val.h5", truth)))
-    for field in ("joints", "labelled", "visible", "head_size", "center", "box", "group"):
+    for field in ("joints", "labelled", "visible", "unit", "center", "box", "group"):
         np.testing.assert_array_equal(getattr(read, field), getattr(truth, field))
     assert read.names == truth.names
     assert read.notes["head_size_source"] == ATTRS["head_size_source"]
 
 
-@pytest.mark.parametrize(("key", "value"), [("kind", "clips"), ("joint_set", "h36m"), ("origin", 1)])
+@pytest.mark.parametrize(("key", "value"), [("kind", "clips"), ("origin", 1)])
 def test_a_store_of_another_kind_is_refused(tmp_path: Path, key: str, value: object) -> None:
     store = Store(write_store(tmp_path / "val.h5", people(3), ATTRS | {key: value}))
     with pytest.raises(UserError, match=rf"val\.h5: {key} is {value!r}"):
+        Truth.from_store(store)
+
+
+def test_a_store_that_does_not_say_its_joint_set_is_refused(tmp_path: Path) -> None:
+    store = Store(write_store(tmp_path / "val.h5", people(3), ATTRS | {"joint_set": "nobody's"}))
+    with pytest.raises(UserError, match=r"val\.h5: of its joint set"):
+        Truth.from_store(store)
+
+
+def test_a_store_without_what_its_set_is_measured_by_is_refused(tmp_path: Path) -> None:
+    box = replace(MPII, name="boxed", reference="box").plain()
+    store = Store(write_store(tmp_path / "val.h5", people(3), ATTRS | {"joint_set": box}))
+    with pytest.raises(UserError, match=r"val\.h5 has no labels `extent`"):
         Truth.from_store(store)
 
 
@@ -117,23 +133,14 @@ def test_a_labelled_joint_without_coordinates_names_the_sample(tmp_path: Path) -
         Truth.from_store(Store(write_store(tmp_path / "val.h5", truth)))
 
 
-def test_the_score_equals_the_torchmetrics_classes() -> None:
+def test_the_score_equals_the_torchmetrics_class() -> None:
     truth = people(40)
     preds = guesses(truth)
     preds[5, 3] = np.nan
     result = score(preds, truth, resamples=10)
-    fields = {
-        "preds": torch.tensor(preds),
-        "joints": torch.tensor(truth.joints),
-        "labelled": torch.tensor(truth.labelled),
-        "visible": torch.tensor(truth.visible),
-        "head_size": torch.tensor(truth.head_size),
-        "box": torch.tensor(truth.box),
-        "weight": torch.ones(40),
-    }
-    pckh, torso, bias = metrics.PCKh(), metrics.TorsoPCK(), metrics.SignedBias()
-    for metric in (pckh, torso, bias):
-        metric.update(**metric._filter_kwargs(**fields))
+    arrays = (preds, truth.joints, truth.labelled, truth.visible, truth.unit)
+    pckh = metrics.PCK(MPII)
+    pckh.update(*map(torch.tensor, arrays), torch.ones(40))
     for name, (measure, statistic) in {
         "pckh": ("pckh@0.5", "mean_unweighted_14"),
         "pckh_weighted": ("pckh@0.5", "mean_weighted_14"),
@@ -144,18 +151,58 @@ def test_the_score_equals_the_torchmetrics_classes() -> None:
         "pckh_occluded": ("pckh@0.5_occluded", "mean_weighted_14"),
     }.items():
         assert result.value(measure, statistic) == pytest.approx(float(pckh.compute()[name]), rel=1e-12), name
-    assert result.value("pck@0.2_torso") == pytest.approx(float(torso.compute()), rel=1e-12)
-    for axis in ("bias_x", "bias_y"):
-        assert result.value(axis, "mean_16") == pytest.approx(float(bias.compute()[axis]), rel=1e-12)
     assert result.counts["persons_scored"] == int(pckh.scored) == 39
-    assert result.counts["persons_without_head_size"] == int(pckh.unscored) == 1
-    assert result.counts["persons_without_torso"] == int(torso.unscored)
+    assert result.counts["persons_without_unit"] == int(pckh.unscored) == 1
     assert sum(result.labelled.values()) == result.counts["joints_scored"] == int(pckh.count.sum())
+
+
+def test_torso_pck_and_bias_equal_a_loop_over_persons_and_joints() -> None:
+    truth = people(40)
+    preds = guesses(truth, spread=0.2)
+    preds[5, 3] = np.nan
+    result = score(preds, truth, resamples=10)
+    hits, labels, shifts, without = np.zeros(16), np.zeros(16), [], 0
+    for person in range(40):
+        torso = np.linalg.norm(truth.joints[person, 13] - truth.joints[person, 2])  # left shoulder, right hip
+        without += np.isnan(torso)
+        for joint in np.flatnonzero(truth.labelled[person]):
+            shift = preds[person, joint] - truth.joints[person, joint]
+            if not np.isnan(torso):
+                labels[joint] += 1
+                hits[joint] += np.linalg.norm(shift) <= 0.2 * torso
+            if np.linalg.norm(shift) <= 0.5 * truth.unit[person]:  # NaN is never
+                shifts.append(shift * 64 / truth.box[person])
+    scored = list(MPII.scored)
+    assert result.value("pck@0.2_torso") == pytest.approx(100 * (hits / labels)[scored].mean(), rel=1e-12)
+    assert result.counts["persons_without_torso"] == without > 0
+    bias = [result.value(axis, "mean_16") for axis in ("bias_x", "bias_y")]
+    assert bias == pytest.approx(np.mean(shifts, axis=0).tolist(), rel=1e-12)
+
+
+def test_the_bias_shows_half_a_heatmap_pixel_and_its_sign() -> None:
+    truth = people(9)
+    preds = np.nan_to_num(truth.joints) + truth.box[:, None, None] / 64 * np.array([-0.5, 0.25])
+    preds[3, 2] += 1000  # not found: swapped legs must not drown the bias
+    result = score(preds, truth, resamples=10)
+    assert [result.value(axis, "mean_16") for axis in ("bias_x", "bias_y")] == pytest.approx([-0.5, 0.25])
+
+
+def test_a_set_measured_by_the_box_has_pck_and_says_of_what() -> None:
+    truth = people(20)
+    boxed = replace(truth, joint_set=replace(MPII, name="boxed", reference="box"), unit=truth.box)
+    result = score(guesses(truth), boxed, resamples=10)
+    errors = np.linalg.norm(guesses(truth) - truth.joints, axis=-1) / truth.box[:, None]
+    shares = [(errors[truth.labelled[:, joint], joint] <= 0.1).mean() for joint in MPII.scored]
+    assert result.value() == pytest.approx(100 * np.mean(shares), rel=1e-12)
+    text = " ".join(text_of([result]).split())
+    assert "PCK@0.1 mean 14, unweighted" in text
+    assert "the longer side of the labelled box" in text
+    assert evaluation.to_json([result])["measures"]["error"]["unit"] == "box sides"
 
 
 def test_the_mean_error_of_a_known_shift_and_its_interval() -> None:
     truth = people(20)
-    preds = truth.joints + np.array([0.3, 0.4]) * truth.head_size[:, None, None]
+    preds = truth.joints + np.array([0.3, 0.4]) * truth.unit[:, None, None]
     preds[0] = 0.0  # no head size: not scored
     estimate = score(np.nan_to_num(preds), truth).measures["error"]["mean_weighted_14"]
     assert (estimate.value, estimate.low, estimate.high) == pytest.approx((0.5, 0.5, 0.5))
@@ -215,10 +262,11 @@ def test_the_nearest_pose_is_the_one_of_the_same_box_shape_wherever_the_person_s
     train = people(30)
     truth = train.select([4, 17, 9])
     moved = Truth(
+        joint_set=MPII,
         joints=truth.joints * 2 + 50,
         labelled=truth.labelled,
         visible=truth.visible,
-        head_size=truth.head_size * 2,
+        unit=truth.unit * 2,
         center=truth.center * 2 + 50,
         box=truth.box * 2,
         group=truth.group,
@@ -302,7 +350,9 @@ def test_the_json_is_strict_and_holds_every_number() -> None:
     assert read["measures"]["pckh@0.5"]["mean_weighted_14"]["low"] is None  # one image
     assert read["baselines"][0]["title"] == "other"
     assert read["counts"]["persons"] == 2
-    assert set(read["measures"]) == set(evaluation.UNITS)
+    assert len(read["measures"]) == 9
+    assert read["measures"]["error"]["unit"] == "head sizes"
+    assert JointSet.read(read["joint_set"], "here") == MPII
 
 
 PREDS = np.random.default_rng(0).uniform(0, 500, size=(5, 16, 2))
@@ -324,23 +374,25 @@ def save(path: Path, preds: np.ndarray) -> Path:
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 1, 0), (1, 2, 0), (2, 0, 1)])
 def test_any_file_and_axis_order_reads_the_same(tmp_path: Path, suffix: str, axes: tuple[int, int, int]) -> None:
     path = save(tmp_path / f"preds{suffix}", PREDS.transpose(axes))
-    np.testing.assert_array_equal(read_predictions(path, NAMES, origin=0).preds, PREDS)
-    np.testing.assert_array_equal(read_predictions(path, NAMES, origin=1).preds, PREDS - 1)
+    np.testing.assert_array_equal(read_predictions(path, NAMES, MPII, origin=0).preds, PREDS)
+    np.testing.assert_array_equal(read_predictions(path, NAMES, MPII, origin=1).preds, PREDS - 1)
 
 
 def test_a_matlab_7_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "preds.mat"
     with h5py.File(path, "w", userblock_size=512) as file:
         file["preds"] = PREDS.transpose(2, 1, 0)  # MATLAB's axes come out reversed
-    np.testing.assert_array_equal(read_predictions(path, NAMES, origin=0).preds, PREDS)
+    np.testing.assert_array_equal(read_predictions(path, NAMES, MPII, origin=0).preds, PREDS)
 
 
 def test_our_own_file_reads_back_with_its_origin_and_confidence(tmp_path: Path) -> None:
     path = tmp_path / "run" / "predictions.h5"
     preds = PREDS.copy()
     preds[2, 3] = np.nan
-    write_predictions(path, preds, NAMES, store=Path("data/val.h5"), split="val", confidence=PREDS[..., 0])
-    read = read_predictions(path, NAMES)
+    write_predictions(
+        path, preds, NAMES, store=Path("data/val.h5"), split="val", joint_set=MPII, confidence=PREDS[..., 0]
+    )
+    read = read_predictions(path, NAMES, MPII)
     np.testing.assert_array_equal(read.preds, preds)
     np.testing.assert_array_equal(read.confidence, PREDS[..., 0])
     with h5py.File(path) as file:
@@ -352,17 +404,17 @@ def test_an_ambiguous_axis_order_is_refused_and_our_own_is_not_ambiguous(tmp_pat
     names = tuple(str(index) for index in range(16))
     preds = np.random.default_rng(1).uniform(size=(16, 16, 2))
     with pytest.raises(UserError, match="more than one axis order"):
-        read_predictions(save(tmp_path / "foreign.h5", preds), names, origin=0)
-    write_predictions(tmp_path / "ours.h5", preds, names, store=Path("val.h5"), split="val")
-    np.testing.assert_array_equal(read_predictions(tmp_path / "ours.h5", names).preds, preds)
+        read_predictions(save(tmp_path / "foreign.h5", preds), names, MPII, origin=0)
+    write_predictions(tmp_path / "ours.h5", preds, names, store=Path("val.h5"), split="val", joint_set=MPII)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "ours.h5", names, MPII).preds, preds)
 
 
 def test_an_unknown_origin_asks_for_it_and_a_contradicted_one_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"preds\.npy does not record .* --origin 0 or --origin 1"):
-        read_predictions(save(tmp_path / "preds.npy", PREDS), NAMES)
-    write_predictions(tmp_path / "ours.h5", PREDS, NAMES, store=Path("val.h5"), split="val")
+        read_predictions(save(tmp_path / "preds.npy", PREDS), NAMES, MPII)
+    write_predictions(tmp_path / "ours.h5", PREDS, NAMES, store=Path("val.h5"), split="val", joint_set=MPII)
     with pytest.raises(UserError, match="records origin 0, but --origin 1"):
-        read_predictions(tmp_path / "ours.h5", NAMES, origin=1)
+        read_predictions(tmp_path / "ours.h5", NAMES, MPII, origin=1)
 
 
 @pytest.mark.parametrize(
@@ -376,32 +428,32 @@ def test_an_unknown_origin_asks_for_it_and_a_contradicted_one_is_refused(tmp_pat
 )
 def test_a_file_that_does_not_fit_names_both_counts(tmp_path: Path, shape: tuple[int, ...], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_predictions(save(tmp_path / "preds.npy", np.zeros(shape)), NAMES, origin=0)
+        read_predictions(save(tmp_path / "preds.npy", np.zeros(shape)), NAMES, MPII, origin=0)
 
 
 def test_predictions_of_other_samples_are_refused(tmp_path: Path) -> None:
-    write_predictions(tmp_path / "ours.h5", PREDS, NAMES[::-1], store=Path("val.h5"), split="val")
+    write_predictions(tmp_path / "ours.h5", PREDS, NAMES[::-1], store=Path("val.h5"), split="val", joint_set=MPII)
     with pytest.raises(UserError, match=r"sample 0 is '4\.jpg#0', in the store '0\.jpg#0'"):
-        read_predictions(tmp_path / "ours.h5", NAMES)
+        read_predictions(tmp_path / "ours.h5", NAMES, MPII)
 
 
 def test_nothing_is_unpickled(tmp_path: Path) -> None:
     np.save(tmp_path / "preds.npy", np.array([{"preds": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="holds Python objects, which are not read"):
-        read_predictions(tmp_path / "preds.npy", NAMES, origin=0)
+        read_predictions(tmp_path / "preds.npy", NAMES, MPII, origin=0)
 
 
 def test_foreign_and_damaged_files_are_named(tmp_path: Path) -> None:
     for name in ("a.mat", "a.npy", "a.h5", "a.json"):
         (tmp_path / name).write_bytes(b"nonsense that is no array" * 20)
         with pytest.raises(UserError, match=name):
-            read_predictions(tmp_path / name, NAMES, origin=0)
+            read_predictions(tmp_path / name, NAMES, MPII, origin=0)
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["joints"] = PREDS
     with pytest.raises(UserError, match=r"b\.h5 has no dataset 'preds'; it has \['joints'\]"):
-        read_predictions(tmp_path / "b.h5", NAMES, origin=0)
+        read_predictions(tmp_path / "b.h5", NAMES, MPII, origin=0)
     with pytest.raises(UserError, match="there is no such file"):
-        read_predictions(tmp_path / "c.h5", NAMES, origin=0)
+        read_predictions(tmp_path / "c.h5", NAMES, MPII, origin=0)
 
 
 def test_a_damaged_matlab_file_is_named(tmp_path: Path) -> None:
@@ -411,7 +463,7 @@ def test_a_damaged_matlab_file_is_named(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 255
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"flip\.mat cannot be read as a MATLAB file"):
-        read_predictions(path, NAMES, origin=0)
+        read_predictions(path, NAMES, MPII, origin=0)
     with pytest.raises(UserError, match=r"flip\.mat cannot be read as a MATLAB file"):
         as_published(people(5), path)
 
@@ -421,14 +473,14 @@ def test_attributes_may_be_arrays_of_one_element_as_matlab_writes_them(tmp_path:
     with h5py.File(path, "w") as file:
         file["preds"] = PREDS
         file.attrs["origin"], file.attrs["axes"] = np.array([1.0]), ["sample", "joint", "xy"]
-    predictions = read_predictions(path, NAMES)
+    predictions = read_predictions(path, NAMES, MPII)
     assert predictions.origin == 1
     np.testing.assert_array_equal(predictions.preds, PREDS - 1)
     for wrong in (np.array([0.0, 1.0]), "one", 2):
         with h5py.File(path, "r+") as file:
             file.attrs["origin"] = wrong
         with pytest.raises(UserError, match=r"a\.h5 records origin .*wanted 0 or 1"):
-            read_predictions(path, NAMES)
+            read_predictions(path, NAMES, MPII)
 
 
 @pytest.mark.parametrize(
@@ -498,7 +550,7 @@ def gt_valid(path: Path, truth: Truth, zeroed: Sequence[tuple[int, int]] = ()) -
     for person, joint in zeroed:
         joints[person, joint, 0] = 0.0
     boxes = np.zeros((2, 2, len(truth)))
-    boxes[1, 0] = np.nan_to_num(truth.head_size, nan=30.0) / 0.6
+    boxes[1, 0] = np.nan_to_num(truth.unit, nan=30.0) / 0.6
     missing = (~truth.labelled).T.astype(np.uint8)
     scipy.io.savemat(path, {"pos_gt_src": joints.transpose(1, 2, 0), "jnt_missing": missing, "headboxes_src": boxes})
     return path
@@ -511,7 +563,7 @@ def test_the_published_truth_is_the_store_but_for_the_zeroed_joints(tmp_path: Pa
     changed = np.abs(published.joints - truth.joints).max(axis=-1) > 1e-9
     assert np.argwhere(changed).tolist() == [[3, 0]]
     assert published.joints[3, 0].tolist() == [-1.0, 200.0]
-    np.testing.assert_allclose(published.head_size[1:], truth.head_size[1:])
+    np.testing.assert_allclose(published.unit[1:], truth.unit[1:])
     preds = np.nan_to_num(truth.joints)
     assert score(preds, truth, resamples=2).value(statistic="mean_16") == 100
     assert score(preds, published, resamples=2).value(statistic="right ankle") == pytest.approx(100 * 7 / 8)
@@ -561,7 +613,7 @@ AS_ANNOTATED = {
 def test_published_predictions_score_what_was_published_to_the_last_digit(
     shared_data: Path, mpii_truth: Truth, name: str
 ) -> None:
-    preds = read_predictions(shared_data / "mpii" / "predictions" / name, mpii_truth.names, origin=1).preds
+    preds = read_predictions(shared_data / "mpii" / "predictions" / name, mpii_truth.names, MPII, origin=1).preds
     published = as_published(mpii_truth, shared_data / "mpii" / "annotations" / "headboxes_valid.mat")
     columns = (*MPII.columns, "mean_unweighted_14")
     result = score(preds, published, resamples=20)
@@ -578,7 +630,7 @@ def test_published_predictions_score_what_was_published_to_the_last_digit(
 @pytest.mark.real_data
 def test_the_interval_of_2958_persons_is_well_under_two_points(shared_data: Path, mpii_truth: Truth) -> None:
     path = shared_data / "mpii" / "predictions" / "tompson.h5"
-    preds = read_predictions(path, mpii_truth.names, origin=1).preds
+    preds = read_predictions(path, mpii_truth.names, MPII, origin=1).preds
     mean: Estimate = score(preds, mpii_truth).measures["pckh@0.5"]["mean_unweighted_14"]
     assert 0.5 < mean.high - mean.low < 2
     assert mean.low < mean.value < mean.high

@@ -6,6 +6,7 @@ shapes of its parameters alone. They run on a state dict and know nothing of our
 """
 
 import argparse
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +26,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.heatmap import published
 from pose_lightning.heatmap.model import StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
-from pose_lightning.joints import MPII
+from pose_lightning.joints import COCO, MPII, JointSet
 
 WIDTH = 16
 
@@ -251,7 +252,7 @@ def test_the_file_says_what_it_is_and_survives_a_round_trip(tmp_path: Path) -> N
         about = file.metadata()
     assert about["format"] == '"bearpaw"'
     assert about["file"] == '"hg_s2_b1.pth.tar"'
-    assert about["joint_order"].startswith('["right ankle", "right knee"')
+    assert JointSet.read(json.loads(about["joint_set"]), target) == MPII
     first = StackedHourglass.from_weights(target)
     assert first.settings == {
         "stacks": 2,
@@ -340,15 +341,16 @@ def test_weights_that_do_not_say_what_they_are_of_cannot_be_used_alone(tmp_path:
     [
         ({"settings": '{"stacks": 2}'}, "metadata are damaged"),
         ({"settings": "["}, "metadata are damaged"),
-        ({"joint_order": '["nose"]'}, "wanted hourglass, MPII's"),
-        ({"network": '"resnet"'}, "wanted hourglass, MPII's"),
+        ({"joint_set": '["nose"]'}, "of its joint set"),
+        ({"joint_set": json.dumps(COCO.plain())}, "is of 17 joints and 16 heatmaps"),
+        ({"network": '"resnet"'}, "wanted hourglass"),
         ({"settings": None}, "does not say which network it is of"),
         (
             {"settings": '{"stacks":1,"features":16,"joints":16,"depth":4,"wide_stem":true,"image_mean":[0,0,0]}'},
             "says",
         ),
     ],
-    ids=["incomplete", "no JSON", "other joints", "other network", "silent", "other sizes"],
+    ids=["incomplete", "no JSON", "no joints", "other joints", "other network", "silent", "other sizes"],
 )
 def test_a_file_that_says_something_wrong_is_refused(
     converted: Path, tmp_path: Path, facts: dict[str, str | None], message: str

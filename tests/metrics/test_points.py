@@ -7,9 +7,9 @@ from torch import Tensor, nan
 from torch.testing import assert_close
 from torchmetrics import Metric
 
-from pose_lightning.joints import MPII
+from pose_lightning.joints import COCO, MPII, JointSet
 from pose_lightning.metrics import points as metrics
-from pose_lightning.metrics.points import ALL_16, SCORED_14, NormalisedError, PCKh, SignedBias, TorsoPCK
+from pose_lightning.metrics.points import PCK
 
 HEAD = 100.0
 
@@ -29,7 +29,7 @@ def poses(count: int, seed: int = 0) -> dict[str, Tensor]:
         "joints": joints,
         "labelled": labelled,
         "visible": labelled & (torch.rand((count, 16), generator=generator) < 2 / 3),
-        "head_size": head_size,
+        "unit": head_size,
         "weight": weight,
         "box": 300 + 100 * torch.rand(count, generator=generator, dtype=torch.float64),
     }
@@ -45,7 +45,7 @@ def person(errors: dict[int, float]) -> dict[str, Tensor]:
         "joints": torch.zeros(1, 16, 2, dtype=torch.float64),
         "labelled": torch.ones(1, 16, dtype=torch.bool),
         "visible": torch.ones(1, 16, dtype=torch.bool),
-        "head_size": torch.tensor([HEAD], dtype=torch.float64),
+        "unit": torch.tensor([HEAD], dtype=torch.float64),
         "weight": torch.ones(1),
     }
 
@@ -66,21 +66,21 @@ def test_the_thresholds_are_hundredths_and_index_ten_is_a_tenth() -> None:
 
 @pytest.mark.parametrize(("error", "right"), [(49.0, True), (50.0, True), (50.0000001, False), (nan, False)])
 def test_a_joint_is_right_up_to_half_a_head_inclusive(error: float, right: bool) -> None:
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, person({0: error}))
     assert value(metric, "pckh") == pytest.approx(100 if right else 100 * 13 / 14)
 
 
 def test_an_error_of_every_hundredth_of_a_head_is_a_hit_from_that_threshold_on() -> None:
     for hundredths in range(51):
-        metric = PCKh()
+        metric = PCK(MPII)
         update(metric, person({0: float(hundredths)}))
         assert metric.hits[0, 0].tolist() == [0] * hundredths + [1] * (51 - hundredths)
         assert metric.strict_hits[0, 0].tolist() == [0] * min(hundredths + 1, 51) + [1] * (50 - hundredths)
 
 
 def test_only_the_mean_of_all_16_is_strict_and_holds_pelvis_and_thorax() -> None:
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, person({0: 50.0, MPII.unscored[0]: 300.0}))
     assert value(metric, "pckh") == value(metric, "pckh_weighted") == 100
     assert value(metric, "pckh_16") == pytest.approx(100 * 14 / 16)
@@ -91,7 +91,7 @@ def test_the_means_of_unequally_labelled_joints_by_hand() -> None:
     for joint in range(1, 16):  # the second person has a right ankle only
         one["labelled"][0, joint] = one["visible"][0, joint] = False
         one["joints"][0, joint] = nan
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, both)
     update(metric, one)
     assert value(metric, "pckh") == pytest.approx(100 * 13 / 14)
@@ -102,7 +102,7 @@ def test_the_means_of_unequally_labelled_joints_by_hand() -> None:
 def test_occluded_joints_count_and_are_told_apart() -> None:
     fields = person({0: 90.0, 1: 90.0})
     fields["visible"][0, [0, 2]] = False
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, fields)
     assert value(metric, "pckh_occluded") == 50
     assert value(metric, "pckh_visible") == pytest.approx(100 * 11 / 12)
@@ -111,7 +111,7 @@ def test_occluded_joints_count_and_are_told_apart() -> None:
 
 def test_the_area_under_the_curve_of_one_error_is_the_rest_of_the_range() -> None:
     fields = person(dict.fromkeys(range(16), 20.0))
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, fields)
     assert value(metric, "pckh_0.1") == 0
     # 0 up to 0.19, 100 from 0.2: 30 full intervals of 50 and half of the one that rises
@@ -119,7 +119,7 @@ def test_the_area_under_the_curve_of_one_error_is_the_rest_of_the_range() -> Non
 
 
 def test_persons_without_head_size_are_counted_but_not_scored_and_padding_nowhere() -> None:
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, poses(7))
     assert (int(metric.scored), int(metric.unscored)) == (5, 1)
     counted = poses(7)["labelled"][1:-1].sum()
@@ -134,14 +134,14 @@ def test_a_missing_prediction_is_a_miss_and_not_skipped() -> None:
     gone["preds"][4, :5] = nan
     results = []
     for each in (far, gone):
-        metric = PCKh()
+        metric = PCK(MPII)
         update(metric, each)
         results.append((metric.hits.clone(), metric.count.clone()))
     assert_close(results[0], results[1])
 
 
 def test_an_infinite_prediction_is_a_miss() -> None:
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, person({0: torch.inf}))
     assert value(metric, "pckh") == pytest.approx(100 * 13 / 14)
 
@@ -149,24 +149,22 @@ def test_an_infinite_prediction_is_a_miss() -> None:
 def test_a_labelled_joint_without_coordinates_is_refused() -> None:
     fields = person({})
     fields["joints"][0, 3] = nan
-    for metric in (PCKh(), TorsoPCK(), NormalisedError(), SignedBias()):
-        with pytest.raises(ValueError, match="no finite coordinates"):
-            update(metric, fields | {"box": torch.tensor([200.0])})
+    with pytest.raises(ValueError, match="no finite coordinates"):
+        update(PCK(MPII), fields)
 
 
 def test_nothing_counted_is_undefined_and_not_zero() -> None:
     padding = poses(4) | {"weight": torch.zeros(4)}
-    for metric in (PCKh(), TorsoPCK(), NormalisedError(), SignedBias()):
-        update(metric, padding)
-        values = metric.compute()
-        assert all(torch.isnan(each) for each in (values.values() if isinstance(values, dict) else [values]))
+    metric = PCK(MPII)
+    update(metric, padding)
+    assert all(torch.isnan(each) for each in metric.compute().values())
 
 
 def reference_pckh(fields: dict[str, Tensor], threshold: float) -> tuple[list[int], list[int]]:
     """Hits and labels per joint, one joint after the other."""
     hits, labels = [0] * 16, [0] * 16
     for index in range(len(fields["preds"])):
-        head = float(fields["head_size"][index])
+        head = float(fields["unit"][index])
         if math.isnan(head) or fields["weight"][index] == 0:
             continue
         for joint in range(16):
@@ -180,7 +178,7 @@ def reference_pckh(fields: dict[str, Tensor], threshold: float) -> tuple[list[in
 @pytest.mark.parametrize("threshold", [0.1, 0.37, 0.5])
 def test_pckh_equals_a_loop_over_persons_and_joints(threshold: float) -> None:
     fields = poses(40, seed=2)
-    metric = PCKh()
+    metric = PCK(MPII)
     update(metric, fields)
     hits, labels = reference_pckh(fields, threshold)
     summary = metric.summary(threshold)
@@ -195,20 +193,18 @@ def test_pckh_equals_a_loop_over_persons_and_joints(threshold: float) -> None:
     assert summary["Wrist"] == pytest.approx((percent[10] + percent[15]) / 2)
 
 
-@pytest.mark.parametrize("kind", [PCKh, TorsoPCK, NormalisedError, SignedBias])
-def test_any_split_into_batches_gives_the_same_sums(kind: type[Metric]) -> None:
+def test_any_split_into_batches_gives_the_same_sums() -> None:
     fields = poses(11, seed=3)
-    whole, parts = kind(), kind()
+    whole, parts = PCK(MPII), PCK(MPII)
     update(whole, fields)
     for start, end in ((0, 1), (1, 6), (6, 11)):
         update(parts, {name: each[start:end] for name, each in fields.items()})
     assert_close(parts.compute(), whole.compute(), rtol=1e-14, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", [PCKh, TorsoPCK, NormalisedError, SignedBias])
-def test_two_processes_sums_together_are_one_process_sum(kind: type[Metric]) -> None:
+def test_two_processes_sums_together_are_one_process_sum() -> None:
     fields = poses(11, seed=3)
-    whole, first, second = kind(), kind(), kind()
+    whole, first, second = PCK(MPII), PCK(MPII), PCK(MPII)
     update(whole, fields)
     update(first, {name: each[:5] for name, each in fields.items()})
     update(second, {name: each[5:] for name, each in fields.items()})
@@ -216,9 +212,8 @@ def test_two_processes_sums_together_are_one_process_sum(kind: type[Metric]) -> 
     assert_close(first.compute(), whole.compute(), rtol=1e-14, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("kind", [PCKh, TorsoPCK, NormalisedError, SignedBias])
-def test_states_are_sums_in_64_bits(kind: type[Metric]) -> None:
-    metric = kind()
+def test_states_are_sums_in_64_bits() -> None:
+    metric = PCK(MPII)
     assert all(
         reduction is torch.sum or reduction.__name__ == "dim_zero_sum" for reduction in metric._reductions.values()
     )
@@ -227,50 +222,41 @@ def test_states_are_sums_in_64_bits(kind: type[Metric]) -> None:
 
 
 def test_the_torso_is_left_shoulder_to_right_hip() -> None:
-    assert [MPII.names[joint] for joint in metrics.TORSO] == ["left shoulder", "right hip"]
+    assert [MPII.names[joint] for joint in MPII.torso or ()] == ["left shoulder", "right hip"]
     joints = torch.zeros(1, 16, 2, dtype=torch.float64)
     joints[0, 13], joints[0, 2] = torch.tensor([30.0, 0.0]), torch.tensor([0.0, 40.0])
     labelled = torch.ones(1, 16, dtype=torch.bool)
-    assert metrics.torso_lengths(joints, labelled).tolist() == [50.0]
+    assert metrics.torso_lengths(joints, labelled, (13, 2)).tolist() == [50.0]
+    labelled[0, 2] = False
+    assert metrics.torso_lengths(joints, labelled, (13, 2)).isnan().all()
+
+
+def test_a_set_measured_by_the_box_is_found_within_a_tenth_and_names_its_numbers_so() -> None:
+    joints = torch.zeros(1, 17, 2, dtype=torch.float64)
     preds = joints.clone()
-    preds[0, 0, 0], preds[0, 1, 0] = 10.0, 10.001  # 0.2 of 50 px is 10
-    metric = TorsoPCK()
-    metric.update(preds, joints, labelled, torch.ones(1))
-    assert float(metric.compute()) == pytest.approx(100 * 13 / 14)
+    preds[0, :, 0] = torch.tensor([20.0, 20.1] + [1.0] * 15)  # of a box of 200 px
+    yes = torch.ones(1, 17, dtype=torch.bool)
+    metric = PCK(COCO)
+    metric.update(preds, joints, yes, yes, torch.tensor([200.0], dtype=torch.float64), torch.ones(1))
+    values = metric.compute()
+    assert list(values) == ["pck", "pck_weighted", "pck_17", "pck_0.02", "auc", "pck_visible", "pck_occluded"]
+    assert float(values["pck"]) == pytest.approx(100 * 16 / 17)
+    assert float(values["pck_17"]) == pytest.approx(100 * 15 / 17)  # strict
+    assert float(values["pck_0.02"]) == pytest.approx(100 * 15 / 17)
 
 
-def test_persons_without_torso_are_counted_but_not_scored() -> None:
-    fields = poses(30, seed=4)
-    metric = TorsoPCK()
-    update(metric, fields)
-    known = fields["labelled"][:-1][:, [13, 2]].all(dim=1)
-    assert (int(metric.scored), int(metric.unscored)) == (int(known.sum()), int((~known).sum()))
-
-
-def test_the_mean_error_of_a_shifted_pose_is_the_shift() -> None:
-    fields = poses(9, seed=5)
-    fields["preds"] = fields["joints"].nan_to_num() + torch.tensor([3.0, 4.0])
-    fields["head_size"] = torch.full((9,), 50.0, dtype=torch.float64)
-    metric = NormalisedError()
-    update(metric, fields)
-    assert float(metric.compute()) == pytest.approx(0.1)
-
-
-def test_one_joint_without_prediction_makes_the_mean_error_infinite() -> None:
-    fields = person({2: nan})
-    metric = NormalisedError()
-    update(metric, fields)
-    assert float(metric.compute()) == torch.inf
-
-
-def test_the_bias_shows_half_a_heatmap_pixel_and_its_sign() -> None:
-    fields = poses(9, seed=6)
-    step = fields["box"][:, None, None] / 64
-    fields["preds"] = fields["joints"].nan_to_num() + step * torch.tensor([-0.5, 0.25])
-    fields["preds"][3, 2] += 1000  # not found: swapped legs must not drown the bias
-    metric = SignedBias()
-    update(metric, fields)
-    assert_close(torch.stack(list(metric.compute().values())), torch.tensor([-0.5, 0.25], dtype=torch.float64))
+def test_statistics_of_a_set_without_groups_are_named_once() -> None:
+    toy = JointSet(name="toy", names=("tip", "left fin", "right fin", "tail"), bones=(), pairs=((2, 1),))
+    names = metrics.statistic_names(toy)
+    assert names == (
+        *("tip", "left fin", "right fin", "tail", "fin"),
+        *("mean_unweighted_4", "mean_weighted_4", "mean_4"),
+    )
+    hits, counts = torch.tensor([1.0, 2.0, 1.0, 0.0]).double(), torch.tensor([1.0, 2.0, 2.0, 4.0]).double()
+    values = dict(zip(names, metrics.summary(toy, hits, counts).tolist(), strict=True))
+    assert values["fin"] == pytest.approx(0.75)
+    assert values["mean_unweighted_4"] == pytest.approx((1 + 1 + 0.5 + 0) / 4)
+    assert values["mean_weighted_4"] == pytest.approx(4 / 9)
 
 
 def test_a_float32_prediction_is_compared_in_float64() -> None:
@@ -289,13 +275,13 @@ def sums(joints: int = 16) -> tuple[Float64[Tensor, "r 16"], Float64[Tensor, "r 
 def test_a_joint_that_nobody_labelled_leaves_the_unweighted_mean() -> None:
     hits, counts = sums()
     hits[:, 0] = counts[:, 0] = 0
-    rest = (hits / counts)[:, list(SCORED_14)[1:]].mean(dim=1)
-    assert_close(metrics.unweighted_mean(hits, counts, SCORED_14), rest)
-    assert_close(metrics.weighted_mean(hits, counts, ALL_16), hits.sum(dim=1) / counts.sum(dim=1))
+    rest = (hits / counts)[:, list(MPII.scored)[1:]].mean(dim=1)
+    assert_close(metrics.unweighted_mean(hits, counts, MPII.scored), rest)
+    assert_close(metrics.weighted_mean(hits, counts, range(16)), hits.sum(dim=1) / counts.sum(dim=1))
 
 
 def test_a_summary_of_many_rows_equals_the_summaries_of_the_rows() -> None:
     hits, counts = sums()
-    rows = torch.stack([metrics.summary(hit, count) for hit, count in zip(hits, counts, strict=True)])
-    assert_close(metrics.summary(hits, counts), rows)
-    assert rows.shape[1] == len(metrics.SUMMARY) == 16 + 7 + 3
+    rows = torch.stack([metrics.summary(MPII, hit, count) for hit, count in zip(hits, counts, strict=True)])
+    assert_close(metrics.summary(MPII, hits, counts), rows)
+    assert rows.shape[1] == len(metrics.statistic_names(MPII)) == 16 + 7 + 3

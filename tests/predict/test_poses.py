@@ -152,7 +152,7 @@ def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys
 def test_the_persons_right_is_pink_and_left_is_blue() -> None:
     joints = np.stack([np.arange(16.0) % 4, np.arange(16) // 4], axis=1) * 40 + 20
     pose = Pose(Box(80.0, 80.0, 150.0, ""), joints, np.ones(16))
-    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], "")
+    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], MPII, "")
     found = {MPII.names[joint]: tuple(picture[int(y), int(x)].tolist()) for joint, (x, y) in enumerate(joints)}
     assert (found["right wrist"], found["right ankle"]) == ((255, 105, 205),) * 2
     assert (found["left wrist"], found["left ankle"]) == ((80, 190, 255),) * 2
@@ -379,7 +379,7 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
         drawn = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         assert stream.average_rate == Fraction(25, 2)
         assert (len(drawn), drawn[0].shape) == (4, (140, 170, 3))
-    expected = people._drawn_in_frame(frames[2], [pose], "tiny (synthetic data)").astype(int)
+    expected = people._drawn_in_frame(frames[2], [pose], MPII, "tiny (synthetic data)").astype(int)
     skeleton = (np.abs(expected - frames[2]).max(axis=2) > 60)[40:]  # below the title
     assert skeleton.any()
     shown, plain = drawn[2][40:][skeleton].astype(int), frames[2][40:][skeleton]

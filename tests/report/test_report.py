@@ -14,6 +14,7 @@ import simplejpeg
 
 from pose_lightning import cli
 from pose_lightning.heatmap import page as people
+from pose_lightning.joints import MPII
 from pose_lightning.regression import page as clips
 from pose_lightning.report.__main__ import main
 from pose_lightning.report.curves import _rows
@@ -165,7 +166,7 @@ def test_a_report_of_activities_shows_five_classes_for_a_picture(runs: Path, tmp
 
 def test_the_curve_over_the_threshold_ends_at_the_score(runs: Path) -> None:
     run = gather([runs / "hourglass_mpii_demo" / "seed1"]).runs[0]
-    curve = people._curve(people.read(run), people._SCORED)
+    curve = people._curve(people.read(run), MPII.scored)
     scored = run.scores["val"]["measures"]["pckh@0.5"]["mean_unweighted_14"]["value"]
     assert curve[-1] == pytest.approx(scored)
     assert curve == sorted(curve)

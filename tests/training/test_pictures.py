@@ -3,6 +3,7 @@
 import csv
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -13,6 +14,7 @@ import torch
 from pose_lightning import fit
 from pose_lightning.activity import pictures as of_activities
 from pose_lightning.heatmap import pictures as of_heatmaps
+from pose_lightning.joints import MPII
 from pose_lightning.regression import pictures as of_clips
 from pose_lightning.runs import RunDirectory
 from pose_lightning.store import Store
@@ -42,6 +44,9 @@ def has_colour(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
     return bool((picture == colour).all(axis=-1).any())
 
 
+POSES = SimpleNamespace(joint_set=MPII)
+
+
 def persons(count: int = 4, seed: int = 0) -> tuple[dict[str, Any], np.ndarray]:
     """A batch of grey persons whose boxes lie apart, and their joints in image px."""
     generator = torch.Generator().manual_seed(seed)
@@ -52,7 +57,7 @@ def persons(count: int = 4, seed: int = 0) -> tuple[dict[str, Any], np.ndarray]:
         "image": torch.full((count, 3, 64, 64), 0.3),
         "joints": joints.float(),
         "labelled": torch.ones(count, 16, dtype=torch.bool),
-        "head_size": torch.full((count,), 20.0, dtype=torch.float64),
+        "unit": torch.full((count,), 20.0, dtype=torch.float64),
         "matrix": matrices,
     }
     return batch, (joints.float().double() @ matrices[:, :, :2].mT + matrices[:, None, :, 2]).numpy()
@@ -61,20 +66,20 @@ def persons(count: int = 4, seed: int = 0) -> tuple[dict[str, Any], np.ndarray]:
 def test_a_joint_within_half_a_head_is_pink_and_another_red() -> None:
     batch, truth = persons(1)
     preds = truth + 7  # 9.9 px of the image, with heads of 20 px
-    shown = of_heatmaps.show(batch, {"preds": preds}, ["near"], [])[0]
+    shown = of_heatmaps.show(batch, {"preds": preds}, ["near"], POSES, None)[0]
     assert has_colour(shown.picture, PINK)
     assert not has_colour(shown.picture, RED)
     assert shown.value == pytest.approx(7 * np.sqrt(2))
-    wrong = of_heatmaps.show(batch, {"preds": truth + 9}, ["far"], [])[0]
+    wrong = of_heatmaps.show(batch, {"preds": truth + 9}, ["far"], POSES, None)[0]
     assert has_colour(wrong.picture, RED)
     assert not has_colour(wrong.picture, PINK)
 
 
 def test_a_person_without_a_head_size_is_judged_by_its_box() -> None:
     batch, truth = persons(1)
-    batch["head_size"][:] = torch.nan  # 5 % of 64 px of the input are 6.4 px of the image
-    assert not has_colour(of_heatmaps.show(batch, {"preds": truth + 4.4}, [""], [])[0].picture, RED)
-    assert has_colour(of_heatmaps.show(batch, {"preds": truth + 4.7}, [""], [])[0].picture, RED)
+    batch["unit"][:] = torch.nan  # 5 % of 64 px of the input are 6.4 px of the image
+    assert not has_colour(of_heatmaps.show(batch, {"preds": truth + 4.4}, [""], POSES, None)[0].picture, RED)
+    assert has_colour(of_heatmaps.show(batch, {"preds": truth + 4.7}, [""], POSES, None)[0].picture, RED)
 
 
 def test_clips_are_measured_over_all_frames() -> None:
@@ -82,7 +87,7 @@ def test_clips_are_measured_over_all_frames() -> None:
     batch = {"clip": torch.zeros(1, 3, 3, 32, 32), "joints": truth}
     preds = truth.double().numpy().copy()
     preds[0, 2, :, 0] += 30
-    shown = of_clips.show(batch, {"preds": preds}, ["clip"], [])[0]
+    shown = of_clips.show(batch, {"preds": preds}, ["clip"], None, None)[0]
     assert shown.value == pytest.approx(10)
     assert has_colour(shown.picture, PINK)
     assert not has_colour(shown.picture, RED)
@@ -90,7 +95,9 @@ def test_clips_are_measured_over_all_frames() -> None:
 
 def test_classes_are_measured_by_the_share_of_the_true_one() -> None:
     batch = {"image": torch.zeros(1, 3, 32, 32), "target": torch.tensor([[0.0, 1.0, 0.0]])}
-    shown = of_activities.show(batch, {"preds": np.array([[0.7, 0.2, 0.1]])}, ["photo"], ["run", "sit", "eat"])[0]
+    shown = of_activities.show(
+        batch, {"preds": np.array([[0.7, 0.2, 0.1]])}, ["photo"], None, SimpleNamespace(classes=["run", "sit", "eat"])
+    )[0]
     assert (shown.value, shown.seen_as) == (0.2, "run")
 
 
