@@ -72,6 +72,6 @@ class Kind:
         """A module of the folder."""
         return importlib.import_module(f"{self.folder}.{name}")
 
-    def modules(self) -> tuple[ModuleType, ModuleType]:
+    def modules(self) -> list[ModuleType]:
         """The modules of the data module and of the LightningModule."""
-        return tuple(importlib.import_module(path.rpartition(".")[0]) for path in (self.data, self.task))  # type: ignore[return-value]
+        return [importlib.import_module(path.rpartition(".")[0]) for path in (self.data, self.task)]

@@ -61,9 +61,9 @@ def add(page: Page, subject: Subject) -> None:
         name = f"scores-{task.lower()}" if alone or not joints_of else f"scores-{task.lower()}-{number}"
         title = "Scores" if alone else f"Scores: {task}{f', joints of {joints_of}' if joints_of else ''}"
         parts: list[Content] = [_measures(runs)]
-        if (kind := runs[0].kind) is not None:
+        if runs[0].page:
             best = next((run for run in subject.bests if run in runs), runs[0])
-            parts += kind.part("page").scores(page, runs, best)
+            parts += runs[0].page.scores(page, runs, best)
         parts.append(details("How this was measured", lines("ul", shown(runs[0])["definitions"])))
         page.section(name, title, *parts)
 
@@ -74,7 +74,7 @@ def all_measures(run: Run) -> Measured:
 
 
 def _measured(run: Run) -> Measured:
-    measured: Measured = all_measures(run) if run.kind is None else run.kind.part("page").measures(run)
+    measured: Measured = run.page.measures(run) if run.page else all_measures(run)
     return measured
 
 
