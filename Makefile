@@ -22,7 +22,7 @@ setup: $(VENV)/ready ## Make the virtual environment and install the package in 
 
 $(VENV)/ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,convert,dev,export]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[cluster,coco,convert,dev,export]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps sweeps  # for its schema; it pins an old numpy
 	@touch $@
 

@@ -68,7 +68,7 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument(
         "--predictions",
         type=local_path,
-        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, or .npy",
+        help="score this file instead: .h5 (of joints in px also .mat) with `preds`, .npy, or COCO results (.json)",
     )
     parser.add_argument(
         "--weights",

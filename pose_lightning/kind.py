@@ -25,10 +25,11 @@ class Kind:
         onnx        predict: `of_file(network, flip_test=..., decoding=...)`, the same of an exported network
         answers     predict: `predict(network, request)` writes the answers
         exporting   export: `describe(task, data)`, a `export.networks.Description`
-        page        report: `input_shape(settings)`, `measures(run)`, `scores(page, runs, best)`,
-                    `compare(page, subject)`, `add(page, run, with_network=..., trusted=...)`
+        page        report: `input_shape(settings)`, `scores(page, runs, best)`, `compare(page, subject)`,
+                    `add(page, run, with_network=..., trusted=...)`; where only some runs compare, `subset(run)`; where
+                    measures have statistics, `columns(run)`
         sheet       browse: `doubts`, `card`, `charts`, `features`, `skeleton`, `version`, `FACETS`, `SIZE`, `NOUN`
-        pictures    fit: `show(batch, outputs, names, task, data)`, `MEASURE`, `comparable(batch, preds)`
+        pictures    fit: `show(batch, outputs, names, data)`, `MEASURE`, `comparable(batch, preds)`
         drawing     make: `draw(target, folds=...)` draws the demo data
 
     Attributes:
@@ -72,6 +73,6 @@ class Kind:
         """A module of the folder."""
         return importlib.import_module(f"{self.folder}.{name}")
 
-    def modules(self) -> list[ModuleType]:
+    def modules(self) -> tuple[ModuleType, ModuleType]:
         """The modules of the data module and of the LightningModule."""
-        return [importlib.import_module(path.rpartition(".")[0]) for path in (self.data, self.task)]
+        return tuple(importlib.import_module(path.rpartition(".")[0]) for path in (self.data, self.task))  # type: ignore[return-value]

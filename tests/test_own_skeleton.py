@@ -118,6 +118,57 @@ def test_predictions_from_a_file_are_scored(birds: Birds, tmp_path: Path) -> Non
     assert json.loads(out.read_text())["measures"]["pck@0.02"]["mean_7"]["value"] == 100
 
 
+def test_the_persons_are_scored_by_oks_too(birds: Birds) -> None:
+    pytest.importorskip("faster_coco_eval")
+    scores = json.loads((birds.run.path / "metrics.json").read_text())["oks"]
+    with Store(birds.stores / "val.h5") as store, h5py.File(birds.run.path / "predictions.h5") as file:
+        labels, preds = store.labels, np.asarray(file["preds"])
+        squares = ((preds - labels["joints"]) ** 2).sum(axis=-1) / (2 * 0.16**2 * labels["area"][:, None])
+        similar = [np.exp(-row[known]).mean() for row, known in zip(squares, labels["labelled"], strict=True)]
+    # everybody is found once, so that recall at a threshold is the share of persons beyond it
+    assert scores["measures"]["ar_50"]["value"] == pytest.approx(100 * np.mean(np.array(similar) >= 0.5))
+    assert scores["counts"]["persons"] == len(similar)
+    assert "compare within it alone" in scores["sigmas"]
+
+
+def test_results_in_cocos_form_are_scored(birds: Birds, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("faster_coco_eval")
+    with Store(birds.stores / "val.h5") as store:
+        labels, category = store.labels, store.attrs["category_id"]
+        points = np.nan_to_num(np.concatenate([labels["joints"], np.ones((len(store), 7, 1))], axis=2))
+        results: list[dict[str, Any]] = [
+            {"image_id": int(image), "category_id": category, "keypoints": row.ravel().tolist(), "score": 0.5}
+            for image, row in zip(labels["image_id"], points, strict=True)
+        ]
+    path, out = tmp_path / "results.json", tmp_path / "scores.json"
+    words = [f"--predictions={path}", f"--store={birds.stores / 'val.h5'}", f"--json={out}"]
+    path.write_text(json.dumps(results))
+    evaluate.main(words)
+    table = capsys.readouterr().out
+    assert "OKS AP" in table
+    assert max(len(line) for line in table.splitlines() if "/" not in line) <= 80
+    assert json.loads(out.read_text())["oks"]["measures"]["ap"]["value"] == pytest.approx(100)
+    path.write_text(json.dumps(results[1:]))
+    evaluate.main(words)
+    missed = json.loads(out.read_text())["oks"]["measures"]["ar"]["value"]
+    assert missed == pytest.approx(100 * (1 - 1 / len(results)))
+    for changed, reason in (
+        ({"results": results}, "wanted a list of results"),
+        ([{**results[0], "image_id": 9999}], "result 0 is of image 9999, which"),
+        ([{**results[0], "keypoints": [1.0] * 6}], "has 6 numbers in keypoints; wanted 3 for each of 7 joints"),
+        ([{**results[0], "keypoints": [float("nan")] * 21}], "is not finite"),
+        ([{**results[0], "score": None}], "of result 0, /score is null"),
+        ([{"image_id": 1}], "has no 'category_id'"),
+        ([{**results[0], "category_id": 77}], "has no result of category 3"),
+    ):
+        path.write_text(json.dumps(changed))
+        with pytest.raises(SystemExit):
+            evaluate.main(words)
+        error = capsys.readouterr().err
+        assert reason in error
+        assert error.count("error: ") == 1
+
+
 def predict(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     from pose_lightning.predict.door import main  # noqa: PLC0415
 

@@ -12,7 +12,6 @@ from pose_lightning.activity.truth import Truth
 from pose_lightning.errors import UserError
 from pose_lightning.report import classes
 from pose_lightning.report.page import Content, Html, Page, element, note, picture
-from pose_lightning.report.scores import all_measures
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
@@ -25,9 +24,6 @@ def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Of a sample, by the settings of its data module."""
     side = int(settings["input_size"])
     return 3, side, side
-
-
-measures = all_measures
 
 
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:

@@ -13,11 +13,10 @@ MEASURE: Final = "p of the truth"
 SHOWN: Final = 5  # classes of a picture
 
 
-def show(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
+def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], data: Any) -> list[Shown]:
     """The picture and its likeliest classes or tags; the true ones are in the caption."""
-    targets, preds, classes = batch["target"].numpy(), outputs["preds"], data.classes
+    targets, preds = batch["target"].numpy(), outputs["preds"]
+    classes = data.classes
     found = []
     for place, name in enumerate(names):
         order = np.argsort(-preds[place], kind="stable")[:SHOWN].tolist()

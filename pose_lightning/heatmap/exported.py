@@ -59,7 +59,7 @@ class OnnxJoints(OnnxEstimator):
     def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """As `exporting` writes them.
 
-        `joint_set` in full (`JointSet.plain`), `joints_never_taught`; `decoding`, `sigma`, `grid`, `stride` of `codec`;
+        `joint_set` in full, `joints_never_taught`; `decoding`, `sigma`, `grid` and `stride` of `codec`;
         `crop` and `box_in_crop`, px, of the crop that the input is cut from.
         """
         joint_set = joint_set_of(facts, path)

@@ -1,7 +1,6 @@
 """What an exported network of heatmaps gives, and says of itself."""
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from pose_lightning.heatmap.decoding import STRIDE
 from pose_lightning.heatmap.loss import probabilities
 from pose_lightning.heatmap.model import NETWORK, StackedHourglass
 from pose_lightning.heatmap.task import HeatmapEstimation
+from pose_lightning.joints import JointSet
 
 VALUES = "heights of one map per joint: its peak is where the joint is, and how high it is the confidence"
 
@@ -35,14 +35,16 @@ def describe(task: HeatmapEstimation, data: Any) -> Description:
     """What there is to say of a run's network."""
     output = facts.Tensor("heatmaps", (), VALUES)
     details = _heatmap_details(task, data)
-    return Description(HeatmapAnswer(task), picture(data.input_size), output, details, _metadata(task.model, details))
+    return Description(
+        HeatmapAnswer(task), picture(data.input_size), output, details, _metadata(task.model, task.joint_set)
+    )
 
 
-def _metadata(network: nn.Module, details: Mapping[str, Any]) -> dict[str, str]:
+def _metadata(network: nn.Module, joint_set: JointSet) -> dict[str, str]:
     """What `StackedHourglass.from_weights` wants to know."""
     if not isinstance(network, StackedHourglass):
         return {}
-    about = {"network": NETWORK, "settings": network.settings, "joint_set": details["joint_set"]}
+    about = {"network": NETWORK, "settings": network.settings, "joint_set": joint_set.plain()}
     return {key: json.dumps(value) for key, value in about.items()}
 
 

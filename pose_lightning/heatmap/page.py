@@ -21,7 +21,6 @@ from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import joints
 from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
-from pose_lightning.report.scores import Measured
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 from pose_lightning.trust import NOBODY, Trust
@@ -93,22 +92,23 @@ def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     return 3, side, side
 
 
-def measures(run: Run) -> Measured:
-    """The measures of its joint set: scores of others stand in tables of their own."""
-    columns = [(heading, [measure, statistic]) for measure, statistic, heading, _ in rows(run.joint_set)]
-    return run.joint_set.name, columns
+def subset(run: Run) -> str:
+    """Runs of one joint set alone compare."""
+    return f"joints of {run.joint_set.name}"
+
+
+def columns(run: Run) -> list[tuple[str, list[str]]]:
+    """Heading of every measure, and where in a run's measures it lies."""
+    return [(heading, [measure, statistic]) for measure, statistic, heading, _ in rows(run.joint_set)]
 
 
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
-    """PCKh by group and joint, beside published numbers."""
+    """PCKh or PCK by group and joint, beside published numbers."""
     return [joints.groups(page, runs), joints.published_table(runs)]
 
 
 def compare(page: Page, subject: Subject) -> None:
-    """PCKh or PCK over its threshold: the mean of every cell, and the best run's groups.
-
-    Runs of another joint set than the first one's are left out.
-    """
+    """PCKh over its threshold: the mean of every cell, and the best run's groups."""
     runs = [run for run in subject.runs if run.kind is KIND and run.scores]
     if not runs:
         return

@@ -17,28 +17,24 @@ UNKNOWN: Final = 0.05
 ten half head sizes."""
 
 
-def show(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
+def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], data: Any) -> list[Shown]:
     """Truth in white, joints that count as found in pink, others in red."""
-    joint_set: JointSet = task.joint_set
+    joint_set: JointSet = data.joint_set
     matrices, labelled = batch["matrix"].numpy(), batch["labelled"].numpy()
     truth = np.where(labelled[..., None], batch["joints"].double().numpy(), np.nan)
     in_image = geometry.apply_to_points(matrices, truth)
     errors = np.linalg.norm(outputs["preds"] - in_image, axis=-1)
     scale = np.linalg.norm(matrices[:, :, 0], axis=-1)  # px of the image that a px of the input covers
-    unit = batch["unit"].numpy()
-    near = points.FOUND[joint_set.reference] * unit
-    near = np.where(np.isfinite(unit), near, UNKNOWN * batch["image"].shape[-1] * scale)
+    near = points.FOUND[joint_set.reference] * batch["unit"].numpy()
+    near = np.where(np.isfinite(near), near, UNKNOWN * batch["image"].shape[-1] * scale)
     preds = geometry.apply_to_points(geometry.invert(matrices), outputs["preds"])
     found = []
     for place, name in enumerate(names):
         right = np.nan_to_num(errors[place], nan=np.inf) <= near[place]
         mean = float(errors[place][labelled[place]].mean()) if labelled[place].any() else float("nan")
         caption = [name, f"{int(right.sum())} of {int(labelled[place].sum())} right, mean error {mean:.1f} px"]
-        limbs = joint_set.limbs(labelled[place])
-        image = pixels(batch["image"][place])
-        picture = draw.overlay(image, truth[place], preds[place], limbs, right, caption, side=SIDE)
+        seen, limbs = pixels(batch["image"][place]), joint_set.limbs(labelled[place])
+        picture = draw.overlay(seen, truth[place], preds[place], limbs, right, caption, side=SIDE)
         found.append(Shown(name, picture, mean))
     return found
 

@@ -1,12 +1,15 @@
 """Heatmap estimation as `evaluate` sees it."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rich.console import Group
+from rich.text import Text
 
 from pose_lightning.errors import UserError
-from pose_lightning.heatmap import evaluation, overlays, predictions, table
+from pose_lightning.heatmap import evaluation, oks_scores, overlays, predictions, table
 from pose_lightning.heatmap.baselines import baselines
 from pose_lightning.heatmap.published_truth import as_published, zeroed_joints
 from pose_lightning.heatmap.truth import Truth
@@ -27,14 +30,25 @@ def write_files(folder: Path, outcome: Outcome, *, suffix: str = "") -> list[Pat
 
 
 def judge(found: Found, store: Store, train: Store | None, *, title: str) -> Outcome:
-    """PCKh or PCK and its kin of `preds` (n, j, 2) in image px, beside the baselines that never look at the image."""
-    return compare(found["preds"], Truth.from_store(store), train, title=title)
+    """PCKh or PCK and its kin of `preds` (n, j, 2) in image px, beside the baselines that never look at the image.
+
+    Where the store has what OKS AP needs, and the extra that computes it is installed, also that.
+    """
+    outcome = compare(found["preds"], Truth.from_store(store), train, title=title)
+    if not oks_scores.has_labels(store):
+        return outcome
+    try:
+        scores = oks_scores.of_predictions(found["preds"], found["confidence"], store)
+    except UserError as error:
+        return replace(outcome, table=Group(outcome.table, Text(), Text(f"  No OKS AP: {error}")))
+    whole = Group(outcome.table, Text(), oks_scores.render(scores, title, store))
+    return replace(outcome, table=whole, json={**outcome.json, **oks_scores.to_json(scores)})
 
 
 def judge_file(
     path: Path, store: Store, train: Store | None, *, origin: int | None, published_truth: Path | None
 ) -> tuple[Outcome, dict[str, object]]:
-    """Score anyone's predictions, in the store's order.
+    """Score anyone's predictions, in the store's order; a JSON file of results in COCO's form by OKS AP.
 
     Args:
         path: The file.
@@ -46,6 +60,12 @@ def judge_file(
     Returns:
         The outcome, and what `metrics.json` should say of the file.
     """
+    if path.suffix == ".json":
+        if published_truth is not None or origin:
+            raise UserError(
+                f"{path}: --origin 1 and --published-truth cannot go with results in COCO's form, which count from 0"
+            )
+        return oks_scores.judge_file(path, store)
     truth = Truth.from_store(store)
     read = predictions.read_predictions(path, truth.names, truth.joint_set, origin=origin)
     if published_truth is not None:

@@ -17,6 +17,9 @@ from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.store import Store
 
+LONG: Final = ("ignored", "image_ids")
+"""Attributes of a store that are lists as long as the split: they are no notes."""
+
 
 @dataclass(frozen=True, eq=False)
 class Truth:
@@ -61,7 +64,7 @@ class Truth:
             box=np.array(labels["box"], dtype=np.float64),
             group=np.array(labels["group"], dtype=np.int64),
             names=tuple(str(name) for name in labels["name"]),
-            notes={**store.attrs, "joint_set": joint_set.name},
+            notes={key: value for key, value in store.attrs.items() if key not in LONG} | {"joint_set": joint_set.name},
         )
         truth._check(store.path)
         return truth

@@ -59,7 +59,7 @@ class OnnxPoses(OnnxEstimator):
     def wanted(facts: Facts, path: Path) -> Mapping[str, Rule]:
         """As `exporting` writes them.
 
-        `joint_set` in full (`JointSet.plain`), `root`, `unit`, `frames`, `frame_rate`; `side` of the stored frames that
+        `joint_set` in full, `root`, `unit`, `frames`, `frame_rate`; `side` of the stored frames that
         the input is resized from, px; `margin` on each side of the people, as a share of the square around them.
         """
         frames, side = facts.input.shape[0], facts.input.shape[-1]

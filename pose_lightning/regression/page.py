@@ -29,7 +29,6 @@ from pose_lightning.report.page import (
     picture,
     table,
 )
-from pose_lightning.report.scores import all_measures
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 
@@ -71,9 +70,6 @@ def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Of a sample, by the settings of its data module."""
     side = int(settings["input_size"])
     return settings.get("frames") or FRAMES, 3, side, side
-
-
-measures = all_measures
 
 
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:

@@ -21,9 +21,7 @@ FRONT: Final = (0, 1)
 FROM_THE_SIDE: Final = (2, 1)
 
 
-def show(
-    batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], task: Any, data: Any
-) -> list[Shown]:
+def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], data: Any) -> list[Shown]:
     """The middle frame, and beside it the poses from the front and from the side, the truth in white."""
     truth, preds = batch["joints"].double().numpy(), outputs["preds"]
     errors = np.linalg.norm(preds - truth, axis=-1)

@@ -42,9 +42,6 @@ NAMES: Final[Mapping[str, str]] = {
 }
 """What the page calls a logged metric."""
 
-Measured = tuple[str, list[tuple[str, list[str]]]]
-"""The name of the joint set, without which scores do not compare, and a table's columns: headings and keys."""
-
 UNMEASURED: Final = "No run here has been scored: `python -m pose_lightning.evaluate RUN` writes metrics.json."
 
 
@@ -54,34 +51,34 @@ def add(page: Page, subject: Subject) -> None:
     if not scored:
         page.section("scores", "Scores", note(UNMEASURED))
         return
-    tables = {run.name: (run.task, _measured(run)[0]) for run in scored}
-    for number, (task, joints_of) in enumerate(dict.fromkeys(tables.values())):
-        runs = [run for run in scored if tables[run.name] == (task, joints_of)]
-        alone = len(set(tables.values())) == 1
-        name = f"scores-{task.lower()}" if alone or not joints_of else f"scores-{task.lower()}-{number}"
-        title = "Scores" if alone else f"Scores: {task}{f', joints of {joints_of}' if joints_of else ''}"
+    kinds = {run.name: _kind(run) for run in scored}
+    for number, (task, subset) in enumerate(dict.fromkeys(kinds.values())):
+        runs = [run for run in scored if kinds[run.name] == (task, subset)]
+        alone = len(set(kinds.values())) == 1
+        name = f"scores-{task.lower()}" if alone or not subset else f"scores-{task.lower()}-{number}"
+        title = "Scores" if alone else f"Scores: {task}{f', {subset}' if subset else ''}"
         parts: list[Content] = [_measures(runs)]
-        if runs[0].page:
+        if (kind := runs[0].kind) is not None:
             best = next((run for run in subject.bests if run in runs), runs[0])
-            parts += runs[0].page.scores(page, runs, best)
+            parts += kind.part("page").scores(page, runs, best)
         parts.append(details("How this was measured", lines("ul", shown(runs[0])["definitions"])))
         page.section(name, title, *parts)
 
 
-def all_measures(run: Run) -> Measured:
-    """Every measure of its scores."""
-    return "", [(_heading(name, each), [name]) for name, each in shown(run)["measures"].items()]
-
-
-def _measured(run: Run) -> Measured:
-    measured: Measured = run.page.measures(run) if run.page else all_measures(run)
-    return measured
+def _kind(run: Run) -> tuple[str, str]:
+    """Its task, and what of it compares with nothing else, such as its joint set: each has tables of its own."""
+    page: Any = run.kind.part("page") if run.kind else None
+    return run.task, page.subset(run) if hasattr(page, "subset") else ""
 
 
 def _measures(runs: Sequence[Run]) -> Html:
     """A row for each cell, then the baselines of the first run and published numbers."""
     scores = shown(runs[0])
-    _, columns = _measured(runs[0])
+    page: Any = runs[0].kind.part("page") if runs[0].kind else None
+    if hasattr(page, "columns"):
+        columns = page.columns(runs[0])
+    else:
+        columns = [(_heading(name, each), [name]) for name, each in scores["measures"].items()]
     digits = 2 if len(columns) < 20 else 1
 
     def row(label: str, split: str, all_: Sequence[Mapping[str, Any]]) -> list[Content]:

@@ -109,7 +109,7 @@ class Pictures(Callback):
         arrays = {key: torch.cat([each[key] for each in answers]).double().numpy() for key in answers[0]}
         kind: Any = kinds.of(task)
         part = kind.part("pictures")
-        shown = part.show(truth, arrays, names, task, data)
+        shown = part.show(truth, arrays, names, data)
         if alike(*part.comparable(truth, arrays["preds"])):
             logging.getLogger("pytorch_lightning").warning(
                 "all %d samples of %s get the same prediction after %d steps: the network tells nothing apart",

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pose_lightning.report.page import Content, Page, note
-from pose_lightning.report.scores import all_measures
 from pose_lightning.report.subject import Run, Subject
 from tests.toy_task.data import SIDE
 
@@ -12,9 +11,6 @@ from tests.toy_task.data import SIDE
 def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Of a sample."""
     return 3, SIDE, SIDE
-
-
-measures = all_measures
 
 
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:

@@ -66,11 +66,11 @@ def persons(count: int = 4, seed: int = 0) -> tuple[dict[str, Any], np.ndarray]:
 def test_a_joint_within_half_a_head_is_pink_and_another_red() -> None:
     batch, truth = persons(1)
     preds = truth + 7  # 9.9 px of the image, with heads of 20 px
-    shown = of_heatmaps.show(batch, {"preds": preds}, ["near"], POSES, None)[0]
+    shown = of_heatmaps.show(batch, {"preds": preds}, ["near"], POSES)[0]
     assert has_colour(shown.picture, PINK)
     assert not has_colour(shown.picture, RED)
     assert shown.value == pytest.approx(7 * np.sqrt(2))
-    wrong = of_heatmaps.show(batch, {"preds": truth + 9}, ["far"], POSES, None)[0]
+    wrong = of_heatmaps.show(batch, {"preds": truth + 9}, ["far"], POSES)[0]
     assert has_colour(wrong.picture, RED)
     assert not has_colour(wrong.picture, PINK)
 
@@ -78,8 +78,8 @@ def test_a_joint_within_half_a_head_is_pink_and_another_red() -> None:
 def test_a_person_without_a_head_size_is_judged_by_its_box() -> None:
     batch, truth = persons(1)
     batch["unit"][:] = torch.nan  # 5 % of 64 px of the input are 6.4 px of the image
-    assert not has_colour(of_heatmaps.show(batch, {"preds": truth + 4.4}, [""], POSES, None)[0].picture, RED)
-    assert has_colour(of_heatmaps.show(batch, {"preds": truth + 4.7}, [""], POSES, None)[0].picture, RED)
+    assert not has_colour(of_heatmaps.show(batch, {"preds": truth + 4.4}, [""], POSES)[0].picture, RED)
+    assert has_colour(of_heatmaps.show(batch, {"preds": truth + 4.7}, [""], POSES)[0].picture, RED)
 
 
 def test_clips_are_measured_over_all_frames() -> None:
@@ -87,7 +87,7 @@ def test_clips_are_measured_over_all_frames() -> None:
     batch = {"clip": torch.zeros(1, 3, 3, 32, 32), "joints": truth}
     preds = truth.double().numpy().copy()
     preds[0, 2, :, 0] += 30
-    shown = of_clips.show(batch, {"preds": preds}, ["clip"], None, None)[0]
+    shown = of_clips.show(batch, {"preds": preds}, ["clip"], None)[0]
     assert shown.value == pytest.approx(10)
     assert has_colour(shown.picture, PINK)
     assert not has_colour(shown.picture, RED)
@@ -95,9 +95,8 @@ def test_clips_are_measured_over_all_frames() -> None:
 
 def test_classes_are_measured_by_the_share_of_the_true_one() -> None:
     batch = {"image": torch.zeros(1, 3, 32, 32), "target": torch.tensor([[0.0, 1.0, 0.0]])}
-    shown = of_activities.show(
-        batch, {"preds": np.array([[0.7, 0.2, 0.1]])}, ["photo"], None, SimpleNamespace(classes=["run", "sit", "eat"])
-    )[0]
+    data = SimpleNamespace(classes=["run", "sit", "eat"])
+    shown = of_activities.show(batch, {"preds": np.array([[0.7, 0.2, 0.1]])}, ["photo"], data)[0]
     assert (shown.value, shown.seen_as) == (0.2, "run")
 
 
