@@ -8,6 +8,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import random
 import resource
 import signal
@@ -161,6 +162,9 @@ def _serve() -> None:
     os.dup2(2, 1)
     for name in (*DOORS.values(), *LATE):
         importlib.import_module(name)
+    for kind in importlib.import_module("pose_lightning.kinds").KINDS:  # a door imports them when it needs them
+        for part in pkgutil.iter_modules(importlib.import_module(kind.folder).__path__, f"{kind.folder}."):
+            importlib.import_module(part.name)
     for name in ("cv2", "torch"):
         module: Any = importlib.import_module(name)
         (module.setNumThreads if name == "cv2" else module.set_num_threads)(1)

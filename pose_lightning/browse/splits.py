@@ -51,7 +51,7 @@ class Splits:
     def __init__(self, stores: Sequence[Store]) -> None:
         self.stores = tuple(stores)
         first = self.stores[0]
-        self.kind = kinds.of_store(first.attrs["kind"]) or kinds.KINDS[0]
+        self.kind = kinds.of_store(first.attrs["kind"]) or kinds.KINDS[0]  # `open` refuses others
         self.sheet = self.kind.part("sheet")
         shared = set.intersection(*(set(store.labels) for store in stores))
         self.labels = {key: np.concatenate([store.labels[key] for store in stores]) for key in sorted(shared)}

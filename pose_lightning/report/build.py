@@ -19,12 +19,11 @@ def build(subject: Subject, *, with_network: bool = True, trusted: Trust = NOBOD
     sweeps.add(page, subject)
     curves.add(page, subject)
     scores.add(page, subject)
-    for kind in dict.fromkeys(run.kind for run in subject.runs):
-        if kind is not None:
-            kind.part("page").compare(page, subject)
+    for part in filter(None, dict.fromkeys(run.page for run in subject.runs)):
+        part.compare(page, subject)
     for best in subject.bests:
-        if best.kind is not None:
-            best.kind.part("page").add(page, best, with_network=with_network, trusted=trusted)
+        if best.page:
+            best.page.add(page, best, with_network=with_network, trusted=trusted)
     sizes, remarks = network.sizes(subject.runs, trusted) if with_network else ({}, [])
     cost.add(page, subject, sizes, remarks)
     return page.render()

@@ -92,9 +92,9 @@ def size(run: Run, trusted: Trust = NOBODY) -> Size:
     with at_base(run) as directory:
         built = cli.build_for_scoring(trust.read_config(directory.config, trusted), accelerator="cpu")
     model = built.model.eval()
-    if run.kind is None:
-        raise UserError(f"{run.task} is derived from no task of this package")
-    shape = run.kind.part("page").input_shape(run.config["data"]["init_args"])
+    if not run.page:
+        raise UserError(f"nobody has said what inputs {run.task} takes")
+    shape = run.page.input_shape(run.config["data"]["init_args"])
     with torch.no_grad():
         counted = multiply_adds(model, torch.zeros(1, *shape))
     return Size(sum(each.numel() for each in model.parameters()), counted)

@@ -58,6 +58,11 @@ class Run:
         return next((kind for kind in chain(named, logged) if kind is not None), None)
 
     @property
+    def page(self) -> Any:
+        """The module that knows what a page says of its task; None where there is none."""
+        return self.kind.part("page") if self.kind and self.kind.has("page") else None
+
+    @property
     def task(self) -> str:
         """What the page calls its task."""
         return self.kind.task_name if self.kind else str(self.config["model"]["class_path"]).rpartition(".")[2]
