@@ -457,8 +457,8 @@ def _known_settings() -> set[str]:
         "model": [each for each in _own_classes() if issubclass(each, Task)],
         "data": [each for each in _own_classes() if issubclass(each, StoreDataModule)],
     }
-    for setting, classes in ((setting, classes) for kind in kinds.KINDS for setting, classes in kind.named.items()):
-        owners[f"model.{setting}"] = [import_object(path) for path in classes.values()]
+    for setting, named in ((setting, named) for kind in kinds.KINDS for setting, named in kind.named.items()):
+        owners[f"model.{setting}"] = [import_object(path) for path in named.values()]
     names = {"experiment", "runs", "run_dir", "tags", "compile", "seed_everything", "config"}
     for group, classes in owners.items():
         for owner in classes:

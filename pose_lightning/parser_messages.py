@@ -47,7 +47,10 @@ def explain_parser(message: str, known: Iterable[str], classes: Iterable[str] = 
     key = "seed_everything" if key == "data.seed" else key
     message = _BASES.sub("", message)
     explained = (
-        _explain_key(message, key, known) or _explain_class(message, key, classes) or _explain_value(message, key)
+        _explain_part(message, key, known)
+        or _explain_key(message, key, known)
+        or _explain_class(message, key, classes)
+        or _explain_value(message, key)
     )
     if explained is not None:
         return explained
@@ -68,10 +71,6 @@ def _explain_key(message: str, key: str, known: Iterable[str]) -> str | None:
         return f"{match[1]} is no setting{closest(name, known) or form}"
     if match := re.search(r"Unable to load config ['\"](.*?)['\"]", message):
         return f"{key}={match[1]} is no group of settings; set one of them, as in {_first(key, known)}=VALUE"
-    if match := re.search(r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([^']+)'", message):
-        owner = match[2].rpartition(".")[2]
-        name = f"{key}.{match[1]}"
-        return f"{name} is no setting of {owner}{closest(name, set(known) - {name})}"
     group = re.search(r"Group '([^']+)' does not accept option '([^']+)'", message)
     option = re.search(r"Option '([^']+)' is not accepted", message)
     if group or option:
@@ -84,6 +83,19 @@ def _explain_key(message: str, key: str, known: Iterable[str]) -> str | None:
     return None
 
 
+def _explain_part(message: str, key: str, known: Iterable[str]) -> str | None:
+    """A refusal of a class or function that is a setting's value, or of an argument of it."""
+    if match := re.search(r"Option '([^']+)' is not accepted\. Got value: Namespace\(class_path='([^']+)'", message):
+        owner, name = match[2].rpartition(".")[2], f"{key}.{match[1]}"
+        return f"{name} is no setting of {owner}{closest(name, set(known) - {name})}"
+    if match := re.search(r"Expected '([^']+)' to be a function that returns <class '(\w+)'>", message):
+        return f"{key}={match[1]}: this function does not say what it returns; write -> {match[2]} behind its arguments"
+    value = re.search(r"(?:Given|Got) value: (?!NestedArg|Namespace)(.*)", message)
+    if value and (match := re.search(r"module '[^']+' has no attribute '[^']+'", message)):
+        return f"{key}={value[1]} names nothing: {match[0]}"
+    return None
+
+
 def _explain_class(message: str, key: str, classes: Iterable[str]) -> str | None:
     """A refusal of a class, or of one that lacks an argument."""
     if match := re.search(r"class_path '([^']+)':\s+the following arguments are required: (.*)", message):
@@ -93,8 +105,6 @@ def _explain_class(message: str, key: str, classes: Iterable[str]) -> str | None
     ):
         return f"{key}={match[1]} names no class{closest(match[1], classes)}"
     value = re.search(r"(?:Given|Got) value: (?!NestedArg|Namespace)(.*)", message)
-    if value and (match := re.search(r"module '[^']+' has no attribute '[^']+'", message)):
-        return f"{key}={value[1]} names nothing: {match[0]}"
     if value and (match := re.search(r"No module named '[^']+'", message)):
         return f"{key}={value[1]} names no class: there is {match[0][0].lower()}{match[0][1:]}"
     if value and (match := re.search(r"does not correspond to a subclass of (\w+)", message)):

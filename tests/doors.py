@@ -82,7 +82,8 @@ class Case:
 _EXPERIMENT: Final = "experiments/hourglass_mpii.yaml"
 _TINY: Final = (
     f"--config={ROOT}/{_EXPERIMENT} --config={ROOT}/experiments/demo/hourglass_mpii.yaml"
-    " --model.network.stacks=1 --model.network.features=8 --model.network.depth=1 --data.input_size=64 --data.batch_size=6"
+    " --model.network.stacks=1 --model.network.features=8 --model.network.depth=1"
+    " --data.input_size=64 --data.batch_size=6"
     " --data.num_threads=0 --data.root={inputs}/pose --trainer.max_steps=4 --trainer.max_epochs=-1 --model.warmup=6"
     " --trainer.val_check_interval=2 --trainer.check_val_every_n_epoch=1 --checkpoint.every_n_steps=1"
     " --trainer.log_every_n_steps=1 --trainer.accelerator=cpu --trainer.enable_progress_bar=false --pictures.every=0"

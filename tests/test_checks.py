@@ -157,7 +157,10 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
         ("--data.limit_samples=abc", "error: data.limit_samples=abc is not a whole number"),
         ("--model.loss=mae", "error: model.loss=mae is not one of mse, cross_entropy"),
         ("--model.network.image_mean=2", "error: model.network.image_mean=2 is not a list"),
-        ("--model.network.stack=2", "error: model.network.stack is no setting of StackedHourglass; did you mean model.network.stacks?"),
+        (
+            "--model.network.stack=2",
+            "error: model.network.stack is no setting of StackedHourglass; did you mean model.network.stacks?",
+        ),
         ("--model.network.decoder=simple", "error: model.network.decoder is no setting of StackedHourglass"),
         ("--model.network=hourgls", "error: model.network=hourgls names no class; did you mean hourglass?"),
         ("--model.decay=abc", "error: model.decay=abc is not a number"),

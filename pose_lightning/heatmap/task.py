@@ -1,7 +1,7 @@
 """The LightningModule of heatmap estimation."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,7 +76,7 @@ class HeatmapEstimation(Task):
         network: Network = StackedHourglass,
         weights: Path | None = None,
         sigma: float = 1.0,
-        loss: LossName | Loss = "mse",
+        loss: LossName | Callable[..., Any] = "mse",
         missing: Literal["mask", "zero"] = "mask",
         decoding: DecodeMethod = "quarter",
         grid: Grid = "cells",
@@ -115,12 +115,12 @@ class HeatmapEstimation(Task):
         Raises:
             UserError: As `Task.check`, and if the network gives no heatmaps, or the loss no number for every joint.
         """
-        super().check(trainer, data)
         if self.network_name not in networks.NAMES.values():
             image = torch.zeros(1, 3, data.input_size, data.input_size)
             networks.check(self.model, self.network_name, image, len(self.joint_set), STRIDE)
         if not isinstance(self.loss, str):
             check_loss(self.loss, len(self.joint_set), data.input_size // STRIDE)
+        super().check(trainer, data)
 
     def example(self, data: Any, samples: int) -> Tensor:
         """Pictures as a batch of `data` has them."""
