@@ -1,8 +1,10 @@
 """Joint sets as data: what a store holds of one is read back, and what is none is refused."""
 
+import ast
 import copy
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,3 +113,35 @@ def test_what_is_no_set_is_refused_with_the_file_and_the_place(change: str) -> N
 def test_what_is_no_mapping_is_refused(value: object) -> None:
     with pytest.raises(UserError, match=r"^a\.h5: of its joint set, "):
         JointSet.read(value, "a.h5")
+
+
+PACKAGE = Path(__file__).resolve().parents[1] / "pose_lightning"
+KNOW_MPII = {
+    "joints.py": "the set itself",
+    "heatmap/published.py": "weights that others published",
+    "heatmap/published_truth.py": "labels that published scores are of",
+    "report/published.py": "published numbers",
+    "sweep/published.py": "published numbers",
+}
+"""Files beside the converters that may name MPII's joints, and why."""
+
+
+def names_of_mpii(path: Path) -> set[str]:
+    """Names of MPII's joints, and of the set itself, in a file's code; its prose may have them."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and node.value in MPII.names:
+            found.add(str(node.value))
+        elif isinstance(node, ast.Name) and "MPII" in node.id:
+            found.add(node.id)
+        elif isinstance(node, ast.ImportFrom):
+            found |= {alias.name for alias in node.names if "MPII" in alias.name}
+    return found
+
+
+def test_no_file_but_converters_and_published_ones_names_mpiis_joints() -> None:
+    files = {path.relative_to(PACKAGE).as_posix(): path for path in PACKAGE.rglob("*.py")}
+    others = {name: path for name, path in files.items() if not name.startswith("convert/") and name not in KNOW_MPII}
+    assert len(others) > 200
+    assert {name: found for name, path in others.items() if (found := names_of_mpii(path))} == {}
+    assert all(names_of_mpii(files[name]) for name in KNOW_MPII)  # the list is no longer than it must be
