@@ -80,6 +80,7 @@ class Case:
 
 
 _EXPERIMENT: Final = "experiments/hourglass_mpii.yaml"
+_COCO: Final = "coco --annotations {inputs}/birds.json --images {inputs}/birds/images --target out --crop 56 --box 32"
 _TINY: Final = (
     f"--config={ROOT}/{_EXPERIMENT} --config={ROOT}/experiments/demo/hourglass_mpii.yaml"
     " --model.network.stacks=1 --model.network.features=8 --model.network.depth=1"
@@ -100,6 +101,9 @@ CASES: Final = {
     "convert lsp": Case(
         "convert", "lsp --source {inputs}/lsp --target out --crop 56 --box 32",
         "lsp --source {inputs}/lsp --target out --crop 56 --box 32 --seed 1",
+    ),
+    "convert coco": Case(
+        "convert", _COCO, _COCO + " --seed 1",
     ),
     "convert human36m": Case(
         "convert", "human36m --source {inputs}/human36m --target out --frames 4 --stride 2 --every 8 --size 32",

@@ -70,7 +70,7 @@ def birds(tmp_path_factory: pytest.TempPathFactory) -> Birds:
     folder = tmp_path_factory.mktemp("birds")
     toy_skeleton.write(folder, pictures=24)
     words = [f"--annotations={folder / 'birds.json'}", f"--images={folder / 'images'}", f"--target={folder / 'stores'}"]
-    assert convert(["coco", *words, "--validation=0.25", "--crop=112", "--box=64", "--codec=raw"]) == 0
+    assert convert(["coco", *words, "--synthetic", "--validation=0.25", "--crop=112", "--box=64", "--codec=raw"]) == 0
     fit.main(settings(folder / "stores", folder / "runs", steps=60))
     return Birds(folder, RunDirectory(next((folder / "runs" / "birds").iterdir())))
 
@@ -100,7 +100,14 @@ def test_the_score_is_that_of_numpy(birds: Birds) -> None:
 def test_the_table_has_the_joints_own_names(birds: Birds, capsys: pytest.CaptureFixture[str]) -> None:
     evaluate.main([str(birds.run.path), "--flip-test", "--overlays=1"])
     text = capsys.readouterr().out
-    for said in ("PCK@0.1", "beak", "wing", "Mean error, box sides", "the longer side of the labelled box"):
+    for said in (
+        "SYNTHETIC",
+        "PCK@0.1",
+        "beak",
+        "wing",
+        "Mean error, box sides",
+        "the longer side of the labelled box",
+    ):
         assert said in text
     assert max(len(line) for line in text.splitlines() if "/" not in line) <= 80
     assert (birds.run.path / "overlays" / "best.png").is_file()
@@ -209,7 +216,7 @@ def test_the_report_and_the_sheet_show_them(birds: Birds, tmp_path: Path) -> Non
 
     report([str(birds.run.path), f"--out={tmp_path / 'report.html'}"])
     page = (tmp_path / "report.html").read_text()
-    for said in ("PCK@0.1", "left wing", "threshold, box sides", "beak, stack 1"):
+    for said in ("PCK@0.1", "left wing", "threshold, box sides", "beak, stack 1", "AP at OKS .75", "drawn"):
         assert said in page
     assert "Published PCKh" not in page
     browse([str(birds.stores), f"--out={tmp_path / 'sheet.html'}"])

@@ -455,6 +455,7 @@ def convert(
     validation: float = VALIDATION,
     seed: int = 0,
     detections: Path | None = None,
+    synthetic: bool = False,
 ) -> tuple[dict[Path, dict[str, int] | None], list[str]]:
     """Write the stores; return their counts, and notes on what was decided.
 
@@ -465,6 +466,7 @@ def convert(
         validation: Share of the persons to hold out of `train` where there is no `val`.
         seed: Of that choice.
         detections: Boxes to show the network in place of the labelled ones.
+        synthetic: Whether the pictures are drawn or rendered, and no photographs.
 
     Raises:
         ConvertError: If the files are of different joints, or photographs are missing and `pixels.skip_missing` is
@@ -475,7 +477,9 @@ def convert(
         if (difference := first.joint_set.differences(part.joint_set)) is not None:
             raise ConvertError(f"{shortened(part.path)} has other joints than {shortened(first.path)}: {difference}")
     with owning(target):
-        return _convert(parts, target, pixels, validation=validation, seed=seed, detections=detections)
+        return _convert(
+            parts, target, pixels, validation=validation, seed=seed, detections=detections, synthetic=synthetic
+        )
 
 
 def _convert(
@@ -486,6 +490,7 @@ def _convert(
     validation: float,
     seed: int,
     detections: Path | None,
+    synthetic: bool,
 ) -> tuple[dict[Path, dict[str, int] | None], list[str]]:
     notes = [f"joints: {', '.join(next(iter(parts.values())).joint_set.names)}"]
     rule = "as the annotation files divide them"
@@ -523,7 +528,7 @@ def _convert(
                 "visible_source": "annotation: 2 = visible, 1 = occluded",
                 "scale_convention": SCALE_CONVENTION,
                 "box_source": box_source,
-                "synthetic": False,
+                "synthetic": synthetic,
                 "sources": hash_files([part.path, *([detections] if detections else [])]),
                 "category_id": part.category,
                 "crop_size": pixels.crop,
@@ -593,6 +598,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of that choice (0)")
     parser.add_argument("--category", metavar="NAME", help="where several categories have keypoints")
     parser.add_argument("--pairs", metavar="RIGHT:LEFT,...", help="where the joints' names do not tell left and right")
+    parser.add_argument("--synthetic", action="store_true", help="the pictures are drawn or rendered, no photographs")
     parser.add_argument("--detections", type=Path, metavar="JSON", help="show people by a detector's boxes")
     parser.add_argument(
         "--largest-json",
@@ -631,5 +637,6 @@ def run(args: argparse.Namespace) -> None:
         validation=VALIDATION if args.validation is None else args.validation,
         seed=args.seed,
         detections=args.detections,
+        synthetic=args.synthetic,
     )
     print_summary(results, notes, turned=None)

@@ -13,6 +13,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.geometry import apply_to_points
 from pose_lightning.heatmap import KIND, stacks
 from pose_lightning.heatmap.evaluation import person_errors
+from pose_lightning.heatmap.oks_scores import HEADINGS
 from pose_lightning.heatmap.overlays import choose, ranked, store_pictures
 from pose_lightning.heatmap.predictions import Predictions, read_predictions
 from pose_lightning.heatmap.table import rows
@@ -20,7 +21,8 @@ from pose_lightning.heatmap.truth import Truth
 from pose_lightning.joints import JointSet
 from pose_lightning.metrics import points as metrics
 from pose_lightning.report import joints
-from pose_lightning.report.page import Content, Html, Page, element, keys, note, picture
+from pose_lightning.report.estimates import at, by_cell, over_seeds, shown
+from pose_lightning.report.page import Content, Html, Page, element, interval, join, keys, note, picture, table
 from pose_lightning.report.subject import Run, Subject
 from pose_lightning.store import Store
 from pose_lightning.trust import NOBODY, Trust
@@ -104,7 +106,20 @@ def columns(run: Run) -> list[tuple[str, list[str]]]:
 
 def scores(page: Page, runs: Sequence[Run], best: Run) -> list[Content]:
     """PCKh or PCK by group and joint, beside published numbers."""
-    return [joints.groups(page, runs), joints.published_table(runs)]
+    return [joints.groups(page, runs), _oks(runs), joints.published_table(runs)]
+
+
+def _oks(runs: Sequence[Run]) -> Html | None:
+    """AP and AR of OKS, a row for each cell; None where no run has them."""
+    if not any(shown(run).get("oks") for run in runs):
+        return None
+    rows: list[list[Content]] = []
+    for label, members in by_cell(runs).items():
+        estimates = [over_seeds([at(shown(run), ["oks", "measures", name]) for run in members]) for name in HEADINGS]
+        rows.append([label, *(interval(estimate, 2) for estimate in estimates)])
+    sigmas = next(at(shown(run), ["oks", "sigmas"]) for run in runs if shown(run).get("oks"))
+    made = table("Object keypoint similarity (small: the interval), %", ["", *HEADINGS.values()], rows)
+    return join([made, note(f"Sigmas: {sigmas}.")])
 
 
 def compare(page: Page, subject: Subject) -> None:

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from pose_lightning import trained
-from pose_lightning.convert import clips, demo
+from pose_lightning.convert import clips, coco, demo
+from pose_lightning.convert.crops import Pixels
 from pose_lightning.export.door import write as write_export
 from pose_lightning.export.networks import exportable
 from pose_lightning.store import Store
+from tests import toy_skeleton
 from tests.activity.conftest import _write as write_activity_store
 from tests.export.conftest import TASKS, write_run
 from tests.fuzz import mutations
@@ -112,6 +114,18 @@ FORMATS: Final = {
         "tiny.onnx", "predict", "--onnx tiny.onnx photograph.png --out out",
         inputs=["photograph.png"], answers=["out/joints.json"],
     ),
+    "coco_annotations": Format(
+        "birds.json", "convert", "coco --annotations birds.json --split val --target out",
+        answers=["out/val.h5"], inner=mutations.json_text, header=16,
+    ),
+    "coco_detections": Format(
+        "found.json", "convert", "coco --annotations birds.json --detections found.json --split val --target out",
+        inputs=["birds.json"], answers=["out/val.h5"], inner=mutations.json_text, header=16,
+    ),
+    "coco_results": Format(
+        "results.json", "evaluate", "--predictions results.json --store birds.h5 --json out.json",
+        inputs=["birds.h5"], answers=["out.json"], inner=mutations.json_text, header=16,
+    ),
 }  # fmt: skip
 
 
@@ -130,8 +144,27 @@ def people_json(count: int = 6) -> list[dict[str, Any]]:
     ]
 
 
+def make_birds(folder: Path) -> None:
+    """Annotations in COCO's form, detections and results beside them."""
+    toy_skeleton.write(folder / "birds", pictures=4)
+    shutil.copy(folder / "birds" / "birds.json", folder / "birds.json")
+    part = coco.read(folder / "birds.json", None)
+    coco.convert({"val": part}, folder / "birds", Pixels(None))
+    shutil.move(folder / "birds" / "val.h5", folder / "birds.h5")
+    labels = part.people.numbers
+    common = [{"image_id": int(image), "category_id": part.category, "score": 0.5} for image in labels["image_id"]]
+    boxes, points = labels["bbox"].tolist(), np.nan_to_num(part.people.joints)
+    found = [{**each, "bbox": box} for each, box in zip(common, boxes, strict=True)]
+    (folder / "found.json").write_text(json.dumps(found))
+    ones = np.ones((*points.shape[:2], 1))
+    keypoints = np.concatenate([points, ones], axis=2).reshape(len(points), -1).tolist()
+    results = [{**each, "keypoints": row} for each, row in zip(common, keypoints, strict=True)]
+    (folder / "results.json").write_text(json.dumps(results))
+
+
 def make(folder: Path, pose_stores: Path) -> None:
     """Write the small files."""
+    make_birds(folder)
     drawn = demo.planned(6, seed=1)
     annotations = [demo.scenes.drawn(frame.video, frame.index)[1] for frame in drawn]
     demo.write_annotations(folder / "people.mat", drawn, annotations)
