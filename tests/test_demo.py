@@ -90,8 +90,8 @@ def test_the_door_opens_without_further_arguments(
 ) -> None:
     lay(demo_stores, project / "data/mpii/pose")
     monkeypatch.setenv("WANDB_MODE", "disabled")
-    small = ["model.stacks=1", "model.features=8", "model.depth=2", "data.input_size=64", "trainer.max_epochs=1"]
-    small.append("trainer.log_every_n_steps=1")
+    small = [f"model.network.{size}" for size in ("stacks=1", "features=8", "depth=2")]
+    small += ["data.input_size=64", "trainer.max_epochs=1", "trainer.log_every_n_steps=1"]
     demo.main(["fit", "hourglass_mpii", "--data", "real", "--", *(f"--{each}" for each in small)])
     assert list(project.glob("runs/hourglass_mpii/*/metrics.json"))
     with pytest.raises(SystemExit):

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonargparse._parameter_resolvers import get_signature_parameters
+from jsonargparse._util import import_object
 
 from pose_lightning.activity.data import ActivityData
 from pose_lightning.activity.task import ActivityClassification
 from pose_lightning.errors import UserError
+from pose_lightning.heatmap import KIND
 from pose_lightning.heatmap.data import PoseData
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.ranges import RANGES, check_ranges
@@ -22,17 +24,19 @@ NUMBERS = {
     f"{group}.{parameter.name}"
     for group, owners in (
         ("model", (HeatmapEstimation, ClipRegression, ActivityClassification)),
+        ("model.network", tuple(map(import_object, KIND.named["network"].values()))),
         ("data", (PoseData, ClipData, ActivityData)),
     )
     for owner in owners
     for parameter in get_signature_parameters(owner, None)
-    if re.search(r"\b(int|float)\b", str(parameter.annotation)) and "Literal" not in str(parameter.annotation)
+    if re.search(r"\b(int|float)\b", str(parameter.annotation))
+    and not re.search("Literal|Callable", str(parameter.annotation))
 }
 
 
 def test_every_number_of_tasks_and_data_has_a_range_or_a_check_of_its_own() -> None:
-    elsewhere = {"data.limit_samples", "data.fold", "data.seed", "data.rand_augment_magnitude", "model.image_mean"}
-    elsewhere.add("model.encoder_stride")
+    elsewhere = {"data.limit_samples", "data.fold", "data.seed", "data.rand_augment_magnitude"}
+    elsewhere |= {"model.network.image_mean", "model.network.depth", "model.network.joints", "model.encoder_stride"}
     assert NUMBERS - RANGES.keys() == elsewhere
     assert {key for key in RANGES.keys() - NUMBERS if not key.startswith("trainer.")} == set()
 
@@ -60,4 +64,6 @@ def test_the_experiments_are_in_range(path: Path) -> None:
     for group in ("model", "data"):
         owner = settings.get(group) or {}
         values = {**owner, **owner.get("init_args", {})} if isinstance(owner, dict) else {}
-        check_ranges({f"{group}.{key}": value for key, value in values.items()})
+        parts = values.get("network") if isinstance(values.get("network"), dict) else {}
+        network = {f"network.{key}": value for key, value in (parts or {}).get("init_args", {}).items()}
+        check_ranges({f"{group}.{key}": value for key, value in {**values, **network}.items()})

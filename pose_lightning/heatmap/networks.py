@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -52,12 +53,12 @@ def make(network: Network | Mapping[str, Any] | str, *, joints: int, path: Path 
         _load_whole(whole, path, state)
         return whole
     with torch.device("meta"):
-        wanted = maker(joints, pretrained=False).state_dict()
+        wanted = _made(maker, joints, pretrained=False).state_dict()
     if not any(key.startswith("decoder.") for key in weights.without_prefix(state, wanted)):
-        return maker(joints, pretrained=False, weights=path)  # of the backbone alone
-    backed: nn.Module = maker(joints, pretrained=False)
-    _load_whole(backed, path, state)
-    return backed
+        return _made(maker, joints, pretrained=False, weights=path)  # of the backbone alone
+    whole = _made(maker, joints, pretrained=False)
+    _load_whole(whole, path, state)
+    return whole
 
 
 def name_of(network: Network | Mapping[str, Any] | str) -> str:
@@ -137,10 +138,13 @@ def _owner(maker: Any) -> type:
     return maker if isinstance(maker, type) else nn.Module
 
 
-def _made(maker: Any, joints: int) -> nn.Module:
+def _made(maker: Any, joints: int, **arguments: Any) -> nn.Module:
     name = settings.spec_of(maker)["class_path"]
     try:
-        network = maker(joints)
+        network = maker(joints, **arguments)
+    except UserError as error:  # of a backbone, which other tasks have too, under `model`
+        text = re.sub(r"\bmodel\.(backbone|pretrained)\b", r"model.network.\1", str(error))
+        raise UserError(text) from error
     except TypeError as error:
         if not is_own(maker):
             raise

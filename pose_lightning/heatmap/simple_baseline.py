@@ -99,7 +99,9 @@ class SimpleBaseline(nn.Module):
     ) -> None:
         super().__init__()
         if features < 1:
-            raise UserError(f"model.features={features}: deconvolutions are at least 1 wide; the paper's are 256")
+            raise UserError(
+                f"model.network.features={features}: deconvolutions are at least 1 wide; the paper's are 256"
+            )
         self.name = backbone
         holds_values = not torch.empty(0).is_meta
         self.backbone: Any = backbones.features(

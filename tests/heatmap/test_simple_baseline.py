@@ -33,7 +33,7 @@ def test_deconvolutions_have_the_width_that_is_asked_for() -> None:
     with torch.device("meta"):
         network = SimpleBaseline(16, "resnet50", features=96)
     assert count(network.decoder) == 2048 * 96 * 16 + 2 * 96 * 96 * 16 + 3 * 2 * 96 + 96 * 16 + 16
-    with pytest.raises(UserError, match=r"model\.features=0: "):
+    with pytest.raises(UserError, match=r"model\.network\.features=0: "):
         SimpleBaseline(16, "resnet50", features=0)
 
 
