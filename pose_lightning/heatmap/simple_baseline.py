@@ -100,7 +100,7 @@ class SimpleBaseline(nn.Module):
         super().__init__()
         if features < 1:
             raise UserError(
-                f"model.network.features={features}: deconvolutions are at least 1 wide; the paper's are 256"
+                f"model.network.features={features}: deconvolutions are 1 wide or more; the paper's are 256"
             )
         self.name = backbone
         holds_values = not torch.empty(0).is_meta
