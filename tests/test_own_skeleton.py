@@ -176,6 +176,21 @@ def test_results_in_cocos_form_are_scored(birds: Birds, tmp_path: Path, capsys: 
         assert error.count("error: ") == 1
 
 
+def test_persons_that_a_conversion_has_left_out_are_told_beside_the_ap(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("faster_coco_eval")
+    toy_skeleton.write(tmp_path, pictures=4)
+    (tmp_path / "images" / "bird000.jpg").unlink()
+    words = [f"--annotations={tmp_path / 'birds.json'}", f"--images={tmp_path / 'images'}", f"--target={tmp_path}"]
+    assert convert(["coco", *words, "--split=val", "--skip-missing", "--crop=112", "--box=64"]) == 0
+    (tmp_path / "results.json").write_text("[]")
+    evaluate.main([f"--predictions={tmp_path / 'results.json'}", f"--store={tmp_path / 'val.h5'}"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "1 labelled persons were left out when the store was converted" in text
+    assert "0 detections, 5 persons in 4 images" in text
+
+
 def predict(arguments: Sequence[str], folder: Path) -> dict[str, Any]:
     from pose_lightning.predict.door import main  # noqa: PLC0415
 

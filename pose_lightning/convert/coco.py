@@ -8,6 +8,8 @@ CrowdPose, or what a laboratory has labelled. Joints, bones and pairs of left an
   out, whole, and photographs that look alike are on one side. `--split NAME` makes one store of all.
 - Visibility 0 is unlabelled, 1 occluded, 2 visible. Crowds and persons without a labelled joint are not trained on;
   they are counted, and stores of `val` and `test` keep them for OKS AP, as they keep photographs without anybody.
+- `--like` gives the store the joints of another one, or of `mpii` or `coco`, in their order: joints of the same name
+  (`--rename` changes names first) keep their labels, and joints that the annotations do not have are unlabelled.
 - The box of a person is 1.25 x the longer side of the labelled box, or of a detection that overlaps it
   (`--detections`).
 - Pictures are turned by their EXIF orientation where the turned picture has the width and height that the annotation
@@ -38,9 +40,10 @@ from pose_lightning.convert.lsp import ALIKE, group_alike, held_out, look_all
 from pose_lightning.convert.people import LONGEST_NAME, People, hash_files
 from pose_lightning.convert.pictures import read_either_way
 from pose_lightning.convert.staging import owning, staged
-from pose_lightning.joints import COCO, LARGEST_SET, JointSet, fault
+from pose_lightning.joints import COCO, JOINT_SETS, LARGEST_SET, JointSet, fault
 from pose_lightning.reading.raw import LARGEST_ANNOTATIONS, MIB, shortened
 from pose_lightning.reading.records import is_number, misfit, optional, read_object
+from pose_lightning.store import Store
 
 BOX_SCALE: Final = 1.25
 """Of the box that the network is shown, relative to the labelled one (SimpleBaseline's and HRNet's code, JointsDataset
@@ -359,6 +362,77 @@ def _table(
     )
 
 
+def renamed(annotations: Annotations, names: str) -> Annotations:
+    """The same annotations with other names of joints.
+
+    Args:
+        annotations: The annotations.
+        names: `old:new` names, comma-separated.
+
+    Raises:
+        ConvertError: If there is no joint of an old name, or two get one name.
+    """
+    joint_set = annotations.joint_set
+    changed = list(joint_set.names)
+    for pair in filter(None, (part.strip() for part in names.split(","))):
+        old, colon, new = (part.strip().replace("_", " ") for part in pair.partition(":"))
+        if not colon or not new or old not in joint_set.names:
+            known = ", ".join(joint_set.names[:40])
+            raise ConvertError(f"--rename {shortened(pair)}: wanted OLD:NEW,OLD:NEW of {known}")
+        changed[joint_set.names.index(old)] = new
+    value = {**joint_set.plain(), "name": f"{joint_set.name}, renamed", "names": changed, "groups": []}
+    if reason := fault(value):
+        raise ConvertError(f"--rename {shortened(names)}: {reason}")
+    other = JointSet.read(value, annotations.path)
+    return replace(annotations, joint_set=other, people=replace(annotations.people, joint_set=other))
+
+
+def mapped(annotations: Annotations, joint_set: JointSet) -> tuple[Annotations, list[str]]:
+    """The same annotations in another joint set, by the joints' names, and the names that it does not have.
+
+    Raises:
+        ConvertError: If no joint has the name of one of the set's.
+    """
+    before, people = annotations.joint_set.names, annotations.people
+    sources = [before.index(name) if name in before else None for name in joint_set.names]
+    if not any(source is not None for source in sources):
+        raise ConvertError(
+            f"{shortened(annotations.path)}: no joint is called as one of {joint_set.name} "
+            f"({', '.join(joint_set.names[:40])}); its joints are {', '.join(before[:40])}: see --rename"
+        )
+    shape = (len(people), len(joint_set))
+    joints, labelled, visible = np.full((*shape, 2), np.nan), np.zeros(shape, bool), np.zeros(shape, bool)
+    for joint, source in enumerate(sources):
+        if source is not None:
+            joints[:, joint], labelled[:, joint] = people.joints[:, source], people.labelled[:, source]
+            visible[:, joint] = people.visible[:, source]
+    other = replace(people, joints=joints, labelled=labelled, visible=visible, joint_set=joint_set)
+    nobody = ~np.any(labelled, axis=1)
+    ignored = {key: list(values) for key, values in annotations.ignored.items()}
+    for row in np.flatnonzero(nobody).tolist():  # nothing of them is labelled any more
+        ignored["image_id"].append(int(people.numbers["image_id"][row]))
+        ignored["bbox"].append(people.numbers["bbox"][row].tolist())
+        ignored["area"].append(float(people.numbers["area"][row]))
+        ignored["iscrowd"].append(0)
+    lost = [name for name in before if name not in joint_set.names]
+    kept = replace(annotations, joint_set=joint_set, people=other.take(~nobody), ignored=ignored)
+    return kept, lost
+
+
+def _wanted_set(like: str) -> JointSet:
+    """The joint set of a name, or of a store's path.
+
+    Raises:
+        ConvertError: If there is none.
+    """
+    if like in JOINT_SETS:
+        return JOINT_SETS[like]
+    if not Path(like).is_file():
+        raise ConvertError(f"--like {shortened(like)}: wanted a store, or one of {', '.join(JOINT_SETS)}")
+    with Store(Path(like)) as store:
+        return JointSet.read(store.attrs.get("joint_set"), store.path)
+
+
 def square(boxes: Float64[np.ndarray, "n 4"]) -> tuple[Float64[np.ndarray, "n 2"], Float64[np.ndarray, " n"]]:
     """Centre and side of the square that the network is shown, image px, of boxes (left, top, width, height).
 
@@ -598,6 +672,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of that choice (0)")
     parser.add_argument("--category", metavar="NAME", help="where several categories have keypoints")
     parser.add_argument("--pairs", metavar="RIGHT:LEFT,...", help="where the joints' names do not tell left and right")
+    parser.add_argument("--rename", metavar="OLD:NEW,...", help="names of joints to change, before --like")
+    parser.add_argument("--like", metavar="STORE", help="take the joints of this store, or of mpii or coco, by name")
     parser.add_argument("--synthetic", action="store_true", help="the pictures are drawn or rendered, no photographs")
     parser.add_argument("--detections", type=Path, metavar="JSON", help="show people by a detector's boxes")
     parser.add_argument(
@@ -630,6 +706,13 @@ def run(args: argparse.Namespace) -> None:
     if args.validation_annotations:
         folder = args.validation_images or args.images
         parts["val"] = read(args.validation_annotations, folder, **common)
+    mapping: list[str] = []
+    for split, part in parts.items():
+        changed = part if args.rename is None else renamed(part, args.rename)
+        if args.like is not None:
+            changed, lost = mapped(changed, _wanted_set(args.like))
+            mapping.append(f"{split}: joints of {changed.joint_set.name}; left out: {', '.join(lost) or 'none'}")
+        parts[split] = changed
     results, notes = convert(
         parts,
         args.target,
@@ -639,4 +722,4 @@ def run(args: argparse.Namespace) -> None:
         detections=args.detections,
         synthetic=args.synthetic,
     )
-    print_summary(results, notes, turned=None)
+    print_summary(results, [*mapping, *notes], turned=None)

@@ -162,6 +162,7 @@ def evaluate(persons: Persons, detections: Detections, store: Store) -> Mapping[
             "persons": int((~ignored).sum()),
             "crowds": int(persons.crowd.sum()),
             "persons_without_joints": int((ignored & ~persons.crowd).sum()),
+            "persons_left_out": int((store.attrs.get("counts") or {}).get("persons_left_out", 0)),
             "detections": len(detections.image),
         },
         "sigmas": spread,
@@ -177,13 +178,19 @@ def to_json(scores: Mapping[str, Any]) -> dict[str, Any]:
 def footnotes(scores: Mapping[str, Any]) -> list[str]:
     """What a reader has to know to trust or compare the numbers."""
     counts = scores["counts"]
-    return [
+    lines = [
         f"OKS: {counts['detections']} detections, {counts['persons']} persons in {counts['images']} images; "
         f"{counts['crowds']} crowds and {counts['persons_without_joints']} persons without a labelled joint are "
         "ignored. By faster-coco-eval, at most 20 detections of an image; 95 % intervals: percentile bootstrap of "
         "images, accumulated again.",
         f"Sigmas: {scores['sigmas']}.",
     ]
+    if counts["persons_left_out"]:
+        lines.append(
+            f"{counts['persons_left_out']} labelled persons were left out when the store was converted: this is not the "
+            "AP of the whole split, and finding them counts as a false alarm."
+        )
+    return lines
 
 
 def rows(scores: Mapping[str, Any]) -> list[list[str]]:

@@ -238,3 +238,44 @@ def test_two_files_of_other_joints_are_refused(tmp_path: Path) -> None:
     parts = {"train": read(one, None), "val": read(other, None)}
     with pytest.raises(ConvertError, match=r"has other joints than .*: it lacks beak and it has nose beside them"):
         coco.convert(parts, tmp_path / "stores", coco.Pixels(None))
+
+
+def test_joints_are_mapped_by_name_where_one_asks_for_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = toy_skeleton.write(tmp_path, pictures=2)
+    annotations = json.loads(path.read_text())["annotations"]
+    tail = {"keypoints": [0.0] * 18 + [150.0, 90.0, 2.0], "id": 555}
+    change(path, annotations=lambda given: [*given, {**given[0], **tail}])  # one with a tail alone
+    names = {"beak": "nose", "left_wing": "left_shoulder", "right_wing": "right_shoulder"}
+    rename = f"--rename={','.join(f'{old}:{new}' for old, new in names.items())}"
+    with Store(store_of(tmp_path, rename, "--like=coco")) as store:
+        assert JointSet.read(store.attrs["joint_set"], store.path) == COCO
+        points = np.array(annotations[0]["keypoints"]).reshape(7, 3)
+        for joint, source in ((0, 0), (5, 1), (6, 2)):
+            np.testing.assert_array_equal(store.labels["joints"][0, joint], points[source, :2])
+        assert store.labels["labelled"][0].nonzero()[0].tolist() == [0, 5, 6]
+        assert 555 not in store.labels["annotation_id"]
+        assert store.attrs["counts"]["unlabelled_persons"] == len(store.attrs["ignored"]["area"]) == 1
+        like = tmp_path / "coco.h5"
+        store.path.rename(like)
+    assert "val: joints of coco; left out: left foot, right foot, back, tail" in capsys.readouterr().out
+    with Store(store_of(tmp_path, rename, f"--like={like}")) as store:
+        assert JointSet.read(store.attrs["joint_set"], store.path) == COCO
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--like=coco"], "no joint is called as one of coco"),
+        (["--like=nowhere.h5"], "wanted a store, or one of mpii, lsp"),
+        (["--rename=bill:nose"], "--rename bill:nose: wanted OLD:NEW"),
+        (["--rename=beak:tail"], "two joints are called tail"),
+    ],
+)
+def test_a_mapping_that_cannot_be_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], reason: str
+) -> None:
+    toy_skeleton.write(tmp_path, pictures=2)
+    given = [f"--annotations={tmp_path / 'birds.json'}", f"--target={tmp_path / 'stores'}", "--split=val", *words]
+    assert convert(["coco", *given]) == 2
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "stores").exists()
