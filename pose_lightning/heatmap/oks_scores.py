@@ -187,8 +187,8 @@ def footnotes(scores: Mapping[str, Any]) -> list[str]:
     ]
     if counts["persons_left_out"]:
         lines.append(
-            f"{counts['persons_left_out']} labelled persons were left out when the store was converted: this is not the "
-            "AP of the whole split, and finding them counts as a false alarm."
+            f"{counts['persons_left_out']} labelled persons were left out when the store was converted: this is no AP "
+            "of the whole split, and finding them counts as a false alarm."
         )
     return lines
 
