@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 import numpy as np
 from jaxtyping import Bool
@@ -114,7 +114,7 @@ class JointSet:
         return {key: _listed_plain(value) for key, value in asdict(self).items()}
 
     @classmethod
-    def read(cls, value: Any, place: object) -> Self:
+    def read(cls, value: Any, place: object) -> "JointSet":
         """The set that `plain` has written; also the name of one that this file has, as older stores hold it.
 
         Args:

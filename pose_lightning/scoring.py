@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 import h5py
 import numpy as np
@@ -131,7 +131,7 @@ class SampleScores:
                     file.create_dataset(f"{metric}/{name}", data=np.asarray(values, np.float64), compression="gzip")
 
     @classmethod
-    def read(cls, path: Path, metric: str) -> tuple[Self, dict[str, Any]] | None:
+    def read(cls, path: Path, metric: str) -> tuple["SampleScores", dict[str, Any]] | None:
         """One score's parts, and the facts; None where the file has no such score.
 
         Raises:

@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 
-from tests.warm import Warm, warm
+from tests import shapes
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+install_import_hook(shapes.modules(), "tests.shapes.check")  # before the package is imported
+
+from tests.warm import Warm, warm  # noqa: E402
 
 torch.set_num_threads(1)  # the tests' networks are tiny; threads that wait for each other are most of their time
 

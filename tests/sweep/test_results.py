@@ -194,7 +194,8 @@ def test_a_cut_wandb_file_is_read_to_where_it_ends_and_a_damaged_one_refused(tra
     rows = offline.read(tmp_path / "cut.wandb")[1]
     assert 0 < len(rows) < 399
     middle = len(data) // 2
-    (tmp_path / "wrong.wandb").write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
+    end = middle + 16  # longer than a record's header: some of it is what a checksum is of
+    (tmp_path / "wrong.wandb").write_bytes(data[:middle] + bytes(byte ^ 1 for byte in data[middle:end]) + data[end:])
     with pytest.raises(UserError, match="damaged"):
         offline.read(tmp_path / "wrong.wandb")
     (tmp_path / "none.wandb").write_bytes(b"text")

@@ -163,7 +163,7 @@ def project(points: Float64[np.ndarray, "*n 3"], camera: StudioCamera) -> Float6
     return np.array([pinhole.x, pinhole.y]) + pinhole.focal * seen[..., :2] / seen[..., 2:]
 
 
-def filmed(take: Take, camera: StudioCamera, moments: list[Moment]) -> list[UInt8[np.ndarray, "{SENSOR} {SENSOR} 3"]]:
+def filmed(take: Take, camera: StudioCamera, moments: list[Moment]) -> list[UInt8[np.ndarray, "s s 3"]]:
     """The frames of one camera."""
     rng = take.rng(4 + CAMERAS.index(camera.name))
     light, empty = _light(rng), _empty_studio(camera.camera, rng)
@@ -187,7 +187,7 @@ def _light(rng: np.random.Generator) -> Light:
     return Light(direction / np.linalg.norm(direction), ambient, 1.15 - ambient)
 
 
-def _empty_studio(camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "{SENSOR} {SENSOR} 3"]:
+def _empty_studio(camera: Camera, rng: np.random.Generator) -> UInt8[np.ndarray, "s s 3"]:
     """A wall and a floor, with some panels on the wall."""
     picture = np.empty((SENSOR, SENSOR, 3), np.float32)
     wall, floor = rng.uniform(70, 215, 3), rng.uniform(60, 170, 3)
