@@ -127,7 +127,7 @@ class JointSet:
         if isinstance(value, cls):
             return value
         if isinstance(value, str) and value in JOINT_SETS:
-            return JOINT_SETS[value]  # type: ignore[return-value]
+            return JOINT_SETS[value]
         if reason := fault(value):
             raise UserError(f"{shortened(place)}: of its joint set, {reason}; make it again")
         return cls(
