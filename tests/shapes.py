@@ -7,7 +7,7 @@ from beartype import BeartypeConf, beartype
 
 PACKAGE: Final = Path(__file__).resolve().parents[1] / "pose_lightning"
 UNCHECKED: Final = {"convert/human36m_clips.py", "predict/pictures.py", "heatmap/task.py", "activity/task.py"}
-"""Beartype would ask whether arguments of the first two are of their Protocols, which only type checkers know; the tasks
+"""Beartype would ask whether arguments of the first two are of their Protocols, which only type checkers know; tasks
 take a network or a freeze as plain data too, as checkpoints hold them."""
 
 check = beartype(conf=BeartypeConf(is_pep484_tower=True))
