@@ -109,7 +109,7 @@ def people(
     picture: Picture,
     joints: Float[np.ndarray, "n j 2"],
     joint_set: JointSet,
-    boxes: Float[np.ndarray, "n 3"],
+    boxes: Float[np.ndarray, "n 4"],
     caption: Sequence[str] = (),
     *,
     side: int = 768,
@@ -120,23 +120,23 @@ def people(
         picture: Scaled so that its longer side is `side` px, with the points.
         joints: Px of the picture; NaN where there is none.
         joint_set: Theirs.
-        boxes: Square boxes as left edge, top edge and side, px of the picture.
+        boxes: Left edge, top edge, width and height, px of the picture.
         caption: Lines of a strip below.
         side: Px.
     """
     factor = side / max(picture.shape[:2])
     canvas = _resize(picture, factor)
     colours = side_colours(joint_set)
-    for left, top, length in boxes:
-        corners = _scale(np.array([[left, top], [left + length, top + length]]), factor)
+    for left, top, width, height in boxes:
+        corners = _scale(np.array([[left, top], [left + width, top + height]]), factor)
         (x0, y0), (x1, y1) = corners
         ring = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
         for start, end in zip(ring, np.roll(ring, -1, axis=0), strict=True):
             _line(canvas, start, end, GREY, 1)
-    for pose, (_, _, length) in zip(joints, boxes, strict=True):
+    for pose, length in zip(joints, boxes[:, 2:].max(axis=1, initial=0), strict=True):
         limbs = joint_set.limbs(np.isfinite(pose).all(axis=1))
-        width = float(np.clip(length * factor / 160, 1, 4))
-        canvas = skeleton(canvas, _scale(pose, factor), limbs, colours, width=width)
+        thickness = float(np.clip(length * factor / 160, 1, 4))
+        canvas = skeleton(canvas, _scale(pose, factor), limbs, colours, width=thickness)
     return np.concatenate([canvas, strip(caption, canvas.shape[1])]) if caption else canvas
 
 

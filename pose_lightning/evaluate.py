@@ -14,6 +14,7 @@ from pose_lightning.data import StoreDataModule
 from pose_lightning.errors import UserError
 from pose_lightning.evaluate_options import chosen, file_options, flag, pair_options, parse
 from pose_lightning.files import write_json
+from pose_lightning.geometry import Size, in_words
 from pose_lightning.runs import RunDirectory
 from pose_lightning.scoring import Outcome, Scoring
 from pose_lightning.store import Store
@@ -105,7 +106,7 @@ def evaluate_run(
 
 
 def evaluate_weights(
-    path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: int | None = None, json: Path | None = None
+    path: Path, store_path: Path, *, manner: Manner = PLAIN, input_size: Size | None = None, json: Path | None = None
 ) -> Outcome:
     """Score a file of weights, as `export` makes them, on a store, and print the tables.
 
@@ -115,7 +116,7 @@ def evaluate_weights(
         path: The file.
         store_path: The store.
         manner: How the network is asked.
-        input_size: Side of the network's input, px; None is the file's own.
+        input_size: Of the network's input, px; None is the file's own.
         json: Also write the scores here.
 
     Raises:
@@ -128,7 +129,7 @@ def evaluate_weights(
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path))
         train = stack.enter_context(Store(train_path)) if train_path.is_file() else None
-        say(f"evaluating {path} on {store_path} at {built.datamodule.input_size} px{manner}")
+        say(f"evaluating {path} on {store_path} at {in_words(built.datamodule.input_size)} px{manner}")
         found = predict(built, "val")
         outcome = scoring_of(built.model, built.datamodule).judge(found, store, train, title=path.stem)
     if json is not None:

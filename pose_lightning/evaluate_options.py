@@ -76,7 +76,6 @@ def _parser(description: str | None) -> argparse.ArgumentParser:
         metavar="FILE",
         help=f"score this network of heatmaps: {kinds.having('weight_file')[0].part('options').WEIGHTS}",
     )
-    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
     parser.add_argument(
         "--store", type=local_path, help="the store that --predictions belong to, or --weights are tried on"
     )

@@ -117,6 +117,8 @@ def _explain_value(message: str, key: str) -> str | None:
     value = re.search(
         r"(?:Got|Given) value: (?!NestedArg|Namespace)(.*?)(?:\. Got value: Namespace.*)?$", message, re.M
     )
+    if (pair := re.search(r"Given value: (?!NestedArg|Namespace)(.*)", message)) and "tuple[int, int]]" in message:
+        return f"{key}={pair[1]} is not a whole number or a list of two, as [256, 192]"
     types = [name for name in re.findall(r"Expected (?:an? )?<class '(\w+)'>", message) if name != "NoneType"]
     kinds = list(dict.fromkeys(KINDS.get(name, name) for name in types))
     if value and (match := re.search(r"Expected (?:an? )?typing\.Literal\[(.*?)\]", message)):

@@ -20,6 +20,7 @@ from torchmetrics import MeanMetric, Metric
 
 from pose_lightning import sealed, settings
 from pose_lightning.errors import UserError
+from pose_lightning.geometry import in_words
 from pose_lightning.optim import OptimizerName, Schedule, ScheduleName, make_optimizer
 from pose_lightning.reading.records import misfit
 from pose_lightning.sync_batchnorm import has_synchronised_norms
@@ -141,7 +142,7 @@ class Task(pl.LightningModule, ABC):
             raise UserError(
                 f"an epoch ends with a batch that has one sample for a device (data.batch_size={data.batch_size}, "
                 f"{data.samples_per_pass} training samples), and batch norm takes no statistics from one sample where "
-                f"a map is one cell, as with data.input_size={data.input_size}; take "
+                f"a map is one cell, as with data.input_size={in_words(data.input_size)}; take "
                 + (f"data.batch_size={sizes}, or " if sizes else "")
                 + "a larger input_size"
             ) from None

@@ -155,6 +155,10 @@ def test_processes_gather_counts_in_one_order_whatever_their_hash_seed() -> None
         ("--trainer.max_stps=3", "--trainer.max_stps=3 is no setting; did you mean trainer.max_steps?"),
         ("--data.batch_size=1.5", "data.batch_size=1.5 is not a whole number"),
         ("--data.limit_samples=abc", "error: data.limit_samples=abc is not a whole number"),
+        ("--data.input_size=[64]", "data.input_size=[64] is not a whole number or a list of two, as [256, 192]"),
+        ("--data.input_size=[64,a]", "data.input_size=[64, 'a'] is not a whole number or a list of two"),
+        ("--data.input_size=64.5", "data.input_size=64.5 is not a whole number or a list of two"),
+        ("--data.input_size=[64,0]", "data.input_size=(64, 0) is out of range; it is 1 or more"),
         ("--model.loss=mae", "error: model.loss=mae is not one of mse, cross_entropy"),
         ("--model.network.image_mean=2", "error: model.network.image_mean=2 is not a list"),
         (

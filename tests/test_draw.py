@@ -142,18 +142,18 @@ def test_people_have_their_right_in_pink_and_their_left_in_blue() -> None:
     joints = np.full((1, 16, 2), np.nan)
     for name, place in (("right wrist", (20.0, 30.0)), ("left wrist", (70.0, 30.0)), ("head top", (45.0, 60.0))):
         joints[0, MPII.names.index(name)] = place
-    drawn = draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0]]), side=100)
+    drawn = draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0, 70.0]]), side=100)
     found = [tuple(drawn[y, x]) for x, y in ((20, 30), (70, 30), (45, 60))]
     assert found == [draw.PINK, draw.BLUE, draw.WHITE]
     assert (drawn[30:60, 10] < 80).all()  # the box's left edge, on 90
     assert drawn.shape == GREY.shape
-    assert len(draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0]]), ["a.jpg"], side=100)) > len(drawn)
+    assert len(draw.people(GREY, joints, MPII, np.array([[10.0, 20.0, 70.0, 70.0]]), ["a.jpg"], side=100)) > len(drawn)
 
 
 def test_joints_scale_with_the_picture_of_people() -> None:
     joints = np.full((1, 16, 2), np.nan)
     joints[0, 9] = 45.0, 60.0
-    drawn = draw.people(GREY, joints, MPII, np.array([[-900.0, -900.0, 2000.0]]), side=300)
+    drawn = draw.people(GREY, joints, MPII, np.array([[-900.0, -900.0, 2000.0, 2000.0]]), side=300)
     assert tuple(drawn[181, 136]) == draw.WHITE  # 3 (x + 0.5) - 0.5
 
 

@@ -26,6 +26,30 @@ def test_boxes_of_a_batch_equal_boxes_one_by_one(rng: np.random.Generator):
     assert_allclose(batched, [geometry.box_to_input(c, b, 128) for c, b in zip(centers, boxes, strict=True)])
 
 
+def test_an_input_that_is_no_square_shows_its_own_proportion():
+    image_to_input = geometry.box_to_input(np.array([100.0, 60.0]), 128.0, (256, 192))
+    corners = np.array([[100.0 - 48, 60.0 - 64], [100.0 + 48, 60.0 + 64]])
+    assert_allclose(geometry.apply_to_points(image_to_input, corners), [[-0.5, -0.5], [191.5, 255.5]])
+    point = geometry.apply_to_points(geometry.turn_and_scale(90.0, 1.0, (5, 7)), np.array([[3.0, 2.0], [5.0, 2.0]]))
+    assert_allclose(point, [[3.0, 2.0], [3.0, 4.0]], atol=1e-12)
+
+
+def test_what_is_shown_holds_the_person_in_the_inputs_proportion_with_the_margin_of_the_square():
+    """COCO's rule: the tight box is widened or heightened to 3 : 4, then enlarged by 1.25."""
+    tight = np.array([[40.0, 100.0], [100.0, 40.0], [90.0, 100.0]])
+    squares = 1.25 * tight.max(axis=1)
+    shown = geometry.shown_heights(squares, tight, (256, 192))
+    assert_allclose(shown, [1.25 * 100, 1.25 * 100 * 4 / 3, 1.25 * 90 * 4 / 3])
+    assert_allclose(geometry.shown_heights(squares, tight, (192, 256)), [1.25 * 100, 1.25 * 75, 1.25 * 100])
+    assert_allclose(geometry.shown_heights(squares, None, (256, 192)), squares * 4 / 3)  # nothing of the square is cut
+
+
+def test_a_square_input_shows_the_square_box_to_the_last_bit(rng: np.random.Generator):
+    tight = rng.uniform(1, 300, (1000, 2))
+    squares = 1.25 * tight.max(axis=1)
+    assert np.array_equal(geometry.shown_heights(squares, tight, 192), squares)
+
+
 def test_compose_applies_the_inner_map_first():
     double = np.array([[2.0, 0, 0], [0, 2.0, 0]])
     right = np.array([[1.0, 0, 3], [0, 1.0, 0]])

@@ -214,6 +214,43 @@ def test_a_picture_is_predicted_alike_by_the_run_and_by_its_exported_file(birds:
         assert [mine["x"], mine["y"]] == pytest.approx([other["x"], other["y"]], abs=0.05)
 
 
+def test_inputs_need_not_be_square(birds: Birds, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Birds lie: they are shown at 64 x 96 px, through all doors."""
+    pytest.importorskip("onnx")
+    from pose_lightning.export.door import main as export  # noqa: PLC0415
+    from pose_lightning.report.__main__ import main as report  # noqa: PLC0415
+
+    wide = ["--data.input_size=[64,96]", "--model.network.depth=3"]
+    fit.main([*settings(birds.stores, tmp_path / "runs", steps=60), *wide])
+    (run,) = (tmp_path / "runs" / "birds").iterdir()
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["measures"]["pck@0.1"]["mean_unweighted_7"]["value"] > 30  # the discs are learned
+    picture = str(birds.folder / "images" / "bird000.jpg")
+    for form, option in (("onnx", "onnx"), ("safetensors", "weights")):
+        export([str(run), f"--format={form}", f"--out={tmp_path / 'bird'}.{form}"])
+        words = [picture, "--box=10,25,60,100"]
+        ours, theirs = (
+            predict([first, *words], tmp_path / f"{form}{number}")["pictures"][0]["people"][0]
+            for number, first in enumerate((str(run), f"--{option}={tmp_path / 'bird'}.{form}"))
+        )
+        assert (
+            ours["box"] == theirs["box"] == {"center": [39.5, 74.5], "width": 187.5, "height": 125.0, "from": "--box"}
+        )
+        for mine, other in zip(ours["joints"], theirs["joints"], strict=True):
+            assert [mine["x"], mine["y"]] == pytest.approx([other["x"], other["y"]], abs=0.05)
+    weights = [f"--weights={tmp_path / 'bird.safetensors'}", f"--store={birds.stores / 'val.h5'}"]
+    evaluate.main([*weights, f"--json={tmp_path / 'scores.json'}"])
+    assert "at 64 x 96 px" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scores.json").read_text())["measures"]["error"] == metrics["measures"]["error"]
+    evaluate.main([*weights, "--input-size=96x64"])
+    assert "at 96 x 64 px" in capsys.readouterr().out
+    report([str(run), f"--out={tmp_path / 'report.html'}"])
+    assert "could not be built" not in (tmp_path / "report.html").read_text()
+    with pytest.raises(SystemExit):
+        fit.main([*settings(birds.stores, tmp_path / "none", steps=1), *wide, "--data.input_size=[64,90]"])
+    assert "input_size is 90; this hourglass takes only a multiple of 32" in capsys.readouterr().err
+
+
 def test_weights_alone_know_their_joints(birds: Birds, tmp_path: Path) -> None:
     from pose_lightning.export.door import main as export  # noqa: PLC0415
 

@@ -356,6 +356,7 @@ def _table(
             "bbox": boxes,
             "area": np.array(areas),
             "extent": boxes[:, 2:].max(axis=1),
+            "person_size": boxes[:, 2:],
             "image_id": image.astype(np.int64),
             "annotation_id": np.array([annotation["id"] for _, annotation, _ in rows], dtype=np.int64),
         },
@@ -484,7 +485,8 @@ def with_detections(people: People, detections: Mapping[int, np.ndarray]) -> tup
                 row = free[overlaps.argmax()]
                 taken[row], shown[row] = True, box
     center, box = square(shown)
-    return replace(people, center=center, box=box), int((~taken).sum())
+    numbers = {**people.numbers, "person_size": shown[:, 2:]}
+    return replace(people, center=center, box=box, numbers=numbers), int((~taken).sum())
 
 
 def _overlaps(boxes: Float64[np.ndarray, "n 4"], box: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, " n"]:
@@ -620,7 +622,8 @@ def _convert(
     empty = sum(len(part.ignored["iscrowd"]) for part in parts.values()) - crowds
     notes += [
         f"not trained on: {crowds} crowds and {empty} persons without a labelled joint",
-        f"the box that the network is shown: {box_source}; {SCALE_CONVENTION}",
+        f"the box that the network is shown: {box_source}; {SCALE_CONVENTION}; inputs that are not square show "
+        "it in their own proportion, with the same margin",
         "pictures are turned by their EXIF orientation where the annotation file has the turned picture's size",
         f"split: {rule}",
     ]

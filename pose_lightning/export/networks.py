@@ -15,6 +15,7 @@ from pose_lightning.cli import PoseCLI
 from pose_lightning.errors import UserError
 from pose_lightning.exported import facts
 from pose_lightning.exported.facts import Facts
+from pose_lightning.geometry import Size, sides
 from pose_lightning.joints import JointSet
 from pose_lightning.settings import STARTING_POINTS
 
@@ -91,9 +92,9 @@ def exportable(built: PoseCLI, checkpoint: Path, step: int) -> Exportable:
     return Exportable(answer, network, Facts(**{**vars(about), "output": found}), described.metadata)
 
 
-def picture(side: int) -> facts.Tensor:
+def picture(size: Size) -> facts.Tensor:
     """One picture, as an input."""
-    return facts.Tensor("image", (3, side, side), RGB)
+    return facts.Tensor("image", (3, *sides(size)), RGB)
 
 
 def joints(joint_set: JointSet) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from pose_lightning import draw
+from pose_lightning.geometry import Size
 from pose_lightning.joints import JointSet
 from pose_lightning.predict.answers import Asked, Pose, check_numbers, marked, say_data
 from pose_lightning.predict.boxes import LARGEST_SIDE, Box, in_frame
@@ -35,6 +36,7 @@ class Estimator(Protocol):
     synthetic: bool | None
     joint_set: JointSet
     taught: np.ndarray
+    input_size: Size
 
     def poses_in(self, asked: Sequence[Asked], batch_size: int) -> list[list[Pose]]:
         """Of the people in each of these pictures."""
@@ -77,7 +79,7 @@ def predict_poses(
             drawn = photographs.write(path, _drawn(estimator, path, picture, poses))
             _say(path, poses, estimator)
             height, width = picture.shape[:2]
-            people = [_pose_json(pose, estimator.joint_set) for pose in poses]
+            people = [_pose_json(pose, estimator) for pose in poses]
             facts = {"file": str(path), "width": width, "height": height, "overlay": str(drawn), "people": people}
             numbers.item(facts)
             rows.rows(_rows(path, "", poses, estimator.joint_set))
@@ -190,8 +192,8 @@ def _predict_film(
                 troubles.add(film, frame)
                 video.skip(frame)
                 continue
-            video.show(frame, _drawn_in_frame(frame.picture, poses, estimator.joint_set, title))
-            people = [_pose_json(pose, estimator.joint_set) for pose in poses]
+            video.show(frame, _drawn_in_frame(frame.picture, poses, estimator, title))
+            people = [_pose_json(pose, estimator) for pose in poses]
             numbers.item({"frame": frame.number, "time": frame.time, "people": people})
             rows.rows(_rows(film.path, frame.number, poses, estimator.joint_set))
             confidences += [_sure([pose], estimator) for pose in poses]
@@ -224,29 +226,29 @@ def _drawn(estimator: Estimator, path: Path, picture: draw.Picture, poses: Seque
         marked(f"{path.name}   {estimator.name}", estimator.synthetic),
         "pink: the person's right, blue: left; the box is what the network was shown",
     ]
-    joints, boxes = _places(poses, estimator.joint_set)
+    joints, boxes = _places(poses, estimator)
     return draw.people(picture, joints, estimator.joint_set, boxes, lines)
 
 
-def _drawn_in_frame(picture: draw.Picture, poses: Sequence[Pose], joint_set: JointSet, title: str) -> draw.Picture:
+def _drawn_in_frame(picture: draw.Picture, poses: Sequence[Pose], estimator: Estimator, title: str) -> draw.Picture:
     """As large as the frame."""
-    joints, boxes = _places(poses, joint_set)
-    drawn = draw.people(picture, joints, joint_set, boxes, side=max(picture.shape[:2]))
+    joints, boxes = _places(poses, estimator)
+    drawn = draw.people(picture, joints, estimator.joint_set, boxes, side=max(picture.shape[:2]))
     return draw.label(drawn, [title])
 
 
-def _places(poses: Sequence[Pose], joint_set: JointSet) -> tuple[np.ndarray, np.ndarray]:
-    """Joints (n, j, 2), and boxes (n, 3) as left edge, top edge and side."""
-    joints = np.stack([pose.joints for pose in poses]) if poses else np.empty((0, len(joint_set), 2))
-    boxes = [(pose.box.x - pose.box.side / 2, pose.box.y - pose.box.side / 2, pose.box.side) for pose in poses]
-    return joints, np.array(boxes, dtype=np.float64).reshape(-1, 3)
+def _places(poses: Sequence[Pose], estimator: Estimator) -> tuple[np.ndarray, np.ndarray]:
+    """Joints (n, j, 2), and boxes (n, 4) as left edge, top edge, width and height."""
+    joints = np.stack([pose.joints for pose in poses]) if poses else np.empty((0, len(estimator.joint_set), 2))
+    boxes = [pose.box.shown(estimator.input_size) for pose in poses]
+    return joints, np.array(boxes, dtype=np.float64).reshape(-1, 4)
 
 
-def _pose_json(pose: Pose, joint_set: JointSet) -> dict[str, Any]:
-    return {
-        "box": {"center": [pose.box.x, pose.box.y], "side": pose.box.side, "from": pose.box.source},
-        "joints": [{"name": name, "x": x, "y": y, "confidence": sure} for name, x, y, sure in _joints(pose, joint_set)],
-    }
+def _pose_json(pose: Pose, estimator: Estimator) -> dict[str, Any]:
+    *_, width, height = pose.box.shown(estimator.input_size)
+    box = {"center": [pose.box.x, pose.box.y], "width": width, "height": height, "from": pose.box.source}
+    rows = _joints(pose, estimator.joint_set)
+    return {"box": box, "joints": [dict(zip(("name", "x", "y", "confidence"), row, strict=True)) for row in rows]}
 
 
 def _joints(pose: Pose, joint_set: JointSet) -> list[tuple[str, float, float, float]]:

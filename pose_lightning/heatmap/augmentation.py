@@ -31,10 +31,10 @@ class Change(NamedTuple):
     gain: Float64[np.ndarray, " 3"]
     offset: float
 
-    def matrix(self, size: int) -> geometry.Matrix:
+    def matrix(self, size: geometry.Size) -> geometry.Matrix:
         """The map from an input of this size to the changed one."""
         turned = geometry.turn_and_scale(self.degrees, self.zoom, size)
-        return geometry.compose(geometry.mirror_matrix(size), turned) if self.mirrored else turned
+        return geometry.compose(geometry.mirror_matrix(geometry.sides(size)[1]), turned) if self.mirrored else turned
 
 
 UNCHANGED: Final = Change(degrees=0.0, zoom=1.0, mirrored=False, gain=np.ones(3), offset=0.0)

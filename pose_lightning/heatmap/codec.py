@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from pose_lightning.errors import UserError
+from pose_lightning.geometry import Size, sides
 from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.joints import JointSet
 from pose_lightning.manner import DecodeMethod
@@ -25,7 +26,9 @@ _TINY: Final = 1e-10
 """The smallest height whose logarithm is taken; DARK's own code has the same."""
 
 
-def input_to_heatmap(points: Float[Tensor, "*any"], *, grid: Grid = "cells", size: int = 64) -> Float[Tensor, "*any"]:
+def input_to_heatmap(
+    points: Float[Tensor, "*any 2"], *, grid: Grid = "cells", size: Size = 64
+) -> Float[Tensor, "*any 2"]:
     """Return input px as heatmap px.
 
     `cells`: v = (u + 0.5) / 4 - 0.5, where a convolution with stride 4 looks. `udp`: v = u (n - 1) / (4 n - 1), the
@@ -36,27 +39,31 @@ def input_to_heatmap(points: Float[Tensor, "*any"], *, grid: Grid = "cells", siz
     Args:
         points: Input px.
         grid: See `Grid`.
-        size: Side of the maps, n; only `udp` depends on it.
+        size: Of the maps, n along either axis; only `udp` depends on it.
     """
     if grid == "udp":
-        return points * _udp_factor(size)
+        return points * _udp_factors(size).to(points)
     return (points + 0.5) / STRIDE - 0.5
 
 
-def heatmap_to_input(points: Float[Tensor, "*any"], *, grid: Grid = "cells", size: int = 64) -> Float[Tensor, "*any"]:
+def heatmap_to_input(
+    points: Float[Tensor, "*any 2"], *, grid: Grid = "cells", size: Size = 64
+) -> Float[Tensor, "*any 2"]:
     """Return heatmap px as input px: the inverse of `input_to_heatmap`."""
     if grid == "udp":
-        return points / _udp_factor(size)
+        return points / _udp_factors(size).to(points)
     return (points + 0.5) * STRIDE - 0.5
 
 
-def _udp_factor(size: int) -> float:
-    return (size - 1) / (STRIDE * size - 1)
+def _udp_factors(size: Size) -> Float[Tensor, "2"]:
+    """Heatmap px for one input px, along x and y."""
+    height, width = sides(size)
+    return torch.tensor([(length - 1) / (STRIDE * length - 1) for length in (width, height)], dtype=torch.float64)
 
 
 def encode(
-    joints: Float[Tensor, "*batch j 2"], labelled: Bool[Tensor, "*batch j"], size: int, sigma: float
-) -> Float[Tensor, "*batch j {size} {size}"]:
+    joints: Float[Tensor, "*batch j 2"], labelled: Bool[Tensor, "*batch j"], size: Size, sigma: float
+) -> Float[Tensor, "*batch j _ _"]:
     """Return one gaussian of peak 1 per joint, float32, and an empty map where a joint is unlabelled.
 
     The gaussian stands at the exact position and is not cut off: at three sigmas, where Newell's window of
@@ -66,13 +73,17 @@ def encode(
     Args:
         joints: Positions, heatmap px; those of unlabelled joints may be NaN.
         labelled: Which joints have a label.
-        size: Side of the maps, px.
+        size: Of the maps, px.
         sigma: Standard deviation, heatmap px.
     """
-    cells = torch.arange(size, device=joints.device, dtype=torch.float32)
-    profiles = torch.exp((cells - joints.float()[..., None]).square() / (-2 * sigma**2))  # ... j 2 size
-    profiles = torch.where(labelled[..., None, None], profiles, 0.0)  # NaN would survive a product with zero
-    across, down = profiles.unbind(-2)
+    height, width = sides(size)
+
+    def profile(places: Float[Tensor, "*batch j"], length: int) -> Float[Tensor, "*batch j {length}"]:
+        cells = torch.arange(length, device=joints.device, dtype=torch.float32)
+        heights = torch.exp((cells - places[..., None]).square() / (-2 * sigma**2))
+        return torch.where(labelled[..., None], heights, 0.0)  # NaN would survive a product with zero
+
+    across, down = (profile(*axis) for axis in zip(joints.float().unbind(-1), (width, height), strict=True))
     return down[..., :, None] * across[..., None, :]
 
 

@@ -22,6 +22,9 @@ from pose_lightning.reading.records import between, optional
 from pose_lightning.store import Store
 from pose_lightning.warping import warp
 
+PERSON: Final = "person_size"
+"""Label of a store: width and height of the person's tight box, px."""
+
 _NEEDED_ATTRS: Final = {"kind": "pose", "origin": 0, "units": "px"}
 
 
@@ -51,7 +54,7 @@ class PoseSource:
 
     Args:
         store: A pose store with pixels, as `convert mpii`, `lsp` and `demo` write them.
-        input_size: Side of the network's input, px.
+        input_size: Of the network's input, px.
         augmentation: Random changes, or None.
         seed: Of the random changes.
         warp_on_device: Leave the warp to `finish`.
@@ -64,7 +67,7 @@ class PoseSource:
     def __init__(
         self,
         store: Store,
-        input_size: int,
+        input_size: geometry.Size,
         augmentation: Augmentation | None,
         seed: int,
         *,
@@ -85,7 +88,8 @@ class PoseSource:
         self._reduction = reduction(store.shape[0], float(store.attrs["box_in_crop"]), input_size)
         self._crop_size = store.shape[0] // self._reduction
         labels = store.labels
-        self._image_to_input = geometry.box_to_input(labels["center"], labels["box"], input_size)
+        heights = geometry.shown_heights(labels["box"], labels.get(PERSON), input_size)
+        self._image_to_input = geometry.box_to_input(labels["center"], heights, input_size)
         self._image_to_crop = image_to_crop(labels["crop"], self._reduction)
         self._units = units(labels, self.joint_set, store.path)
         self._mirrored = list(self.joint_set.mirrored)
@@ -118,9 +122,9 @@ class PoseSource:
             buffers["crop"] = np.empty((size, self._crop_size, self._crop_size, 3), np.uint8)
             buffers["input_to_crop"] = np.empty((size, 2, 3), np.float64)
         else:
-            buffers["image"] = np.empty((size, self.input_size, self.input_size, 3), np.uint8)
+            buffers["image"] = np.empty((size, *geometry.sides(self.input_size), 3), np.uint8)
         if self._zooms:
-            shape = (2, 3) if self.warp_on_device else (self.input_size, self.input_size, 3)
+            shape = (2, 3) if self.warp_on_device else (*geometry.sides(self.input_size), 3)
             name, dtype = ("view_to_crop", np.float64) if self.warp_on_device else ("views", np.uint8)
             buffers[name] = np.empty((size, len(self._zooms), *shape), dtype)
         return buffers
@@ -172,7 +176,7 @@ def _warp_into(out: np.ndarray, picture: np.ndarray, out_to_picture: np.ndarray)
     cv2.warpAffine(picture, out_to_picture, out.shape[1::-1], dst=out, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
 
 
-def finish(batch: dict[str, Any], input_size: int) -> dict[str, Any]:
+def finish(batch: dict[str, Any], input_size: geometry.Size) -> dict[str, Any]:
     """Return the batch of a `PoseSource` with its `image`: warped if it is not yet, coloured, float32 in [0, 1].
 
     Runs on the device that the batch is on. An image that the host warped is channels last in memory. With several
@@ -208,7 +212,8 @@ class PoseData(StoreDataModule):
     Args:
         root: Directory of the stores.
         batch_size: Samples per optimizer step, over all devices and accumulation.
-        input_size: Side of the network's input, px; it shows the person's box.
+        input_size: Side of the network's input, px, or its height and width, as `[256, 192]`; it shows the person's box
+            (`geometry.shown_heights`).
         rotation: Largest turn, degrees. A crop of 448 px, with the box at 256, covers 30 degrees and a scale of 0.25.
         rotation_probability: Share of the training samples that turn at all.
         scale: The box's side is multiplied by 1 - scale to 1 + scale.
@@ -230,7 +235,7 @@ class PoseData(StoreDataModule):
         root: Path,
         batch_size: int,
         *,
-        input_size: int = 256,
+        input_size: int | tuple[int, int] = 256,
         rotation: float = 30.0,
         rotation_probability: float = 0.4,
         scale: float = 0.25,

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 
 from pose_lightning.cli import PoseCLI
 from pose_lightning.convert import crops
-from pose_lightning.heatmap.data import PoseData, PoseSource, finish
+from pose_lightning.geometry import Size
+from pose_lightning.heatmap.data import PERSON, PoseData, PoseSource, finish
 from pose_lightning.heatmap.task import HeatmapEstimation
 from pose_lightning.heatmap.truth import UNIT_LABELS
 from pose_lightning.heatmap.weight_file import WeightFile
@@ -39,6 +40,7 @@ class _People:
         self.labels = {
             "center": center,
             "box": side,
+            PERSON: np.array([box.extent for box in boxes], dtype=np.float64),
             "crop": np.array([[x0, y0, crop / length] for x0, y0, length in self._windows]),
             "joints": np.full((len(boxes), len(joint_set), 2), np.nan),
             "labelled": nobody,
@@ -68,6 +70,7 @@ class PoseEstimator:
         joint_set: Of the poses.
         taught: Which joints its training store has; all where there is no store.
         synthetic: Whether that is of drawn people; None where nobody knows.
+        input_size: Of the network's input, px.
         manner: How it is asked.
     """
 
@@ -76,7 +79,7 @@ class PoseEstimator:
     def __init__(self, model: HeatmapEstimation, data: PoseData, name: str, facts: dict[str, Any]) -> None:
         self.model, self.name, self.facts = model.eval(), name, facts
         self.joint_set = model.joint_set
-        self._input_size, self._scales = data.input_size, data.scales
+        self.input_size, self._scales = data.input_size, data.scales
         self.manner = {"flip_test": model.flip_test, "scales": list(model.scales), "decoding": model.decoding}
         self.taught: np.ndarray = np.ones(len(model.joint_set), dtype=bool)
         self.synthetic: bool | None = None
@@ -94,7 +97,7 @@ class PoseEstimator:
         return made
 
     @classmethod
-    def of_weights(cls, file: WeightFile, *, input_size: int | None = None, manner: Manner = PLAIN) -> "PoseEstimator":
+    def of_weights(cls, file: WeightFile, *, input_size: Size | None = None, manner: Manner = PLAIN) -> "PoseEstimator":
         """The network of a file of weights, shown people as its run does; one that others published, as converters do.
 
         Raises:
@@ -124,7 +127,7 @@ class PoseEstimator:
             return [[] for _ in asked]
         pictures = [picture for picture, listed in asked for _ in listed]
         people: Any = _People(pictures, boxes, self.joint_set, self._crop, self._box_in_crop)
-        source = PoseSource(people, self._input_size, None, 0, warp_on_device=False, scales=self._scales)
+        source = PoseSource(people, self.input_size, None, 0, warp_on_device=False, scales=self._scales)
         largest = batch_size if self._scales == UNSCALED else max(1, batch_size // len(self._scales))
         poses: list[Pose] = []
         for start in range(0, len(people), largest):
@@ -132,7 +135,7 @@ class PoseEstimator:
             buffers = source.allocate(len(chosen))
             for position, index in enumerate(chosen):
                 source.fill(buffers, position, index, 0)
-            batch = finish({key: torch.from_numpy(values) for key, values in buffers.items()}, self._input_size)
+            batch = finish({key: torch.from_numpy(values) for key, values in buffers.items()}, self.input_size)
             batch |= {"index": torch.arange(len(chosen)), "weight": torch.ones(len(chosen))}
             found = self.model.predict_step(batch, 0)
             for index, joints, confidence in zip(chosen, found["preds"], found["confidence"], strict=True):

@@ -63,14 +63,15 @@ class OnnxJoints(OnnxEstimator):
         `crop` and `box_in_crop`, px, of the crop that the input is cut from.
         """
         joint_set = joint_set_of(facts, path)
-        side, crop = facts.input.shape[-1], facts.details.get("crop")
+        height, width = (*facts.input.shape, 0, 0)[1:3]
+        crop = facts.details.get("crop")
         return {
-            "input shape": rules.exactly((3, side, side)),
-            "output shape": rules.exactly((len(joint_set), side // STRIDE, side // STRIDE)),
+            "input shape": rules.exactly((3, height, width)),
+            "output shape": rules.exactly((len(joint_set), height // STRIDE, width // STRIDE)),
             "stride": rules.exactly(STRIDE),
             "joints_never_taught": rules.some_of(joint_set.names),
             "decoding": rules.one_of(get_args(DecodeMethod)),
-            "sigma": rules.above(0.0, side / STRIDE),
+            "sigma": rules.above(0.0, max(height, width) / STRIDE),
             "grid": rules.one_of(get_args(Grid)),
             "crop": rules.whole(1, crops.LARGEST_CROP),
             "box_in_crop": rules.whole(1, crop if isinstance(crop, int) else crops.LARGEST_CROP),
@@ -81,34 +82,36 @@ class OnnxJoints(OnnxEstimator):
         return peaks.mirror_back(mirrored, self.joint_set.mirrored)
 
     def joints(
-        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Float64[np.ndarray, "n 3"]
+        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Float64[np.ndarray, "n 5"]
     ) -> tuple[Float64[np.ndarray, "n j 2"], Float64[np.ndarray, "n j"]]:
         """The joints of people, image px, and their confidences.
 
         Args:
             pictures: RGB, one for each person.
-            boxes: Centre (x, y) and side of the square that the network is shown, image px.
+            boxes: Centre (x, y) and side of the square box, and width and height of the person in it, image px.
         """
         pairs = [self._seen(picture, box) for picture, box in zip(pictures, boxes, strict=True)]
         maps = self.answers(np.stack([image for image, _ in pairs]))
         points, confidence = peaks.decode(maps, self.decoding, sigma=self.details["sigma"])
-        points = peaks.to_input(points, grid=self.details["grid"], size=maps.shape[-1])
+        points = peaks.to_input(points, grid=self.details["grid"], size=maps.shape[-2:])
         matrices = np.stack([matrix for _, matrix in pairs])
         return geometry.apply_to_points(matrices, points.astype(np.float64)), confidence.astype(np.float64)
 
     def _seen(
-        self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float64[np.ndarray, "3"]
+        self, picture: UInt8[np.ndarray, "_ _ 3"], box: Float64[np.ndarray, "5"]
     ) -> tuple[np.ndarray, geometry.Matrix]:
-        """The input (3, s, s), in [0, 1], and the map from its px to the image's: as `heatmap.data.PoseSource` does."""
-        crop, in_crop, size = self.details["crop"], self.details["box_in_crop"], self.input_size
+        """The input (3, h, w), in [0, 1], and the map from its px to the image's: as `heatmap.data.PoseSource` does."""
+        crop, in_crop = self.details["crop"], self.details["box_in_crop"]
+        height, width = self.network.facts.input.shape[1:]
         center, side = box[:2], float(box[2])
         x0, y0, length = crops.window(center, side, crop, in_crop)
-        factor = reduction(crop, float(in_crop), size)
+        factor = reduction(crop, float(in_crop), (height, width))
         shown = crops.cut(picture, x0, y0, length, crop)
         if factor > 1:
             shown = cv2.resize(shown, (crop // factor, crop // factor), interpolation=cv2.INTER_AREA)
-        input_to_image = geometry.invert(geometry.box_to_input(center, side, size))
+        shown_height = geometry.shown_heights(box[None, 2], box[None, 3:], (height, width))[0]
+        input_to_image = geometry.invert(geometry.box_to_input(center, shown_height, (height, width)))
         to_crop = image_to_crop(np.array([[x0, y0, crop / length]]), factor)[0]
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        warped = cv2.warpAffine(shown, geometry.compose(to_crop, input_to_image), (size, size), flags=flags)
+        warped = cv2.warpAffine(shown, geometry.compose(to_crop, input_to_image), (width, height), flags=flags)
         return as_input(np.asarray(warped)), input_to_image

@@ -5,10 +5,10 @@ import numpy as np
 from pose_lightning import geometry
 
 
-def reduction(crop_size: int, box_in_crop: float, input_size: int) -> int:
+def reduction(crop_size: int, box_in_crop: float, input_size: geometry.Size) -> int:
     """Return the power of two by which a crop is averaged before the warp; the box stays as large as the input."""
-    factor = 1
-    while factor < 8 and box_in_crop >= 2 * factor * input_size and crop_size % (2 * factor) == 0:
+    factor, longer = 1, max(geometry.sides(input_size))
+    while factor < 8 and box_in_crop >= 2 * factor * longer and crop_size % (2 * factor) == 0:
         factor *= 2
     return factor
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from pose_lightning import settings
 from pose_lightning.errors import UserError
+from pose_lightning.geometry import Size, sides
 
 LossName = Literal["mse", "cross_entropy"]
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -45,16 +46,16 @@ LOSSES: Final[Mapping[str, Loss]] = {"mse": squared_error, "cross_entropy": cros
 """By name."""
 
 
-def check_loss(loss: Loss, joints: int, size: int) -> None:
+def check_loss(loss: Loss, joints: int, size: Size) -> None:
     """Refuse a loss of a person's own that gives no finite number for every joint, or that nothing learns from.
 
     Raises:
         UserError: If so.
     """
     name = settings.spec_of(loss)["class_path"]
-    heatmaps = torch.full((2, 1, joints, size, size), 0.1, requires_grad=True)
+    heatmaps = torch.full((2, 1, joints, *sides(size)), 0.1, requires_grad=True)
     with torch.random.fork_rng([]):
-        targets = torch.rand(2, joints, size, size)
+        targets = torch.rand(2, joints, *sides(size))
         try:
             values = loss(heatmaps, targets)
         except Exception as error:  # whatever a person's own code raises

@@ -23,6 +23,8 @@ class OnnxPoseEstimator:
         self._joints = joints
         self.name, self.synthetic, self.taught = about.experiment, about.synthetic, joints.taught
         self.joint_set = joints.joint_set
+        height, width = about.input.shape[1:]
+        self.input_size = (height, width)
         self.facts: dict[str, Any] = {
             "onnx": str(joints.network.path),
             "checkpoint": about.checkpoint,
@@ -42,11 +44,11 @@ class OnnxPoseEstimator:
         """Of the people in each of these pictures, up to `batch_size` of them in the network at once."""
         pictures = [picture for picture, listed in asked for _ in listed]
         boxes = [box for _, listed in asked for box in listed]
-        squares = np.array([[box.x, box.y, box.side] for box in boxes])
+        places = np.array([[box.x, box.y, box.side, *box.extent] for box in boxes], dtype=np.float64)
         poses: list[Pose] = []
         for start in range(0, len(boxes), batch_size):
             chosen = slice(start, start + batch_size)
-            found = self._joints.joints(pictures[chosen], squares[chosen])
+            found = self._joints.joints(pictures[chosen], places[chosen])
             for box, joints, confidence in zip(boxes[chosen], *found, strict=True):
                 poses.append(Pose(box, np.where(self.taught[:, None], joints, np.nan), confidence))
         ends = np.cumsum([len(listed) for _, listed in asked]).tolist()

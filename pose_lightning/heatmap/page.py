@@ -90,8 +90,8 @@ def read(run: Run) -> Split:
 
 def input_shape(settings: Mapping[str, Any]) -> tuple[int, ...]:
     """Of a sample, by the settings of its data module."""
-    side = int(settings["input_size"])
-    return 3, side, side
+    height, width = np.broadcast_to(settings["input_size"], 2).tolist()
+    return 3, height, width
 
 
 def subset(run: Run) -> str:

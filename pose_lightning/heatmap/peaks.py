@@ -6,16 +6,19 @@ from typing import Final
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 
+from pose_lightning.geometry import Size, sides
 from pose_lightning.heatmap.decoding import STRIDE, Grid
 from pose_lightning.manner import DecodeMethod
 
 _TINY: Final = np.float32(1e-10)
 
 
-def to_input(points: Float[np.ndarray, "*any"], *, grid: Grid, size: int) -> Float[np.ndarray, "*any"]:
+def to_input(points: Float[np.ndarray, "*any 2"], *, grid: Grid, size: Size) -> Float[np.ndarray, "*any 2"]:
     """Heatmap px as input px, as `codec.heatmap_to_input`."""
     if grid == "udp":
-        return points / ((size - 1) / (STRIDE * size - 1))
+        height, width = sides(size)
+        factors = [(length - 1) / (STRIDE * length - 1) for length in (width, height)]
+        return points / np.array(factors, dtype=points.dtype)
     return (points + 0.5) * STRIDE - 0.5
 
 

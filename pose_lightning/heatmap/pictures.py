@@ -13,8 +13,8 @@ from pose_lightning.training.pictures import SIDE, Shown, pixels
 MEASURE: Final = "mean error, px of the image"
 
 UNKNOWN: Final = 0.05
-"""Share of the input's side within which a joint is drawn as right where its person's unit is unknown: MPII's boxes are
-ten half head sizes."""
+"""Share of the input's longer side within which a joint is drawn as right where its person's unit is unknown: MPII's
+boxes are ten half head sizes."""
 
 
 def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[str], data: Any) -> list[Shown]:
@@ -26,7 +26,7 @@ def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[
     errors = np.linalg.norm(outputs["preds"] - in_image, axis=-1)
     scale = np.linalg.norm(matrices[:, :, 0], axis=-1)  # px of the image that a px of the input covers
     near = points.FOUND[joint_set.reference] * batch["unit"].numpy()
-    near = np.where(np.isfinite(near), near, UNKNOWN * batch["image"].shape[-1] * scale)
+    near = np.where(np.isfinite(near), near, UNKNOWN * max(batch["image"].shape[-2:]) * scale)
     preds = geometry.apply_to_points(geometry.invert(matrices), outputs["preds"])
     found = []
     for place, name in enumerate(names):
@@ -41,4 +41,6 @@ def show(batch: dict[str, Any], outputs: dict[str, np.ndarray], names: Sequence[
 
 def comparable(batch: dict[str, Any], preds: np.ndarray) -> tuple[np.ndarray, float]:
     """Predictions in px of the input, where boxes are alike, and how much joints differ there."""
-    return geometry.apply_to_points(geometry.invert(batch["matrix"].numpy()), preds), 0.2 * batch["image"].shape[-1]
+    return geometry.apply_to_points(geometry.invert(batch["matrix"].numpy()), preds), 0.2 * max(
+        batch["image"].shape[-2:]
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric
 
 from pose_lightning.errors import UserError
-from pose_lightning.geometry import apply_to_points
+from pose_lightning.geometry import apply_to_points, sides
 from pose_lightning.heatmap import networks
 from pose_lightning.heatmap.codec import (
     decode,
@@ -116,15 +116,16 @@ class HeatmapEstimation(Task):
             UserError: As `Task.check`, and if the network gives no heatmaps, or the loss no number for every joint.
         """
         if self.network_name not in networks.NAMES.values():
-            image = torch.zeros(1, 3, data.input_size, data.input_size)
+            image = torch.zeros(1, 3, *sides(data.input_size))
             networks.check(self.model, self.network_name, image, len(self.joint_set), STRIDE)
         if not isinstance(self.loss, str):
-            check_loss(self.loss, len(self.joint_set), data.input_size // STRIDE)
+            height, width = sides(data.input_size)
+            check_loss(self.loss, len(self.joint_set), (height // STRIDE, width // STRIDE))
         super().check(trainer, data)
 
     def example(self, data: Any, samples: int) -> Tensor:
         """Pictures as a batch of `data` has them."""
-        return torch.zeros(samples, 3, data.input_size, data.input_size, device="meta")
+        return torch.zeros(samples, 3, *sides(data.input_size), device="meta")
 
     @classmethod
     def settings_from(cls, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,9 +231,9 @@ class HeatmapEstimation(Task):
 
     def _losses(self, heatmaps: Float[Tensor, "b s j h w"], batch: Batch) -> Float[Tensor, "b j"]:
         """The loss of every joint, summed over stacks; 0 where it does not count."""
-        size = heatmaps.shape[-1]
-        places = input_to_heatmap(batch["joints"], grid=self.grid, size=size)
-        targets = encode(places, batch["labelled"], size, self.sigma)
+        height, width = heatmaps.shape[-2:]
+        places = input_to_heatmap(batch["joints"], grid=self.grid, size=(height, width))
+        targets = encode(places, batch["labelled"], (height, width), self.sigma)
         errors = self._loss(heatmaps, targets)
         return torch.where(self._counted(batch), errors, 0.0)
 
@@ -256,5 +257,6 @@ class HeatmapEstimation(Task):
 
     def _decode(self, heatmaps: Float[Tensor, "b j h w"], batch: Batch) -> tuple[Tensor, Tensor]:
         peaks, confidence = decode(heatmaps, self.decoding, sigma=self.sigma)
-        peaks = heatmap_to_input(peaks, grid=self.grid, size=heatmaps.shape[-1])
+        height, width = heatmaps.shape[-2:]
+        peaks = heatmap_to_input(peaks, grid=self.grid, size=(height, width))
         return apply_to_points(batch["matrix"], peaks.double()), confidence

@@ -16,6 +16,7 @@ from pose_lightning.errors import UserError
 from pose_lightning.exported import rules
 from pose_lightning.exported.facts import MARK, Facts
 from pose_lightning.exported.rules import AGAIN, Rule
+from pose_lightning.geometry import Size, sides
 from pose_lightning.heatmap.exported import OnnxJoints, joint_set_of
 from pose_lightning.heatmap.loss import LOSSES
 from pose_lightning.heatmap.model import check_sizes, read_joint_set, settings_of
@@ -92,9 +93,12 @@ class WeightFile:
         return cls(path, network, init_args, settings, facts)
 
     @property
-    def input_size(self) -> int:
-        """Side of the network's input, px."""
-        return INPUT_SIZE if self.facts is None else self.facts.input.shape[-1]
+    def input_size(self) -> Size:
+        """Of the network's input, px."""
+        if self.facts is None:
+            return INPUT_SIZE
+        height, width = self.facts.input.shape[1:]
+        return height if height == width else (height, width)
 
     @property
     def taught(self) -> np.ndarray:
@@ -106,7 +110,7 @@ class WeightFile:
         """Of the network."""
         return read_joint_set(self.path) if self.facts is None else joint_set_of(self.facts, self.path)
 
-    def build(self, root: Path, input_size: int | None) -> PoseCLI:
+    def build(self, root: Path, input_size: Size | None) -> PoseCLI:
         """The network with its weights, and a data module for inputs of this size; None is the file's own.
 
         Raises:
@@ -125,11 +129,11 @@ class WeightFile:
                 "--data=PoseData",
                 f"--data.root={root}",
                 f"--data.batch_size={BATCH_SIZE}",
-                f"--data.input_size={size}",
+                f"--data.input_size={json.dumps(size)}",
                 "--trainer.devices=1",
             ]
         )
-        check_sizes((size,), built.model.model.size_step, f"the network of {self.path}")
+        check_sizes(sides(size), built.model.model.size_step, f"the network of {self.path}")
         return built
 
 

@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from pose_lightning.convert.crops import LARGEST_WINDOW
 from pose_lightning.convert.mpii_sources import ENLARGEMENT, REFERENCE_HEIGHT, SHIFT
 from pose_lightning.errors import UserError
+from pose_lightning.geometry import Size, shown_heights, sides
 from pose_lightning.reading.raw import LARGEST_TABLE, read_text
 
 MARGIN: Final = 1.25
@@ -30,7 +33,7 @@ LARGEST_SIDE: Final = LARGEST_WINDOW // 2
 
 @dataclass(frozen=True)
 class Box:
-    """The square that the network is shown, in image px whose first has its centre at 0.
+    """A person's square box, in image px whose first has its centre at 0; a square input shows exactly this.
 
     Attributes:
         x: Of the centre.
@@ -74,6 +77,19 @@ class Box:
                 f"{path} is {width} x {height} px, and the box of {self.source} {why}: it is {self.side:g} px about "
                 f"({self.x:g}, {self.y:g}); boxes are in image px, the first of which is 0"
             )
+
+    @property
+    def extent(self) -> tuple[float, float]:
+        """Width and height of the person, or where nobody says them of the square."""
+        return self.person or (self.side, self.side)
+
+    def shown(self, input_size: Size) -> tuple[float, float, float, float]:
+        """Left edge, top edge, width and height of what an input of this size shows, image px."""
+        height, width = sides(input_size)
+        numbers = np.array([[self.side, *self.extent]], dtype=np.float64)
+        shown = float(shown_heights(numbers[:, 0], numbers[:, 1:], input_size)[0])
+        wide = shown * width / height
+        return self.x - wide / 2, self.y - shown / 2, wide, shown
 
     def shrunk(self, factor: int) -> "Box":
         """The same one in a picture of which every `factor` by `factor` px became one."""

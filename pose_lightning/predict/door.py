@@ -53,7 +53,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="instead of a run: what pose_lightning.export wrote; without PyTorch",
     )
-    parser.add_argument("--input-size", type=int, metavar="PX", help="side of the input of --weights (the file's; 256)")
     parser.add_argument("--out", type=local_path, metavar="DIR", help="gets pictures and numbers (RUN_DIR/predictions)")
     parser.add_argument(
         "--json",
@@ -103,8 +102,6 @@ def _check(options: argparse.Namespace) -> None:
     for name, given in (("--weights", options.weights), ("--onnx", options.onnx)):
         if given is not None and options.out is None:
             raise UserError(f"{name} needs --out DIR: there is no run's directory to write into")
-    if options.input_size is not None and options.input_size < 1:
-        raise UserError(f"--input-size {options.input_size}: wanted at least 1 px")
     if options.batch_size < 1:
         raise UserError(f"--batch-size {options.batch_size}: wanted at least 1")
 

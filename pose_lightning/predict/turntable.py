@@ -48,7 +48,7 @@ def beside(
         caption: Below.
     """
     left, top, side = square
-    boxes = np.array([[left, top, side]] if side else []).reshape(-1, 3)
+    boxes = np.array([[left, top, side, side]] if side else []).reshape(-1, 4)
     shown = draw.people(picture, np.full((len(boxes), len(H36M), 2), np.nan), H36M, boxes, side=max(picture.shape[:2]))
     front = draw.label(_view(pose, 0.0, 0.0), ["as the camera sees it"])
     turned = draw.label(_view(pose, angle, TILT), ["turning"])

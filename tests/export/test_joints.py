@@ -36,8 +36,8 @@ def test_joints_of_a_file_are_those_of_the_run(
 ) -> None:
     network = OnnxNetwork(files["heatmap"])
     found = OnnxJoints(network, flip_test=flip_test, decoding=decoding)
-    squares = np.array([[box.x, box.y, box.side] for box in PEOPLE])
-    joints, confidence = found.joints([photograph()] * len(PEOPLE), squares)
+    places = np.array([[box.x, box.y, box.side, *box.extent] for box in PEOPLE])
+    joints, confidence = found.joints([photograph()] * len(PEOPLE), places)
     manner = Manner(flip_test=flip_test, decoding=decoding)  # type: ignore[arg-type]
     expected = PoseEstimator.of_run(*trained.load(runs["heatmap"], manner=manner)).poses(photograph(), PEOPLE)
     assert found.decoding == (decoding or "dark")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from pose_lightning.geometry import Size
 from pose_lightning.heatmap import codec, peaks
 from pose_lightning.heatmap.decoding import Grid
 from pose_lightning.joints import MPII
@@ -40,11 +41,12 @@ def test_numpy_decodes_as_torch_does(method: DecodeMethod, sigma: float) -> None
     assert found.dtype == heights.dtype == np.float32
 
 
+@pytest.mark.parametrize("size", [16, (16, 12)], ids=["square", "tall"])
 @pytest.mark.parametrize("grid", get_args(Grid))
-def test_input_px_are_those_of_the_codec(grid: Grid) -> None:
+def test_input_px_are_those_of_the_codec(grid: Grid, size: Size) -> None:
     points = np.array([[0.0, 3.25], [-1.0, 15.0]])
-    expected = codec.heatmap_to_input(torch.from_numpy(points), grid=grid, size=16)
-    assert_allclose(peaks.to_input(points, grid=grid, size=16), expected.numpy())
+    expected = codec.heatmap_to_input(torch.from_numpy(points), grid=grid, size=size)
+    assert_allclose(peaks.to_input(points, grid=grid, size=size), expected.numpy())
 
 
 def test_mirrored_maps_come_back_as_in_the_codec() -> None:

@@ -67,7 +67,8 @@ def test_a_joint_outside_the_map_leaves_its_tail():
 
 
 def test_heatmap_and_input_px_share_their_edges():
-    assert_close(codec.input_to_heatmap(torch.tensor([-0.5, 1.5, 255.5])), torch.tensor([-0.5, 0.0, 63.5]))
+    points = torch.tensor([[-0.5, 1.5], [255.5, 1.5]])
+    assert_close(codec.input_to_heatmap(points), torch.tensor([[-0.5, 0.0], [63.5, 0.0]]))
     points = random_joints(1, 0, 255)
     assert_close(codec.heatmap_to_input(codec.input_to_heatmap(points)), points)
 
@@ -173,8 +174,8 @@ def test_soft_argmax_of_a_known_map():
 
 
 def test_udp_lays_the_outer_px_on_each_other():
-    ends = torch.tensor([0.0, 255.0])
-    assert_close(codec.input_to_heatmap(ends, grid="udp", size=64), torch.tensor([0.0, 63.0]))
+    ends = torch.tensor([[0.0, 0.0], [191.0, 255.0]])
+    assert_close(codec.input_to_heatmap(ends, grid="udp", size=(64, 48)), torch.tensor([[0.0, 0.0], [47.0, 63.0]]))
     points = random_joints(1, 0, 255)
     there = codec.input_to_heatmap(points, grid="udp", size=64)
     assert_close(codec.heatmap_to_input(there, grid="udp", size=64), points)
@@ -222,12 +223,22 @@ def test_an_unknown_method_is_refused(monkeypatch: pytest.MonkeyPatch):
         codec.decode(torch.zeros(1, 1, 8, 8), "peak")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_a_peak_of_a_tall_map_is_found_where_it_is(method: DecodeMethod):
+    joints = random_joints(4, 3, 44) + torch.tensor([0.0, 16.0])
+    maps = codec.encode(joints, labelled_like(joints), (64, 48), sigma=1.0)
+    assert maps.shape == (4, 16, 64, 48)
+    decoded, _ = codec.decode(maps, method)
+    assert (decoded - joints).abs().max() <= 0.5 + 1e-5
+
+
+@pytest.mark.parametrize("size", [SIZE, (SIZE, 48)], ids=["square", "tall"])
 @pytest.mark.parametrize("grid", ["cells", "udp"])
-def test_mirroring_maps_back_is_exact_without_a_shift(grid: Grid):
-    joints = random_joints(4, 0, 255)
-    in_mirror = geometry.mirror(joints, MPII, 256)
+def test_mirroring_maps_back_is_exact_without_a_shift(grid: Grid, size: geometry.Size):
+    joints = random_joints(4, 0, 191)
+    in_mirror = geometry.mirror(joints, MPII, 4 * geometry.sides(size)[1])
     upright, mirrored = (
-        codec.encode(codec.input_to_heatmap(points, grid=grid, size=SIZE), labelled_like(joints), SIZE, sigma=1.0)
+        codec.encode(codec.input_to_heatmap(points, grid=grid, size=size), labelled_like(joints), size, sigma=1.0)
         for points in (joints, in_mirror)
     )
     assert_close(codec.mirror_back(mirrored, MPII), upright, atol=2e-5, rtol=0)

@@ -110,16 +110,19 @@ def load(source: PoseSource, epoch: int = 0) -> dict[str, Any]:
 def centroids(images: Tensor) -> Tensor:
     """Centre of the light (x, y) of every picture, px."""
     light = images.double().sum(dim=1)
-    places = torch.arange(images.shape[-1], dtype=torch.float64)
     across, down = light.sum(dim=-2), light.sum(dim=-1)
-    return torch.stack([(across * places).sum(-1), (down * places).sum(-1)], dim=-1) / light.sum(dim=(-2, -1))[:, None]
+    sums = [(shares * torch.arange(shares.shape[-1], dtype=torch.float64)).sum(-1) for shares in (across, down)]
+    return torch.stack(sums, dim=-1) / light.sum(dim=(-2, -1))[:, None]
 
 
 @pytest.mark.parametrize("augmentation", [None, MOVING], ids=["still", "moving"])
 @pytest.mark.parametrize("warp_on_device", [False, True], ids=["host", "device"])
-@pytest.mark.parametrize(("name", "size"), [("spots_raw", 256), ("spots_jpeg", 128), ("spots_raw", 64)])
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [("spots_raw", 256), ("spots_jpeg", 128), ("spots_raw", 64), ("spots_raw", (256, 192)), ("spots_raw", (64, 96))],
+)
 def test_the_picture_shows_each_joint_where_the_batch_says(
-    stores: dict[str, Path], name: str, size: int, warp_on_device: bool, augmentation: Augmentation | None
+    stores: dict[str, Path], name: str, size: geometry.Size, warp_on_device: bool, augmentation: Augmentation | None
 ):
     with Store(stores[name]) as store:
         batch = load(PoseSource(store, size, augmentation, seed=2, warp_on_device=warp_on_device), epoch=3)
@@ -127,10 +130,11 @@ def test_the_picture_shows_each_joint_where_the_batch_says(
     assert_close(centroids(batch["image"]), wrist.double(), atol=0.05, rtol=0)
 
 
+@pytest.mark.parametrize("size", [256, (256, 192)], ids=["square", "tall"])
 @pytest.mark.parametrize("epoch", range(4))
-def test_the_matrix_takes_augmented_joints_back_to_the_image(stores: dict[str, Path], epoch: int):
+def test_the_matrix_takes_augmented_joints_back_to_the_image(stores: dict[str, Path], epoch: int, size: geometry.Size):
     with Store(stores["clouds"]) as store:
-        batch = load(PoseSource(store, 256, MOVING, seed=1, warp_on_device=False), epoch)
+        batch = load(PoseSource(store, size, MOVING, seed=1, warp_on_device=False), epoch)
         original = torch.from_numpy(np.array(store.labels["joints"]))
     back = geometry.apply_to_points(batch["matrix"], batch["joints"].double())
     mirrored = batch["matrix"][:, :, :2].det() < 0
@@ -154,8 +158,8 @@ def test_half_of_the_samples_are_mirrored_with_their_masks(stores: dict[str, Pat
     assert 35 <= count <= 85  # 120 samples; four standard deviations are 22
 
 
-@pytest.mark.parametrize("size", [256, 128])
-def test_host_and_device_agree_to_the_rounding_of_a_grey_level(stores: dict[str, Path], size: int):
+@pytest.mark.parametrize("size", [256, 128, (256, 192)])
+def test_host_and_device_agree_to_the_rounding_of_a_grey_level(stores: dict[str, Path], size: geometry.Size):
     with Store(stores["clouds"]) as store:
         host, device = (
             load(PoseSource(store, size, MOVING, seed=4, warp_on_device=warp_on_device), epoch=1)

@@ -4,6 +4,7 @@ import csv
 import json
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
@@ -138,7 +139,7 @@ def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys
     np.testing.assert_allclose(found[0, :, :2], pose.joints[taught])
     np.testing.assert_allclose(found[0, :, 2], pose.confidence[taught])
     person = read["pictures"][0]["people"][0]
-    assert person["box"] == {"center": [44.5, 69.5], "side": 100.0, "from": "--box"}
+    assert person["box"] == {"center": [44.5, 69.5], "width": 100.0, "height": 100.0, "from": "--box"}
     assert [joint["name"] for joint in person["joints"]] == [name for name in MPII.names if name != "pelvis"]
     assert (read["joints_never_taught"], read["synthetic"], read["step"]) == (["pelvis"], True, 7)
     assert (read["pictures"][0]["width"], read["pictures"][0]["height"]) == (170, 140)
@@ -152,7 +153,8 @@ def test_the_door_writes_overlays_and_joints(place: Path, tmp_path: Path, capsys
 def test_the_persons_right_is_pink_and_left_is_blue() -> None:
     joints = np.stack([np.arange(16.0) % 4, np.arange(16) // 4], axis=1) * 40 + 20
     pose = Pose(Box(80.0, 80.0, 150.0, ""), joints, np.ones(16))
-    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], MPII, "")
+    estimator: Any = SimpleNamespace(joint_set=MPII, input_size=INPUT)
+    picture = people._drawn_in_frame(np.zeros((160, 160, 3), np.uint8), [pose], estimator, "")
     found = {MPII.names[joint]: tuple(picture[int(y), int(x)].tolist()) for joint, (x, y) in enumerate(joints)}
     assert (found["right wrist"], found["right ankle"]) == ((255, 105, 205),) * 2
     assert (found["left wrist"], found["left ankle"]) == ((80, 190, 255),) * 2
@@ -187,7 +189,12 @@ def test_a_picture_too_large_to_be_cut_is_made_smaller_first(
     (pose,) = PoseEstimator.of_run(*trained.load(run_of(place))).poses(black, [Box(44.5, 69.5, 100.0, "")])
     expected = 3 * pose.joints[np.arange(16) != PELVIS] + 1
     np.testing.assert_allclose(found[0, :, :2], expected, atol=1e-3)
-    assert read["pictures"][0]["people"][0]["box"] == {"center": [134.5, 209.5], "side": 300.0, "from": "--box"}
+    assert read["pictures"][0]["people"][0]["box"] == {
+        "center": [134.5, 209.5],
+        "width": 300.0,
+        "height": 300.0,
+        "from": "--box",
+    }
 
 
 def test_a_wide_photograph_is_as_good_as_any(place: Path, tmp_path: Path) -> None:
@@ -379,7 +386,7 @@ def test_frames_become_an_annotated_video(place: Path, tmp_path: Path) -> None:
         drawn = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
         assert stream.average_rate == Fraction(25, 2)
         assert (len(drawn), drawn[0].shape) == (4, (140, 170, 3))
-    expected = people._drawn_in_frame(frames[2], [pose], MPII, "tiny (synthetic data)").astype(int)
+    expected = people._drawn_in_frame(frames[2], [pose], estimator, "tiny (synthetic data)").astype(int)
     skeleton = (np.abs(expected - frames[2]).max(axis=2) > 60)[40:]  # below the title
     assert skeleton.any()
     shown, plain = drawn[2][40:][skeleton].astype(int), frames[2][40:][skeleton]
